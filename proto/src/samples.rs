@@ -1,0 +1,253 @@
+//! Samples of the unit's sensors, and what perception says about one picture.
+//!
+//! Vehicle axes are those of ISO 8855: x forward, y left, z up. `hw` turns every device's own
+//! clock and axes into these before anything else sees a sample.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::time::MonoTime;
+
+/// Standard gravity, m/s².
+pub const STANDARD_GRAVITY_MPS2: f64 = 9.806_65;
+
+/// Which camera.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CameraId {
+    /// Looks at the driver.
+    Cabin,
+    /// Looks at the road ahead.
+    Road,
+}
+
+impl CameraId {
+    /// Every camera, in the order in which clips list them.
+    pub const ALL: [Self; 2] = [Self::Cabin, Self::Road];
+
+    /// `cabin` or `road`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Cabin => "cabin",
+            Self::Road => "road",
+        }
+    }
+}
+
+/// How the bytes of a [`Frame`] are laid out. Rows are packed: no padding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum PixelFormat {
+    /// Planar YUV 4:2:0: Y, then U, then V. Width and height are even.
+    I420,
+    /// Y, then interleaved UV, 4:2:0. Width and height are even.
+    Nv12,
+    /// Packed YUV 4:2:2. Width is even.
+    Yuyv,
+    /// One luma byte a pixel (infrared cameras).
+    Gray8,
+}
+
+impl PixelFormat {
+    /// Bytes that a picture of this size takes.
+    pub const fn size_bytes(self, width: usize, height: usize) -> usize {
+        match self {
+            Self::I420 | Self::Nv12 => width * height * 3 / 2,
+            Self::Yuyv => width * height * 2,
+            Self::Gray8 => width * height,
+        }
+    }
+}
+
+/// One picture of one camera. Cloning copies no pixels.
+#[derive(Clone)]
+pub struct Frame {
+    /// Which camera.
+    pub camera: CameraId,
+    /// When the exposure began, or as near to it as the driver tells.
+    pub at: MonoTime,
+    /// Width, pixels.
+    pub width: u32,
+    /// Height, pixels.
+    pub height: u32,
+    /// Layout of `data`.
+    pub format: PixelFormat,
+    /// The pixels: [`PixelFormat::size_bytes`] of them.
+    pub data: Bytes,
+}
+
+impl std::fmt::Debug for Frame {
+    // Never the pixels: a frame must not reach a log by accident.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Frame")
+            .field("camera", &self.camera)
+            .field("at", &self.at)
+            .field("size", &(self.width, self.height))
+            .field("format", &self.format)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A position fix (VSS `Vehicle.CurrentLocation.*`). A receiver without a fix sends none.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct GnssFix {
+    /// When it was true.
+    pub at: MonoTime,
+    /// The receiver's UTC, milliseconds since 1970, where it knows.
+    pub utc_unix_ms: Option<i64>,
+    /// Latitude, degrees, north positive, WGS 84.
+    pub lat_deg: f64,
+    /// Longitude, degrees, east positive, WGS 84.
+    pub lon_deg: f64,
+    /// Speed over ground (SOG).
+    pub speed_mps: Option<f64>,
+    /// Course over ground (COG), degrees clockwise from true north.
+    pub course_deg: Option<f64>,
+    /// Horizontal dilution of precision.
+    pub hdop: Option<f64>,
+}
+
+/// One IMU sample in vehicle axes (VSS `Vehicle.Acceleration.*`, `Vehicle.AngularVelocity.*`).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ImuSample {
+    /// When it was measured.
+    pub at: MonoTime,
+    /// Specific force, m/s²: a unit at rest and level reads (0, 0, +9.81).
+    pub accel_mps2: [f64; 3],
+    /// Angular velocity, rad/s, where there is a gyroscope.
+    pub gyro_rad_s: Option<[f64; 3]>,
+}
+
+/// The vehicle's own speed from its bus (VSS `Vehicle.Speed`), never from GNSS.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct VehicleSpeed {
+    /// When it was received.
+    pub at: MonoTime,
+    /// Metres a second, 0 or more.
+    pub mps: f64,
+}
+
+/// The driver's button.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ButtonPress {
+    /// When it went down.
+    pub at: MonoTime,
+}
+
+/// Why something was not seen. 'Not seen' is never 'did wrong'.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NotSeen {
+    /// No face was found where the driver sits.
+    NoFace,
+    /// The face is turned, cut off or too small for this.
+    FaceUnclear,
+    /// The eyes are hidden: glasses, glare, blur, hair.
+    EyesUnclear,
+    /// Too dark or too bright.
+    BadLight,
+    /// No model that can see this is installed.
+    NoModel,
+    /// The model failed on this picture.
+    ModelFailed,
+}
+
+/// A value with its confidence, or the reason why there is none.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Seen<T> {
+    /// Seen.
+    Known {
+        /// What was seen.
+        value: T,
+        /// 0 (a guess) to 1 (sure).
+        confidence: f32,
+    },
+    /// Not seen.
+    Unknown(NotSeen),
+}
+
+impl<T> Seen<T> {
+    /// The value, where it was seen.
+    pub const fn known(&self) -> Option<&T> {
+        match self {
+            Self::Known { value, .. } => Some(value),
+            Self::Unknown(_) => None,
+        }
+    }
+}
+
+/// Where the driver's face is, as fractions of the picture's width and height (0 to 1). Kept so
+/// that the face can be blurred for those who may not see it; nothing identifies a person.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct FaceBox {
+    /// Left edge.
+    pub x: f32,
+    /// Top edge.
+    pub y: f32,
+    /// Width.
+    pub w: f32,
+    /// Height.
+    pub h: f32,
+}
+
+/// Head pose in degrees against the camera: yaw positive to the driver's left, pitch positive
+/// up, roll positive towards the driver's right shoulder
+/// (VSS `Vehicle.Driver.*`; Tait-Bryan angles).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct HeadPose {
+    /// Turn.
+    pub yaw_deg: f32,
+    /// Nod.
+    pub pitch_deg: f32,
+    /// Tilt.
+    pub roll_deg: f32,
+}
+
+/// Eyelid gap divided by eye width, the mean of the eyes that were seen. About 0.22 to 0.27 for
+/// open eyes and below 0.08 for closed ones.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct EyelidOpening(pub f32);
+
+/// What perception says of one cabin picture.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct DriverObservation {
+    /// The picture's time.
+    pub at: MonoTime,
+    /// The driver's face.
+    pub face: Seen<FaceBox>,
+    /// The driver's head pose.
+    pub head: Seen<HeadPose>,
+    /// The driver's eyelids.
+    pub eyelids: Seen<EyelidOpening>,
+}
+
+impl DriverObservation {
+    /// Nothing was seen, for one reason.
+    pub const fn unseen(at: MonoTime, why: NotSeen) -> Self {
+        Self { at, face: Seen::Unknown(why), head: Seen::Unknown(why), eyelids: Seen::Unknown(why) }
+    }
+}
+
+/// One sample of any sensor but a camera.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Signal {
+    /// GNSS.
+    Gnss(GnssFix),
+    /// IMU.
+    Imu(ImuSample),
+    /// Vehicle bus.
+    Speed(VehicleSpeed),
+    /// Button.
+    Button(ButtonPress),
+}
+
+impl Signal {
+    /// When it was measured.
+    pub const fn at(&self) -> MonoTime {
+        match self {
+            Self::Gnss(s) => s.at,
+            Self::Imu(s) => s.at,
+            Self::Speed(s) => s.at,
+            Self::Button(s) => s.at,
+        }
+    }
+}
