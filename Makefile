@@ -1,0 +1,51 @@
+# Temoin. `make help` lists what there is.
+#
+# Caches (builds, the inference runtime, models, tools) live outside the checkout, under
+# $TEMOIN_CACHE, by default ~/.cache/temoin, so that a second clone builds nothing twice.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+export TEMOIN_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/temoin
+export CARGO_TARGET_DIR ?= $(TEMOIN_CACHE)/target
+export PATH := $(TEMOIN_CACHE)/tools/bin:$(HOME)/.cargo/bin:$(PATH)
+# One place tells every command where the runtime and the models are.
+RUNTIME = export ORT_DYLIB_PATH="$$(scripts/onnxruntime.sh "$(TEMOIN_CACHE)/onnxruntime")" TEMOIN_MODELS="$(TEMOIN_CACHE)/models"
+
+.PHONY: help
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
+
+.PHONY: setup
+setup: ## install what is missing: system packages, Rust, the inference runtime
+	@scripts/setup.sh demo
+
+.PHONY: models
+models: setup ## fetch and verify the model pack
+	@scripts/models.sh
+
+.PHONY: demo
+demo: models ## a whole demo fleet: server, portal, one unit on a recorded drive (DEMO_ONCE=1: ends by itself)
+	@echo "building (release; the first time takes many minutes)"
+	@cargo build --release --locked -p temoin-server -p temoin-agent -p temoin-tests --bins
+	@$(RUNTIME); exec "$(CARGO_TARGET_DIR)/release/temoin-demo"
+
+.PHONY: test
+test: ## everything that CI runs
+	@scripts/setup.sh test
+	@scripts/models.sh
+	@$(RUNTIME); scripts/test.sh
+
+.PHONY: bench
+bench: models ## measure; writes target/bench.json and benches/RESULTS.md
+	@$(RUNTIME); scripts/bench.sh
+
+.PHONY: eval
+eval: models ## score perception and events on recorded data; writes target/eval.json
+	@cargo build --release --locked -p temoin-benches --bins
+	@$(RUNTIME); mkdir -p target; "$(CARGO_TARGET_DIR)/release/temoin-eval" --out target/eval.json
+
+.PHONY: fmt
+fmt: ## format the code
+	@cargo fmt --all

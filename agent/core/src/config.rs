@@ -1,0 +1,661 @@
+//! Every number of the core, with its default and where it comes from.
+//!
+//! Units are in the keys. Unknown keys are refused by serde; [`CoreConfig::validate`] says
+//! everything else that is wrong at once, so that an installer corrects a file in one go.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use temoin_proto::{events::EventKind, samples::STANDARD_GRAVITY_MPS2};
+
+/// Kilometres an hour to metres a second.
+pub(crate) const KMH_TO_MPS: f64 = 1.0 / 3.6;
+
+/// Seconds of the configuration as a duration. [`CoreConfig::validate`] has refused what is
+/// negative, not finite or absurd; zero stands in where it was not asked.
+pub(crate) fn secs(s: f64) -> Duration {
+    Duration::try_from_secs_f64(s).unwrap_or(Duration::ZERO)
+}
+
+/// One wrong value.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[error("`{key}` is `{found}`: {need}")]
+pub struct ConfigError {
+    /// The key with its table, such as `clip.pre_roll_s`.
+    pub key: &'static str,
+    /// What was found.
+    pub found: String,
+    /// What is needed.
+    pub need: String,
+}
+
+/// All settings of the core.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CoreConfig {
+    /// The vehicle.
+    pub vehicle: VehicleConfig,
+    /// Freshness of the sensors.
+    pub timebase: TimebaseConfig,
+    /// Harsh braking, acceleration and cornering.
+    pub harsh: HarshConfig,
+    /// Speeding.
+    pub speeding: SpeedingConfig,
+    /// Long distraction.
+    pub attention: AttentionConfig,
+    /// Microsleep and sleep.
+    pub drowsiness: DrowsinessConfig,
+    /// Warn first, then flag.
+    pub policy: PolicyConfig,
+    /// Cutting clips.
+    pub clip: ClipConfig,
+    /// The RAM ring of encoded video.
+    pub ring: RingConfig,
+    /// The spool on the disk.
+    pub spool: SpoolConfig,
+    /// Uploading.
+    pub upload: UploadConfig,
+}
+
+/// Weight class: heavier vehicles get lower limits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum VehicleClass {
+    /// Up to 6000 lb (2722 kg) gross: 0.38 / 0.37 / 0.38 g.
+    Light,
+    /// A delivery van above that: 0.36 / 0.35 / 0.35 g.
+    #[default]
+    Van,
+}
+
+/// The vehicle.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct VehicleConfig {
+    /// Weight class.
+    pub class: VehicleClass,
+    /// The speed limit that applies. Absent: unknown, and speeding is never said.
+    pub speed_limit_kmh: Option<f64>,
+}
+
+/// Freshness of the sensors.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TimebaseConfig {
+    /// A bus speed older than this is unknown. Buses send it at 10–100 Hz. Own choice.
+    pub bus_fresh_s: f64,
+    /// A GNSS speed older than this is unknown. Receivers send 1–10 Hz. Own choice.
+    pub gnss_fresh_s: f64,
+    /// A gap in the IMU longer than this restarts its filter, so 10 Hz are needed. Own choice.
+    pub imu_gap_s: f64,
+    /// A source silent for this long is reported in device health. Own choice.
+    pub health_after_s: f64,
+    /// A sample that claims to be this much later than now is refused. Own choice.
+    pub future_tolerance_s: f64,
+}
+
+impl Default for TimebaseConfig {
+    fn default() -> Self {
+        Self {
+            bus_fresh_s: 0.5,
+            gnss_fresh_s: 2.0,
+            imu_gap_s: 0.2,
+            health_after_s: 5.0,
+            future_tolerance_s: 1.0,
+        }
+    }
+}
+
+/// Harsh braking, acceleration and cornering. Limits: GPS Insight's fleet thresholds guide;
+/// Digital Matter's 4.4 m/s² (0.45 g) and 5.5 m/s² for turns lie above them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct HarshConfig {
+    /// Instead of the class's braking limit, g.
+    pub braking_g: Option<f64>,
+    /// Instead of the class's acceleration limit, g.
+    pub acceleration_g: Option<f64>,
+    /// Instead of the class's cornering limit, g.
+    pub cornering_g: Option<f64>,
+    /// How long the filtered value must stay over the limit.
+    pub hold_s: f64,
+    /// Nothing begins below this speed: kerbs, ramps and doors are not driving.
+    pub min_speed_kmh: f64,
+    /// Time constant of the first-order low-pass on the IMU. 0.2 s (0.8 Hz) keeps manoeuvres,
+    /// which last a second and more, and takes a 50 ms pothole of 1 g down to 0.22 g. Own choice.
+    pub low_pass_s: f64,
+    /// A manoeuvre is over when the value was below `release` times the limit for `rearm_s`:
+    /// one braking that pumps is one event. Own choice.
+    pub release: f64,
+    /// See `release`. Own choice.
+    pub rearm_s: f64,
+}
+
+impl Default for HarshConfig {
+    fn default() -> Self {
+        Self {
+            braking_g: None,
+            acceleration_g: None,
+            cornering_g: None,
+            hold_s: 0.3,
+            min_speed_kmh: 10.0,
+            low_pass_s: 0.2,
+            release: 0.7,
+            rearm_s: 1.0,
+        }
+    }
+}
+
+impl HarshConfig {
+    /// The limits that apply, m/s²: braking, acceleration, cornering.
+    pub fn limits_mps2(&self, class: VehicleClass) -> [f64; 3] {
+        let [b, a, c] = match class {
+            VehicleClass::Light => [0.38, 0.37, 0.38],
+            VehicleClass::Van => [0.36, 0.35, 0.35],
+        };
+        [
+            self.braking_g.unwrap_or(b),
+            self.acceleration_g.unwrap_or(a),
+            self.cornering_g.unwrap_or(c),
+        ]
+        .map(|g| g * STANDARD_GRAVITY_MPS2)
+    }
+}
+
+/// Speeding: over the limit by more than max(`margin_kmh`, `margin_percent`).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SpeedingConfig {
+    /// Margin, km/h. Speedometers and GNSS differ by this much. Own choice.
+    pub margin_kmh: f64,
+    /// Margin, percent of the limit (Lightfoot uses 12 %).
+    pub margin_percent: f64,
+    /// Voice in the cab after this long (Netradyne: 20 s).
+    pub voice_after_s: f64,
+    /// Event after this long (Netradyne: 30 s).
+    pub event_after_s: f64,
+    /// Below the margin for this long before it can be a new event. Own choice.
+    pub rearm_s: f64,
+}
+
+impl Default for SpeedingConfig {
+    fn default() -> Self {
+        Self {
+            margin_kmh: 5.0,
+            margin_percent: 10.0,
+            voice_after_s: 20.0,
+            event_after_s: 30.0,
+            rearm_s: 10.0,
+        }
+    }
+}
+
+/// Long distraction. Times and speeds: EU 2023/2590 (ADDW) and Euro NCAP 2026. The zones are head
+/// angles against the neutral pose; the regulation speaks of gaze, of which the head turns about
+/// six tenths. Zones are our own choice: validate.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AttentionConfig {
+    /// Off the road for this long at `fast_kmh` and above.
+    pub fast_after_s: f64,
+    /// Off the road for this long between `slow_kmh` and `fast_kmh`.
+    pub slow_after_s: f64,
+    /// Upper speed step.
+    pub fast_kmh: f64,
+    /// Nothing is said below this speed.
+    pub slow_kmh: f64,
+    /// A gap (not seen, or another zone) up to this long does not end an episode (0.2–0.3 s).
+    /// It never counts as time off the road either.
+    pub gap_s: f64,
+    /// A sweep from one off-road zone to another, across mirrors and road, ends the episode after
+    /// this long in all, even where it rested nowhere for `gap_s`. Own choice.
+    pub sweep_s: f64,
+    /// Half width of the forward cone, degrees of yaw.
+    pub forward_yaw_deg: f64,
+    /// The forward cone's lower edge, degrees of pitch (negative is down). The regulation's
+    /// plane lies 30° down for the gaze.
+    pub down_pitch_deg: f64,
+    /// From here upward it is the roof (sun visor, overhead console), degrees of pitch.
+    pub roof_pitch_deg: f64,
+    /// Mirrors reach from the cone's edge to here, degrees of yaw on either side.
+    pub mirror_yaw_deg: f64,
+    /// Mirrors' lower edge, degrees of pitch: below it are console, door pocket and lap.
+    pub mirror_down_pitch_deg: f64,
+    /// Readings less sure than this (0 to 1) are unknown.
+    pub min_confidence: f64,
+    /// Neutral head pose against the camera: yaw.
+    pub neutral_yaw_deg: f64,
+    /// Neutral head pose against the camera: pitch.
+    pub neutral_pitch_deg: f64,
+    /// Learn the neutral pose: the median over `calibrate_s` of seen poses while driving.
+    pub calibrate: bool,
+    /// Seconds of seen poses that the median is taken of.
+    pub calibrate_s: f64,
+    /// Poses count for the median above this speed.
+    pub calibrate_min_kmh: f64,
+    /// A median further than this from the configured pose is not believed: the camera was
+    /// turned, or the driver looks away most of the time. Device health says so.
+    pub calibrate_max_deg: f64,
+}
+
+impl Default for AttentionConfig {
+    fn default() -> Self {
+        Self {
+            fast_after_s: 3.5,
+            slow_after_s: 6.0,
+            fast_kmh: 50.0,
+            slow_kmh: 20.0,
+            gap_s: 0.3,
+            sweep_s: 0.6,
+            forward_yaw_deg: 20.0,
+            down_pitch_deg: -20.0,
+            roof_pitch_deg: 20.0,
+            mirror_yaw_deg: 40.0,
+            mirror_down_pitch_deg: -15.0,
+            min_confidence: 0.3,
+            neutral_yaw_deg: 0.0,
+            neutral_pitch_deg: 0.0,
+            calibrate: true,
+            calibrate_s: 60.0,
+            calibrate_min_kmh: 20.0,
+            calibrate_max_deg: 20.0,
+        }
+    }
+}
+
+/// Microsleep and sleep: Euro NCAP 2026.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DrowsinessConfig {
+    /// Eyes closed for this long.
+    pub microsleep_s: f64,
+    /// Eyes closed for this long.
+    pub sleep_s: f64,
+    /// Eyelid gap over eye width below this is closed. Measured with the model pack: open
+    /// 0.22–0.27, closed below 0.08.
+    pub closed_below: f64,
+    /// A gap (not seen, or open) up to this long does not end a closure and does not count in it.
+    pub gap_s: f64,
+    /// Nothing is said below this speed: drivers nap in parked vans. Own choice.
+    pub min_speed_kmh: f64,
+    /// With the head further down than this (degrees of pitch) the lids cover the eye though it
+    /// is open, so eyelids are unknown. Own choice.
+    pub head_down_deg: f64,
+    /// With the head turned further than this (degrees of yaw) eyelids are unknown. Own choice.
+    pub head_turned_deg: f64,
+    /// Readings less sure than this (0 to 1) are unknown.
+    pub min_confidence: f64,
+}
+
+impl Default for DrowsinessConfig {
+    fn default() -> Self {
+        Self {
+            microsleep_s: 1.0,
+            sleep_s: 3.0,
+            closed_below: 0.10,
+            gap_s: 0.3,
+            min_speed_kmh: 10.0,
+            head_down_deg: -20.0,
+            head_turned_deg: 40.0,
+            min_confidence: 0.3,
+        }
+    }
+}
+
+/// Warn first, then flag.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PolicyConfig {
+    /// An attention event is flagged if it goes on this long after the alert.
+    pub flag_after_alert_s: f64,
+    /// Or if it comes this many times
+    pub repeats: u32,
+    /// within this long.
+    pub repeats_within_s: f64,
+    /// Two presses of the button closer than this are one. Own choice.
+    pub button_debounce_s: f64,
+}
+
+impl Default for PolicyConfig {
+    fn default() -> Self {
+        Self {
+            flag_after_alert_s: 2.0,
+            repeats: 3,
+            repeats_within_s: 600.0,
+            button_debounce_s: 1.0,
+        }
+    }
+}
+
+/// Cutting clips.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ClipConfig {
+    /// Pictures before an event.
+    pub pre_roll_s: f64,
+    /// Pictures after an event.
+    pub post_roll_s: f64,
+    /// Pictures before a press of the button (Netradyne: 30 s).
+    pub saved_pre_roll_s: f64,
+    /// Pictures after a press of the button (Netradyne: 30 s).
+    pub saved_post_roll_s: f64,
+    /// Longest clip.
+    pub max_clip_s: f64,
+    /// How long after a clip's end to wait for late pictures before cutting what there is.
+    /// Own choice: three 1 s GOPs.
+    pub grace_s: f64,
+}
+
+impl Default for ClipConfig {
+    fn default() -> Self {
+        Self {
+            pre_roll_s: 10.0,
+            post_roll_s: 5.0,
+            saved_pre_roll_s: 30.0,
+            saved_post_roll_s: 30.0,
+            max_clip_s: 60.0,
+            grace_s: 3.0,
+        }
+    }
+}
+
+impl ClipConfig {
+    /// Time before and after an event of this kind.
+    pub fn rolls(&self, kind: EventKind) -> (Duration, Duration) {
+        match kind {
+            EventKind::DriverSaved => (secs(self.saved_pre_roll_s), secs(self.saved_post_roll_s)),
+            EventKind::HarshBraking
+            | EventKind::HarshAcceleration
+            | EventKind::HarshCornering
+            | EventKind::Speeding
+            | EventKind::LongDistraction
+            | EventKind::Microsleep
+            | EventKind::Sleep => (secs(self.pre_roll_s), secs(self.post_roll_s)),
+        }
+    }
+}
+
+/// The RAM ring. 70 s of two cameras at 2 Mbit/s take 35 MB.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RingConfig {
+    /// Longest span kept of each camera. At least `clip.max_clip_s` and `clip.grace_s`, and a GOP.
+    pub span_s: f64,
+    /// Hard bound of each camera's bytes.
+    pub camera_bytes: usize,
+}
+
+impl Default for RingConfig {
+    fn default() -> Self {
+        Self { span_s: 70.0, camera_bytes: 64 << 20 }
+    }
+}
+
+/// The spool on the disk.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SpoolConfig {
+    /// Most bytes that clips may take. Own choice.
+    pub quota_bytes: u64,
+}
+
+impl Default for SpoolConfig {
+    fn default() -> Self {
+        Self { quota_bytes: 8 << 30 }
+    }
+}
+
+/// Uploading. All own choice.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct UploadConfig {
+    /// Bytes in one chunk.
+    pub chunk_bytes: u64,
+    /// First wait after a failure; doubles with each further one.
+    pub backoff_base_s: f64,
+    /// Longest wait.
+    pub backoff_cap_s: f64,
+    /// How often to ask whether a sent clip is durable.
+    pub durable_poll_s: f64,
+}
+
+impl Default for UploadConfig {
+    fn default() -> Self {
+        Self {
+            chunk_bytes: 256 << 10,
+            backoff_base_s: 1.0,
+            backoff_cap_s: 300.0,
+            durable_poll_s: 0.5,
+        }
+    }
+}
+
+/// Collects what is wrong.
+struct Check(Vec<ConfigError>);
+
+impl Check {
+    fn need(&mut self, ok: bool, key: &'static str, found: impl ToString, need: impl Into<String>) {
+        if !ok {
+            self.0.push(ConfigError { key, found: found.to_string(), need: need.into() });
+        }
+    }
+
+    fn within(&mut self, key: &'static str, value: f64, low: f64, high: f64) {
+        // NaN is in no range.
+        let ok = (low..=high).contains(&value);
+        self.need(ok, key, value, format!("a number from {low} to {high} is needed"));
+    }
+
+    fn less(&mut self, key: &'static str, value: f64, other_key: &str, other: f64) {
+        self.need(value < other, key, value, format!("must be below `{other_key}` ({other})"));
+    }
+}
+
+impl CoreConfig {
+    /// Every mistake; none where the configuration can be used.
+    pub fn validate(&self) -> Vec<ConfigError> {
+        let mut c = Check(Vec::new());
+        self.check_vehicle(&mut c);
+        self.check_driver(&mut c);
+        self.check_keeping(&mut c);
+        c.0
+    }
+
+    fn check_vehicle(&self, c: &mut Check) {
+        if let Some(limit) = self.vehicle.speed_limit_kmh {
+            c.within("vehicle.speed_limit_kmh", limit, 5.0, 200.0);
+        }
+        let t = &self.timebase;
+        c.within("timebase.bus_fresh_s", t.bus_fresh_s, 0.02, 5.0);
+        c.within("timebase.gnss_fresh_s", t.gnss_fresh_s, 0.1, 10.0);
+        c.within("timebase.imu_gap_s", t.imu_gap_s, 0.02, 5.0);
+        c.within("timebase.health_after_s", t.health_after_s, 1.0, 600.0);
+        c.within("timebase.future_tolerance_s", t.future_tolerance_s, 0.0, 10.0);
+        let h = &self.harsh;
+        for (key, g) in [
+            ("harsh.braking_g", h.braking_g),
+            ("harsh.acceleration_g", h.acceleration_g),
+            ("harsh.cornering_g", h.cornering_g),
+        ] {
+            if let Some(g) = g {
+                c.within(key, g, 0.1, 1.5);
+            }
+        }
+        c.within("harsh.hold_s", h.hold_s, 0.0, 5.0);
+        c.within("harsh.min_speed_kmh", h.min_speed_kmh, 0.0, 100.0);
+        c.within("harsh.low_pass_s", h.low_pass_s, 0.0, 2.0);
+        c.within("harsh.release", h.release, 0.1, 1.0);
+        c.within("harsh.rearm_s", h.rearm_s, 0.0, 60.0);
+        let s = &self.speeding;
+        c.within("speeding.margin_kmh", s.margin_kmh, 0.0, 50.0);
+        c.within("speeding.margin_percent", s.margin_percent, 0.0, 100.0);
+        c.within("speeding.voice_after_s", s.voice_after_s, 1.0, 600.0);
+        c.within("speeding.event_after_s", s.event_after_s, 1.0, 600.0);
+        c.less(
+            "speeding.voice_after_s",
+            s.voice_after_s,
+            "speeding.event_after_s",
+            s.event_after_s,
+        );
+        c.within("speeding.rearm_s", s.rearm_s, 0.0, 600.0);
+    }
+
+    fn check_driver(&self, c: &mut Check) {
+        let a = &self.attention;
+        c.within("attention.fast_after_s", a.fast_after_s, 1.0, 30.0);
+        c.within("attention.slow_after_s", a.slow_after_s, 1.0, 30.0);
+        c.within("attention.fast_kmh", a.fast_kmh, 5.0, 200.0);
+        c.within("attention.slow_kmh", a.slow_kmh, 0.0, 200.0);
+        c.less("attention.slow_kmh", a.slow_kmh, "attention.fast_kmh", a.fast_kmh);
+        c.within("attention.gap_s", a.gap_s, 0.0, 1.0);
+        c.within("attention.sweep_s", a.sweep_s, 0.0, 2.0);
+        c.within("attention.forward_yaw_deg", a.forward_yaw_deg, 5.0, 60.0);
+        c.within("attention.down_pitch_deg", a.down_pitch_deg, -60.0, -5.0);
+        c.within("attention.roof_pitch_deg", a.roof_pitch_deg, 5.0, 60.0);
+        c.within("attention.mirror_yaw_deg", a.mirror_yaw_deg, 5.0, 90.0);
+        c.need(
+            a.mirror_yaw_deg >= a.forward_yaw_deg,
+            "attention.mirror_yaw_deg",
+            a.mirror_yaw_deg,
+            "must not be below `attention.forward_yaw_deg`",
+        );
+        c.within("attention.mirror_down_pitch_deg", a.mirror_down_pitch_deg, -60.0, 0.0);
+        c.within("attention.min_confidence", a.min_confidence, 0.0, 1.0);
+        c.within("attention.neutral_yaw_deg", a.neutral_yaw_deg, -60.0, 60.0);
+        c.within("attention.neutral_pitch_deg", a.neutral_pitch_deg, -60.0, 60.0);
+        c.within("attention.calibrate_s", a.calibrate_s, 5.0, 600.0);
+        c.within("attention.calibrate_min_kmh", a.calibrate_min_kmh, 0.0, 200.0);
+        c.within("attention.calibrate_max_deg", a.calibrate_max_deg, 0.0, 60.0);
+        let d = &self.drowsiness;
+        c.within("drowsiness.microsleep_s", d.microsleep_s, 0.5, 10.0);
+        c.within("drowsiness.sleep_s", d.sleep_s, 0.5, 30.0);
+        c.less("drowsiness.microsleep_s", d.microsleep_s, "drowsiness.sleep_s", d.sleep_s);
+        c.within("drowsiness.closed_below", d.closed_below, 0.01, 0.2);
+        c.within("drowsiness.gap_s", d.gap_s, 0.0, 1.0);
+        c.within("drowsiness.min_speed_kmh", d.min_speed_kmh, 0.0, 200.0);
+        c.within("drowsiness.head_down_deg", d.head_down_deg, -90.0, 0.0);
+        c.within("drowsiness.head_turned_deg", d.head_turned_deg, 0.0, 90.0);
+        c.within("drowsiness.min_confidence", d.min_confidence, 0.0, 1.0);
+        let p = &self.policy;
+        c.within("policy.flag_after_alert_s", p.flag_after_alert_s, 0.0, 60.0);
+        c.need(
+            (1..=100).contains(&p.repeats),
+            "policy.repeats",
+            p.repeats,
+            "a number from 1 to 100 is needed",
+        );
+        c.within("policy.repeats_within_s", p.repeats_within_s, 1.0, 86_400.0);
+        c.within("policy.button_debounce_s", p.button_debounce_s, 0.0, 10.0);
+    }
+
+    fn check_keeping(&self, c: &mut Check) {
+        let k = &self.clip;
+        c.within("clip.pre_roll_s", k.pre_roll_s, 0.0, 120.0);
+        c.within("clip.post_roll_s", k.post_roll_s, 0.0, 120.0);
+        c.within("clip.saved_pre_roll_s", k.saved_pre_roll_s, 0.0, 120.0);
+        c.within("clip.saved_post_roll_s", k.saved_post_roll_s, 0.0, 120.0);
+        c.within("clip.max_clip_s", k.max_clip_s, 1.0, 300.0);
+        c.within("clip.grace_s", k.grace_s, 0.0, 30.0);
+        for (key, roll) in [
+            ("clip.pre_roll_s", k.pre_roll_s + k.post_roll_s),
+            ("clip.saved_pre_roll_s", k.saved_pre_roll_s + k.saved_post_roll_s),
+        ] {
+            c.need(
+                roll <= k.max_clip_s,
+                key,
+                roll,
+                "before and after together must not exceed `clip.max_clip_s`",
+            );
+        }
+        let r = &self.ring;
+        c.within("ring.span_s", r.span_s, 2.0, 900.0);
+        c.need(
+            r.span_s >= k.max_clip_s + k.grace_s + 1.0,
+            "ring.span_s",
+            r.span_s,
+            "must hold `clip.max_clip_s`, `clip.grace_s` and 1 s more",
+        );
+        c.need(
+            (1 << 20..=4 << 30).contains(&r.camera_bytes),
+            "ring.camera_bytes",
+            r.camera_bytes,
+            "a number from 1 MiB to 4 GiB is needed",
+        );
+        c.need(
+            self.spool.quota_bytes >= 16 << 20,
+            "spool.quota_bytes",
+            self.spool.quota_bytes,
+            "at least 16 MiB is needed",
+        );
+        let u = &self.upload;
+        c.need(
+            (1 << 10..=3 << 20).contains(&u.chunk_bytes),
+            "upload.chunk_bytes",
+            u.chunk_bytes,
+            "a number from 1 KiB to 3 MiB is needed",
+        );
+        c.within("upload.backoff_base_s", u.backoff_base_s, 0.05, 60.0);
+        c.within("upload.backoff_cap_s", u.backoff_cap_s, 0.05, 3600.0);
+        c.within("upload.durable_poll_s", u.durable_poll_s, 0.05, 60.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::de::value::{Error, MapDeserializer};
+
+    use super::*;
+
+    #[test]
+    fn defaults_are_valid_and_those_of_the_design() {
+        let c = CoreConfig::default();
+        assert_eq!(c.validate(), []);
+        let g =
+            |class| c.harsh.limits_mps2(class).map(|a| (a / STANDARD_GRAVITY_MPS2 * 100.0).round());
+        assert_eq!(g(VehicleClass::Van), [36.0, 35.0, 35.0]);
+        assert_eq!(g(VehicleClass::Light), [38.0, 37.0, 38.0]);
+        assert_eq!(c.vehicle.speed_limit_kmh, None);
+        assert_eq!(c.clip.rolls(EventKind::DriverSaved), (secs(30.0), secs(30.0)));
+        assert_eq!(c.clip.rolls(EventKind::Sleep), (secs(10.0), secs(5.0)));
+    }
+
+    #[test]
+    fn every_mistake_is_said_at_once() {
+        let mut c = CoreConfig::default();
+        c.harsh.hold_s = f64::NAN;
+        c.harsh.braking_g = Some(9.0);
+        c.attention.slow_kmh = 60.0;
+        c.ring.span_s = 30.0;
+        c.policy.repeats = 0;
+        c.clip.saved_post_roll_s = 40.0;
+        let keys: Vec<_> = c.validate().into_iter().map(|e| e.key).collect();
+        assert_eq!(
+            keys,
+            [
+                "harsh.braking_g",
+                "harsh.hold_s",
+                "attention.slow_kmh",
+                "policy.repeats",
+                "clip.saved_pre_roll_s",
+                "ring.span_s"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_mistake_reads_well() {
+        let mut c = CoreConfig::default();
+        c.clip.grace_s = -1.0;
+        let text = c.validate().first().unwrap().to_string();
+        assert_eq!(text, "`clip.grace_s` is `-1`: a number from 0 to 30 is needed");
+    }
+
+    #[test]
+    fn unknown_keys_are_refused_and_missing_ones_are_defaults() {
+        let parse = |key: &'static str| {
+            PolicyConfig::deserialize(MapDeserializer::<_, Error>::new([(key, 3_u32)].into_iter()))
+        };
+        assert_eq!(parse("repeats"), Ok(PolicyConfig::default()));
+        assert!(parse("repeat").unwrap_err().to_string().contains("unknown field `repeat`"));
+    }
+}

@@ -1,0 +1,452 @@
+//! The composition: inputs of one run in, commands to the edges out.
+//!
+//! ```text
+//! Signal, DriverObservation → guards → vehicle state, head zones → detectors → policy ─┬→ Alert
+//! AccessUnit ─────────────────────────────────→ ring ┐                                 └→ Flag
+//! Button ────────────────────────────────────────────┴→ clip orders ──────────────────→ Cut
+//! ```
+//!
+//! `Flag` comes at the moment of decision, so that the edge writes a durable event record at
+//! once, with the id of the clip that is to come; `Cut` follows with the pictures. Ids are the
+//! edge's; here events have run-local numbers.
+//!
+//! INVARIANT: every `Flag` with [`ClipPlan::Own`] is followed by exactly one `Cut` of the same
+//! number, at the latest when the drive ends or the privacy state changes.
+//! INVARIANT: outside of [`PrivacyState::Recording`] no picture and no signal is kept, and every
+//! change of the privacy state wipes what was kept and what the detectors remember of the driver;
+//! events flagged before keep what was recorded until then.
+//! A crash leaves nothing: this is RAM only. What was flagged is the edge's record.
+
+use std::sync::Arc;
+
+use temoin_proto::{
+    events::Event,
+    samples::{CameraId, DriverObservation, GnssFix, ImuSample, Signal, VehicleSpeed},
+    time::MonoTime,
+};
+
+use crate::{
+    attention::Attention,
+    clip::{ClipOrder, ClipOrders, ClipPlan, ClipWindow, CutReason},
+    config::{CoreConfig, secs},
+    drowsiness::Drowsiness,
+    gop_ring::{AccessUnit, Gop, GopRing, RingLimits, RingMetrics, Tail},
+    harsh_motion::HarshMotion,
+    head_zone::{Calibration, HeadZones},
+    policy::{Alert, Finding, Policy, PrivacyState},
+    signal_history::{ClipSignals, FacePoint, SignalHistory},
+    speeding::{Speeding, SpeedingStep},
+    timebase::{Source, SourceGuard},
+    vehicle_state::VehicleState,
+};
+
+/// What comes in. Samples of one source come in order; sources need not be in step.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// A sample of a sensor.
+    Signal(Signal),
+    /// What perception says of a cabin picture.
+    Driver(DriverObservation),
+    /// An encoded picture.
+    AccessUnit(AccessUnit),
+    /// The driver's or the fleet's choice changed.
+    Privacy(PrivacyState),
+    /// Nothing more will come.
+    End,
+}
+
+/// One camera's part of a clip.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CutTrack {
+    /// Which camera.
+    pub camera: CameraId,
+    /// Whole GOPs; no byte was copied. Empty where the ring had none.
+    pub gops: Vec<Arc<Gop>>,
+}
+
+/// A clip's contents.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Cut {
+    /// The event whose clip it is.
+    pub local: u64,
+    /// Events that share it.
+    pub shared_by: Vec<u64>,
+    /// What was ordered. GOPs reach a little further on both sides.
+    pub window: ClipWindow,
+    /// Why now.
+    pub reason: CutReason,
+    /// One for each camera that sent anything.
+    pub tracks: Vec<CutTrack>,
+    /// Signals in the window.
+    pub signals: ClipSignals,
+}
+
+/// What the lamp shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lamp {
+    /// Nothing runs.
+    Off,
+    /// Alerts only.
+    AlertsOnly,
+    /// Recording.
+    Recording,
+}
+
+/// For device health; never said to the driver.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Health {
+    /// A source fell silent.
+    Silent(Source),
+    /// A source is back.
+    Back(Source),
+    /// The neutral head pose was learned, or could not be.
+    Calibration(Calibration),
+    /// A clip has no picture at all.
+    ClipEmpty {
+        /// The event whose clip it is.
+        local: u64,
+    },
+}
+
+/// What the edges do.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Command {
+    /// Say it in the cab.
+    Alert(Alert),
+    /// Write the event's record durably, now.
+    Flag {
+        /// Its run-local number, from 0 without gaps.
+        local: u64,
+        /// The event.
+        event: Event,
+        /// The clip it will get.
+        clip: ClipPlan,
+    },
+    /// Seal this and put it into the spool.
+    Cut(Cut),
+    /// Show this.
+    Lamp(Lamp),
+    /// Report this.
+    Health(Health),
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Drive {
+    config: CoreConfig,
+    now: MonoTime,
+    privacy: PrivacyState,
+    announced: bool,
+    ended: bool,
+    next_local: u64,
+    guards: [(Source, SourceGuard); 4],
+    vehicle: VehicleState,
+    zones: HeadZones,
+    detectors: Detectors,
+    ring: GopRing,
+    history: SignalHistory,
+    orders: ClipOrders,
+}
+
+/// What remembers the driver's conduct.
+#[derive(Debug)]
+struct Detectors {
+    harsh: HarshMotion,
+    speeding: Speeding,
+    attention: Attention,
+    drowsiness: Drowsiness,
+    policy: Policy,
+}
+
+impl Detectors {
+    fn new(config: &CoreConfig, privacy: PrivacyState) -> Self {
+        Self {
+            harsh: HarshMotion::new(&config.harsh, config.vehicle.class),
+            speeding: Speeding::new(
+                &config.speeding,
+                config.vehicle.speed_limit_kmh,
+                secs(config.timebase.gnss_fresh_s),
+            ),
+            attention: Attention::new(&config.attention),
+            drowsiness: Drowsiness::new(&config.drowsiness),
+            policy: Policy::new(config.policy.clone(), privacy),
+        }
+    }
+}
+
+impl Drive {
+    /// A run that begins in a privacy state. The configuration must have been validated.
+    pub fn new(config: CoreConfig, privacy: PrivacyState) -> Self {
+        let span = secs(config.ring.span_s);
+        Self {
+            now: MonoTime::ZERO,
+            privacy,
+            announced: false,
+            ended: false,
+            next_local: 0,
+            guards: guards(&config),
+            vehicle: VehicleState::new(&config.timebase, &config.harsh),
+            zones: HeadZones::new(&config.attention),
+            detectors: Detectors::new(&config, privacy),
+            ring: GopRing::new(RingLimits { span, camera_bytes: config.ring.camera_bytes }),
+            history: SignalHistory::new(span),
+            orders: ClipOrders::new(config.clip.clone()),
+            config,
+        }
+    }
+
+    /// Takes one input. `now` is the time at which it is taken, not before its own time by more
+    /// than the tolerance; a `now` that goes backwards counts as the last one. Inputs after
+    /// [`Input::End`] are ignored.
+    pub fn step(&mut self, now: MonoTime, input: Input, out: &mut Vec<Command>) {
+        if self.ended {
+            return;
+        }
+        self.advance(now, out);
+        match input {
+            Input::Signal(signal) => self.on_signal(&signal, out),
+            Input::Driver(observation) => self.on_driver(&observation, out),
+            Input::AccessUnit(unit) => self.on_access_unit(unit),
+            Input::Privacy(privacy) => self.on_privacy(privacy, out),
+            Input::End => {
+                self.cut_all(CutReason::DriveEnded, out);
+                self.ring.clear();
+                self.history.clear();
+                self.ended = true;
+            }
+        }
+        self.cut_due(out);
+    }
+
+    /// When [`Self::tick`] must be called if nothing comes before.
+    pub fn next_deadline(&self) -> Option<MonoTime> {
+        let silence = self.guards.iter().filter_map(|(_, guard)| guard.deadline()).min();
+        let deadline = [self.orders.deadline(), silence].into_iter().flatten().min();
+        deadline.filter(|_| !self.ended)
+    }
+
+    /// Time passed and nothing came.
+    pub fn tick(&mut self, now: MonoTime, out: &mut Vec<Command>) {
+        if !self.ended {
+            self.advance(now, out);
+            self.cut_due(out);
+        }
+    }
+
+    /// The fleet set another speed limit; None: unknown.
+    pub fn set_speed_limit(&mut self, limit_kmh: Option<f64>) {
+        self.config.vehicle.speed_limit_kmh = limit_kmh;
+        self.detectors.speeding.set_limit(limit_kmh);
+    }
+
+    /// The privacy state.
+    pub const fn privacy(&self) -> PrivacyState {
+        self.privacy
+    }
+
+    /// What a camera's ring holds.
+    pub fn ring_metrics(&self, camera: CameraId) -> RingMetrics {
+        self.ring.metrics(camera)
+    }
+
+    /// Samples refused by the guards: late, doubled, or from the future.
+    pub fn refused_samples(&self) -> u64 {
+        self.guards.iter().map(|(_, guard)| guard.refused()).sum()
+    }
+
+    fn advance(&mut self, now: MonoTime, out: &mut Vec<Command>) {
+        self.now = self.now.max(now);
+        if !self.announced {
+            self.announced = true;
+            out.push(Command::Lamp(lamp(self.privacy)));
+        }
+        for (source, guard) in &mut self.guards {
+            match guard.silence_changed(self.now) {
+                Some(true) => out.push(Command::Health(Health::Silent(*source))),
+                Some(false) => out.push(Command::Health(Health::Back(*source))),
+                None => {}
+            }
+        }
+    }
+
+    fn admit(&mut self, source: Source, at: MonoTime) -> Option<crate::timebase::Admission> {
+        let now = self.now;
+        let (_, guard) = self.guards.iter_mut().find(|(s, _)| *s == source)?;
+        guard.admit(at, now).ok()
+    }
+
+    fn recording(&self) -> bool {
+        self.privacy == PrivacyState::Recording
+    }
+
+    fn on_signal(&mut self, signal: &Signal, out: &mut Vec<Command>) {
+        if self.privacy == PrivacyState::Off {
+            return;
+        }
+        match signal {
+            Signal::Speed(s) => self.on_bus(s, out),
+            Signal::Gnss(s) => self.on_gnss(s, out),
+            Signal::Imu(s) => self.on_imu(s, out),
+            // A press is never late: it is a person's wish.
+            Signal::Button(press) => self.decide(Finding::Button(press.at.min(self.now)), out),
+        }
+    }
+
+    fn on_bus(&mut self, s: &VehicleSpeed, out: &mut Vec<Command>) {
+        if self.admit(Source::Bus, s.at).is_some() {
+            self.vehicle.on_bus(s);
+            self.on_speed(s.at, out);
+        }
+    }
+
+    fn on_gnss(&mut self, fix: &GnssFix, out: &mut Vec<Command>) {
+        if self.admit(Source::Gnss, fix.at).is_some() {
+            self.vehicle.on_gnss(fix);
+            if self.recording() && fix.lat_deg.is_finite() && fix.lon_deg.is_finite() {
+                self.history.push_fix(*fix);
+            }
+            self.on_speed(fix.at, out);
+        }
+    }
+
+    fn on_speed(&mut self, at: MonoTime, out: &mut Vec<Command>) {
+        let speed = self.vehicle.speed(at);
+        if let Some(speed) = speed.filter(|_| self.recording()) {
+            self.history.push_speed(speed);
+        }
+        match self.detectors.speeding.step(at, speed.as_ref()) {
+            Some(SpeedingStep::Voice) => self.decide(Finding::SpeedingVoice(at), out),
+            Some(SpeedingStep::Event(event)) => self.decide(Finding::Event(event), out),
+            None => {}
+        }
+    }
+
+    fn on_imu(&mut self, s: &ImuSample, out: &mut Vec<Command>) {
+        let Some(admission) = self.admit(Source::Imu, s.at) else { return };
+        let Some(motion) = self.vehicle.on_imu(s, admission) else {
+            self.detectors.harsh.unknown();
+            return;
+        };
+        if self.recording() {
+            self.history.push_motion(motion);
+        }
+        let speed_mps = self.vehicle.speed(s.at).map(|s| s.mps);
+        let mut events = Vec::new();
+        self.detectors.harsh.step(&motion, speed_mps, &mut events);
+        for event in events {
+            self.decide(Finding::Event(event), out);
+        }
+    }
+
+    fn on_driver(&mut self, o: &DriverObservation, out: &mut Vec<Command>) {
+        if self.privacy == PrivacyState::Off || self.admit(Source::Driver, o.at).is_none() {
+            return;
+        }
+        if self.recording() {
+            self.history.push_face(FacePoint { at: o.at, face: o.face.known().copied() });
+        }
+        let speed_mps = self.vehicle.speed(o.at).map(|s| s.mps);
+        let pose = self.zones.relative(&o.head);
+        if let Some(c) = self.zones.learn(o.at, pose.as_ref(), speed_mps) {
+            out.push(Command::Health(Health::Calibration(c)));
+        }
+        let look = self.zones.look(pose.as_ref());
+        if let Some(episode) = self.detectors.attention.step(o.at, look, speed_mps) {
+            self.decide(Finding::Distraction(episode), out);
+        }
+        let closed = self.detectors.drowsiness.step(o.at, &o.eyelids, pose.as_ref(), speed_mps);
+        if let Some(event) = closed {
+            self.decide(Finding::Event(event), out);
+        }
+    }
+
+    fn on_access_unit(&mut self, unit: AccessUnit) {
+        if self.recording() {
+            // A dropped picture is counted by the ring and shows in its metrics.
+            self.ring.push(unit).unwrap_or_default();
+        }
+    }
+
+    fn on_privacy(&mut self, privacy: PrivacyState, out: &mut Vec<Command>) {
+        if privacy == self.privacy {
+            return;
+        }
+        self.cut_all(CutReason::PrivacyChanged, out);
+        self.ring.clear();
+        self.history.clear();
+        self.privacy = privacy;
+        self.detectors = Detectors::new(&self.config, privacy);
+        if privacy == PrivacyState::Off {
+            self.vehicle = VehicleState::new(&self.config.timebase, &self.config.harsh);
+            self.zones = HeadZones::new(&self.config.attention);
+            // What is not listened to is not silent.
+            self.guards = guards(&self.config);
+        }
+        out.push(Command::Lamp(lamp(privacy)));
+    }
+
+    fn decide(&mut self, finding: Finding, out: &mut Vec<Command>) {
+        let decision = self.detectors.policy.decide(finding);
+        out.extend(decision.alert.map(Command::Alert));
+        if let Some(event) = decision.flag {
+            let local = self.next_local;
+            self.next_local = local.saturating_add(1);
+            let clip = self.orders.order(local, &event);
+            out.push(Command::Flag { local, event, clip });
+        }
+    }
+
+    fn cut_due(&mut self, out: &mut Vec<Command>) {
+        let ring = &self.ring;
+        let due = self.orders.take_due(self.now, |to| {
+            // Without any camera there is nothing to wait for but the deadline.
+            ring.cameras().next().is_some()
+                && ring.cameras().all(|c| ring.closed_until(c).is_some_and(|until| until > to))
+        });
+        for (order, reason) in due {
+            self.cut(order, reason, out);
+        }
+    }
+
+    fn cut_all(&mut self, reason: CutReason, out: &mut Vec<Command>) {
+        for order in self.orders.take_all() {
+            self.cut(order, reason, out);
+        }
+    }
+
+    fn cut(&self, order: ClipOrder, reason: CutReason, out: &mut Vec<Command>) {
+        let ClipOrder { local, shared_by, window, .. } = order;
+        let tail = match reason {
+            CutReason::Covered => Tail::Closed,
+            CutReason::Deadline | CutReason::DriveEnded | CutReason::PrivacyChanged => {
+                Tail::WithOpen
+            }
+        };
+        let track = |camera| CutTrack {
+            camera,
+            gops: self.ring.range(camera, window.from, window.to, tail),
+        };
+        let tracks: Vec<_> = self.ring.cameras().map(track).collect();
+        if tracks.iter().all(|t| t.gops.is_empty()) {
+            out.push(Command::Health(Health::ClipEmpty { local }));
+        }
+        let signals = self.history.range(window.from, window.to);
+        out.push(Command::Cut(Cut { local, shared_by, window, reason, tracks, signals }));
+    }
+}
+
+fn guards(config: &CoreConfig) -> [(Source, SourceGuard); 4] {
+    let guard = SourceGuard::new(
+        secs(config.timebase.future_tolerance_s),
+        secs(config.timebase.health_after_s),
+    );
+    [Source::Bus, Source::Gnss, Source::Imu, Source::Driver].map(|s| (s, guard.clone()))
+}
+
+const fn lamp(privacy: PrivacyState) -> Lamp {
+    match privacy {
+        PrivacyState::Off => Lamp::Off,
+        PrivacyState::AiWithoutRecording => Lamp::AlertsOnly,
+        PrivacyState::Recording => Lamp::Recording,
+    }
+}

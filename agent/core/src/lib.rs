@@ -1,0 +1,35 @@
+//! The unit's decisions, pure: what happened, whether the driver is warned, what is kept, what is
+//! uploaded and what is deleted.
+//!
+//! In flow order: [`timebase`] → [`vehicle_state`] → detectors ([`harsh_motion`], [`speeding`],
+//! [`attention`] over [`head_zone`], [`drowsiness`]) → [`policy`] → [`clip`] over [`gop_ring`] and
+//! [`signal_history`]; [`drive`] composes them. [`spool_plan`] and [`upload_plan`] decide for the
+//! edges that own the disk and the network.
+//!
+//! INVARIANT: no clock, no randomness, no I/O, no unordered iteration. The same inputs give the
+//! same commands, whether live or replayed at any speed.
+//! INVARIANT: time is counted in seconds of the sensors' own clocks, never in frames or calls.
+//! INVARIANT: 'not seen' is never 'did wrong': an unknown input starts no timer and advances none.
+#![forbid(unsafe_code)]
+
+pub mod attention;
+pub mod clip;
+pub mod config;
+pub mod drive;
+pub mod drowsiness;
+pub mod gop_ring;
+pub mod harsh_motion;
+pub mod head_zone;
+pub mod policy;
+mod seen_timer;
+pub mod signal_history;
+pub mod speeding;
+pub mod spool_plan;
+pub mod timebase;
+pub mod upload_plan;
+pub mod vehicle_state;
+
+#[cfg(test)]
+mod stories;
+#[cfg(test)]
+mod story;

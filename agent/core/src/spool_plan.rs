@@ -1,0 +1,398 @@
+//! What to do with the spool folder: at start, when it is full, and in which order it goes up.
+//!
+//! ```text
+//! spool/tmp/<name>           being written; removed at start
+//! spool/events/<event_id>    an event's record, durable at the decision
+//! spool/clips/<clip_id>/     a complete clip: manifest and sealed tracks; appears by rename
+//! spool/trash/<name>         renamed away, then removed; emptied at start
+//! ```
+//! An event's record names the clip that is to come. Deleting renames the clip first and the
+//! record last, each after the server said that it is durable.
+//!
+//! What a crash leaves, and what the plan does:
+//! - a file in `tmp`: never complete, removed. Its event's record says what is missing;
+//! - a record whose clip never appeared: uploaded, and reported as lost ('unit stopped'), never
+//!   silently. The record's `clip_done` tells it from a clip that was uploaded and deleted;
+//! - a clip without a record: the server is asked, and only its word deletes it;
+//! - anything in `trash`: removed;
+//! - a name that is none of ours, or a damaged record: left alone and reported.
+//!
+//! INVARIANT: no plan removes an event's record or a complete clip without the server's word,
+//! but for a full disk, which gives a [`Lost`] for every clip.
+//! INVARIANT: order is by severity, then by the spool's own sequence number, never by wall time.
+
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
+};
+
+use temoin_proto::{
+    events::Severity,
+    ids::{ClipId, EventId},
+};
+
+/// Place in the queue: the most severe first, then the oldest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Rank {
+    severity: Reverse<Severity>,
+    seq: u64,
+}
+
+impl Rank {
+    /// `seq` counts the records that this spool ever held.
+    pub const fn new(severity: Severity, seq: u64) -> Self {
+        Self { severity: Reverse(severity), seq }
+    }
+
+    /// Severity.
+    pub const fn severity(&self) -> Severity {
+        self.severity.0
+    }
+
+    /// Sequence number.
+    pub const fn seq(&self) -> u64 {
+        self.seq
+    }
+}
+
+/// Why a clip does not exist.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum LostReason {
+    /// The unit stopped between the decision and the clip.
+    UnitStopped,
+    /// The disk was full, and others were more severe.
+    DiskFull,
+    /// No camera gave a picture.
+    NoPicture,
+    /// Sealing or writing failed.
+    WriteFailed,
+}
+
+impl LostReason {
+    /// The name in records.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::UnitStopped => "unit_stopped",
+            Self::DiskFull => "disk_full",
+            Self::NoPicture => "no_picture",
+            Self::WriteFailed => "write_failed",
+        }
+    }
+}
+
+/// The record that a clip does not exist.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lost {
+    /// Which clip.
+    pub clip: ClipId,
+    /// Why.
+    pub reason: LostReason,
+}
+
+/// A name in a folder of the spool.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RawEntry {
+    /// File or folder name.
+    pub name: String,
+    /// Bytes, with everything inside.
+    pub bytes: u64,
+}
+
+/// What an event's record says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EventHead {
+    /// Place in the queue.
+    pub rank: Rank,
+    /// The clip that it was to get.
+    pub clip: ClipId,
+    /// The clip's end is settled: the server has it, or it was recorded as lost.
+    pub clip_done: bool,
+}
+
+/// A name in `events`, with its record where it could be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EventEntry {
+    /// File name.
+    pub name: String,
+    /// The record; None where it is damaged.
+    pub head: Option<EventHead>,
+}
+
+/// The spool folder at start.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Listing {
+    /// `tmp`.
+    pub tmp: Vec<RawEntry>,
+    /// `events`.
+    pub events: Vec<EventEntry>,
+    /// `clips`.
+    pub clips: Vec<RawEntry>,
+    /// `trash`.
+    pub trash: Vec<RawEntry>,
+}
+
+/// One thing to do at start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StartAction {
+    /// Remove `tmp/<name>`.
+    RemoveTemp(String),
+    /// Remove `trash/<name>`.
+    RemoveTrash(String),
+    /// Queue this event.
+    QueueEvent {
+        /// Which.
+        event: EventId,
+        /// What its record says.
+        head: EventHead,
+    },
+    /// Queue this clip. One without a record is asked for first, like any other.
+    QueueClip {
+        /// Which.
+        clip: ClipId,
+        /// Its size.
+        bytes: u64,
+        /// That of its most severe event; None without a record.
+        rank: Option<Rank>,
+    },
+    /// Record durably that this clip is lost, and tell the server.
+    RecordLost(Lost),
+    /// Leave this file alone and show it in device health.
+    ReportStrange {
+        /// Folder and name.
+        path: String,
+    },
+}
+
+/// The plan at start: first what is removed, then what is queued.
+pub fn plan_start(listing: &Listing) -> Vec<StartAction> {
+    let mut removals: Vec<_> =
+        listing.tmp.iter().map(|e| StartAction::RemoveTemp(e.name.clone())).collect();
+    removals.extend(listing.trash.iter().map(|e| StartAction::RemoveTrash(e.name.clone())));
+    let strange =
+        |folder: &str, name: &str| StartAction::ReportStrange { path: format!("{folder}/{name}") };
+    let mut actions = removals;
+    let mut ranks: BTreeMap<ClipId, Rank> = BTreeMap::new();
+    let mut awaited: BTreeSet<ClipId> = BTreeSet::new();
+    let mut events = Vec::new();
+    // A damaged record may be the one that names a clip; then that clip has no record, is not
+    // lost, and is queued like any other.
+    for entry in &listing.events {
+        match (entry.name.parse::<EventId>(), entry.head) {
+            (Ok(event), Some(head)) => {
+                let rank = ranks.entry(head.clip).or_insert(head.rank);
+                *rank = head.rank.min(*rank);
+                if !head.clip_done {
+                    awaited.insert(head.clip);
+                }
+                events.push((head.rank, event, head));
+            }
+            (Ok(_) | Err(_), _) => actions.push(strange("events", &entry.name)),
+        }
+    }
+    events.sort_by_key(|&(rank, event, _)| (rank, event));
+    actions
+        .extend(events.into_iter().map(|(_, event, head)| StartAction::QueueEvent { event, head }));
+    let mut clips = Vec::new();
+    for entry in &listing.clips {
+        match entry.name.parse::<ClipId>() {
+            Ok(clip) => {
+                awaited.remove(&clip);
+                let rank = ranks.get(&clip).copied();
+                clips.push((rank.is_none(), rank, clip, entry.bytes));
+            }
+            Err(_) => actions.push(strange("clips", &entry.name)),
+        }
+    }
+    clips.sort_unstable();
+    actions.extend(clips.into_iter().map(|(_, rank, clip, bytes)| StartAction::QueueClip {
+        clip,
+        bytes,
+        rank,
+    }));
+    actions.extend(
+        awaited
+            .into_iter()
+            .map(|clip| StartAction::RecordLost(Lost { clip, reason: LostReason::UnitStopped })),
+    );
+    actions
+}
+
+/// A clip that is in the spool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StoredClip {
+    /// Which.
+    pub clip: ClipId,
+    /// Its size.
+    pub bytes: u64,
+    /// Its place in the queue.
+    pub rank: Rank,
+}
+
+/// Whether a new clip may be written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum QuotaPlan {
+    /// After these were recorded as lost and deleted; none where it simply fits.
+    Admit(Vec<Lost>),
+    /// No: what is there is at least as severe. It is recorded as lost itself.
+    Refuse(Lost),
+}
+
+/// Makes room for `incoming`: the least severe goes first, of those the oldest. Only what is less
+/// severe than the new clip, or as severe and older, makes way; if all that is not enough, nothing
+/// is deleted for it.
+pub fn plan_quota(stored: &[StoredClip], incoming: &StoredClip, quota_bytes: u64) -> QuotaPlan {
+    let mut used = stored.iter().fold(0_u64, |sum, c| sum.saturating_add(c.bytes));
+    let mut victims: Vec<_> =
+        stored.iter().filter(|c| c.rank.severity() <= incoming.rank.severity()).collect();
+    victims.sort_by_key(|c| (c.rank.severity(), c.rank.seq(), c.clip));
+    let mut lost = Vec::new();
+    let mut victims = victims.into_iter();
+    while used.saturating_add(incoming.bytes) > quota_bytes {
+        let Some(victim) = victims.next() else {
+            return QuotaPlan::Refuse(Lost { clip: incoming.clip, reason: LostReason::DiskFull });
+        };
+        used = used.saturating_sub(victim.bytes);
+        lost.push(Lost { clip: victim.clip, reason: LostReason::DiskFull });
+    }
+    QuotaPlan::Admit(lost)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn clip(n: u8) -> ClipId {
+        ClipId::from_bytes([n; 16])
+    }
+
+    fn event(n: u8) -> EventId {
+        EventId::from_bytes([n; 16])
+    }
+
+    fn raw(name: impl ToString) -> RawEntry {
+        RawEntry { name: name.to_string(), bytes: 10 }
+    }
+
+    fn head(severity: Severity, seq: u64, n: u8, clip_done: bool) -> EventHead {
+        EventHead { rank: Rank::new(severity, seq), clip: clip(n), clip_done }
+    }
+
+    fn entry(n: u8, head: EventHead) -> EventEntry {
+        EventEntry { name: event(n).to_string(), head: Some(head) }
+    }
+
+    #[test]
+    fn an_empty_spool_needs_nothing() {
+        assert_eq!(plan_start(&Listing::default()), []);
+    }
+
+    #[test]
+    fn everything_a_crash_can_leave() {
+        let low = head(Severity::Low, 1, 1, false);
+        let high = head(Severity::High, 2, 2, false);
+        let done = head(Severity::Medium, 3, 3, true);
+        let listing = Listing {
+            tmp: vec![raw("half")],
+            events: vec![
+                entry(1, low),
+                entry(2, high),
+                entry(3, done),
+                EventEntry { name: event(4).to_string(), head: None },
+                EventEntry { name: "core".into(), head: Some(low) },
+            ],
+            clips: vec![raw(clip(9)), raw(clip(1)), raw("../x")],
+            trash: vec![raw("old")],
+        };
+        let strange = |path: String| StartAction::ReportStrange { path };
+        assert_eq!(
+            plan_start(&listing),
+            [
+                StartAction::RemoveTemp("half".into()),
+                StartAction::RemoveTrash("old".into()),
+                strange(format!("events/{}", event(4))),
+                strange("events/core".into()),
+                StartAction::QueueEvent { event: event(2), head: high },
+                StartAction::QueueEvent { event: event(3), head: done },
+                StartAction::QueueEvent { event: event(1), head: low },
+                strange("clips/../x".into()),
+                StartAction::QueueClip { clip: clip(1), bytes: 10, rank: Some(low.rank) },
+                StartAction::QueueClip { clip: clip(9), bytes: 10, rank: None },
+                StartAction::RecordLost(Lost { clip: clip(2), reason: LostReason::UnitStopped }),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_shared_clip_is_queued_once_at_its_most_severe() {
+        let (low, high) = (head(Severity::Low, 1, 1, false), head(Severity::High, 2, 1, false));
+        let listing = Listing {
+            events: vec![entry(1, low), entry(2, high)],
+            clips: vec![raw(clip(1))],
+            ..Listing::default()
+        };
+        let queued: Vec<_> = plan_start(&listing)
+            .into_iter()
+            .filter(|a| matches!(a, StartAction::QueueClip { .. } | StartAction::RecordLost(_)))
+            .collect();
+        let expected = StartAction::QueueClip { clip: clip(1), bytes: 10, rank: Some(high.rank) };
+        assert_eq!(queued, [expected]);
+    }
+
+    #[test]
+    fn the_least_severe_and_oldest_makes_way() {
+        use Severity::{High, Low, Medium};
+        let stored = |n, severity, seq| StoredClip {
+            clip: clip(n),
+            bytes: 10,
+            rank: Rank::new(severity, seq),
+        };
+        let spool =
+            [stored(1, Medium, 1), stored(2, Low, 3), stored(3, Low, 2), stored(4, High, 4)];
+        let lost = |n| Lost { clip: clip(n), reason: LostReason::DiskFull };
+        for (severity, quota, expected) in [
+            (Low, 50, QuotaPlan::Admit(vec![])),
+            (Low, 40, QuotaPlan::Admit(vec![lost(3)])),
+            (High, 30, QuotaPlan::Admit(vec![lost(3), lost(2)])),
+            (High, 20, QuotaPlan::Admit(vec![lost(3), lost(2), lost(1)])),
+            (Low, 20, QuotaPlan::Refuse(lost(9))),
+            (High, 9, QuotaPlan::Refuse(lost(9))),
+        ] {
+            assert_eq!(plan_quota(&spool, &stored(9, severity, 9), quota), expected, "{quota}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_vanishes_silently(
+            events in prop::collection::vec((0_u8..20, 0_u8..8, any::<bool>(), any::<bool>()), 0..20),
+            clips in prop::collection::btree_set(0_u8..8, 0..8),
+        ) {
+            let listing = Listing {
+                events: events
+                    .iter()
+                    .map(|&(e, c, done, readable)| EventEntry {
+                        name: event(e).to_string(),
+                        head: readable.then(|| head(Severity::Low, u64::from(e), c, done)),
+                    })
+                    .collect(),
+                clips: clips.iter().map(|&c| raw(clip(c))).collect(),
+                ..Listing::default()
+            };
+            let plan = plan_start(&listing);
+            for &(e, c, done, readable) in &events {
+                if !readable { continue; }
+                let queued = plan.iter().any(|a| matches!(a, StartAction::QueueEvent { event: x, .. } if *x == event(e)));
+                let has_clip = plan.iter().any(|a| matches!(a, StartAction::QueueClip { clip: x, .. } if *x == clip(c)));
+                let lost = plan.iter().any(|a| matches!(a, StartAction::RecordLost(l) if l.clip == clip(c)));
+                prop_assert!(queued);
+                prop_assert!(done || has_clip != lost);
+            }
+            for &c in &clips {
+                let queued = plan.iter().filter(|a| matches!(a, StartAction::QueueClip { clip: x, .. } if *x == clip(c)));
+                prop_assert_eq!(queued.count(), 1);
+            }
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! What feeds the pipeline: a thread for each device of a live unit, one for a whole replay.
+//!
+//! INVARIANT: the channel is bounded. In a replay at full speed the replay waits for the pipeline;
+//! on a live unit a device's thread waits and the driver drops, never the pipeline.
+
+use std::{
+    path::Path,
+    sync::{Arc, mpsc::SyncSender},
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use temoin_hw::{
+    Camera, Replay, ReplayItem, SignalSource, camera_v4l2::V4l2Camera, gnss_serial::GnssSerial,
+    pace::StopToken, video_file::PictureSize,
+};
+use temoin_proto::{
+    ids::CommandId,
+    samples::{CameraId, DriverObservation, Frame, Signal},
+};
+
+use crate::{
+    config::{DeviceConfig, VideoConfig},
+    health::{HealthBoard, State},
+};
+
+/// Capacity of the pipeline's channel, items: about 0.3 s of all sensors.
+pub const QUEUE: usize = 64;
+/// How long to wait before a device that failed is opened again.
+const REOPEN: Duration = Duration::from_secs(2);
+/// Speed of the GNSS receiver's line: the default of u-blox receivers since generation 9, and
+/// without meaning on USB.
+const GNSS_BAUD: u32 = 38_400;
+
+/// An order of the fleet, for the pipeline to carry out.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Order {
+    /// Blink the lamp and say where the unit is.
+    Identify,
+    /// Change whether anything is recorded.
+    Record(bool),
+    /// Change the configured speed limit, km/h; None: unknown.
+    SpeedLimit(Option<f64>),
+}
+
+/// What reaches the pipeline.
+#[derive(Debug)]
+pub enum Captured {
+    /// A picture, with the instant at which it was handed out.
+    Frame(Frame, Instant),
+    /// A sample of another sensor.
+    Signal(Signal),
+    /// What perception says of a picture, with the instant of that picture.
+    Observed(DriverObservation, Instant),
+    /// An order of the fleet.
+    Order(CommandId, Order),
+    /// The replay is over, or the unit stops.
+    End,
+}
+
+/// Replays a drive into the pipeline, then says that it is over. A device of the drive that fails
+/// is told to device health, and the rest goes on.
+///
+/// # Errors
+/// Where the thread cannot be started.
+pub fn replay(
+    replay: Replay,
+    to: SyncSender<Captured>,
+    stop: StopToken,
+    health: Arc<HealthBoard>,
+) -> std::io::Result<JoinHandle<()>> {
+    thread::Builder::new().name("replay".into()).spawn(move || {
+        for item in replay {
+            if stop.is_stopped() {
+                break;
+            }
+            let captured = match item {
+                Ok(ReplayItem::Frame(frame)) => Captured::Frame(frame, Instant::now()),
+                Ok(ReplayItem::Signal(signal)) => Captured::Signal(signal),
+                Err(e) => {
+                    health.set("replay", State::Failed, crate::net::chain(&e));
+                    continue;
+                }
+            };
+            if to.send(captured).is_err() {
+                return;
+            }
+        }
+        // The pipeline may have ended already.
+        drop(to.send(Captured::End));
+    })
+}
+
+/// Starts a thread for every configured device of a live unit.
+///
+/// # Errors
+/// Where a thread cannot be started.
+pub fn live(
+    devices: &DeviceConfig,
+    video: &VideoConfig,
+    to: &SyncSender<Captured>,
+    stop: &StopToken,
+    health: &Arc<HealthBoard>,
+) -> std::io::Result<Vec<JoinHandle<()>>> {
+    let mut threads = Vec::new();
+    let size = PictureSize { width: video.width, height: video.height, fps: video.fps };
+    let cameras =
+        [(CameraId::Cabin, &devices.cabin_camera), (CameraId::Road, &devices.road_camera)];
+    for (id, path) in cameras {
+        let part = format!("camera.{}", id.as_str());
+        let Some(path) = path.clone() else {
+            health.set(&part, State::Degraded, "no device is configured");
+            continue;
+        };
+        let (to, stop, health) = (to.clone(), stop.clone(), Arc::clone(health));
+        threads.push(thread::Builder::new().name(part.clone()).spawn(move || {
+            keep_open(&part, &path, &stop, &health, || {
+                let mut camera = V4l2Camera::open(id, &path, size, stop.clone())?;
+                health.set(&part, State::Ok, "pictures come");
+                while let Some(frame) = camera.next_frame()? {
+                    if stop.is_stopped() || to.send(Captured::Frame(frame, Instant::now())).is_err()
+                    {
+                        return Ok(());
+                    }
+                }
+                Ok(())
+            });
+        })?);
+    }
+    match devices.gnss.clone() {
+        None => health.set(
+            "gnss",
+            State::Degraded,
+            "no device is configured: position and speed are unknown",
+        ),
+        Some(path) => {
+            let (to, stop, health) = (to.clone(), stop.clone(), Arc::clone(health));
+            threads.push(thread::Builder::new().name("gnss".into()).spawn(move || {
+                keep_open("gnss", &path, &stop, &health, || {
+                    let mut receiver = GnssSerial::open(&path, GNSS_BAUD, stop.clone())?;
+                    health.set("gnss", State::Ok, "the receiver is connected");
+                    while let Some(signal) = receiver.next_signal()? {
+                        if stop.is_stopped() || to.send(Captured::Signal(signal)).is_err() {
+                            return Ok(());
+                        }
+                    }
+                    Ok(())
+                });
+            })?);
+        }
+    }
+    Ok(threads)
+}
+
+type DeviceResult<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
+
+/// Runs `session` again and again until the unit stops: a device that was unplugged comes back.
+fn keep_open(
+    part: &str,
+    path: &Path,
+    stop: &StopToken,
+    health: &HealthBoard,
+    session: impl Fn() -> DeviceResult<()>,
+) {
+    while !stop.is_stopped() {
+        match session() {
+            Ok(()) if stop.is_stopped() => return,
+            Ok(()) => health.set(part, State::Failed, format!("`{}` ended", path.display())),
+            Err(e) => health.set(part, State::Failed, crate::net::chain(e.as_ref())),
+        }
+        if stop.wait(REOPEN) {
+            return;
+        }
+    }
+}

@@ -1,0 +1,28 @@
+//! `temoin-agent run`
+
+use anyhow::Result;
+
+use super::ConfigArg;
+use crate::{
+    config::Config,
+    unit::{self, After, Run, Source},
+};
+
+/// Drive with this machine's own devices, until stopped.
+#[derive(clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    config: ConfigArg,
+}
+
+impl Args {
+    pub(super) fn run(self) -> Result<()> {
+        unit::run(Run {
+            config: Config::load(&self.config.config)?,
+            source: Source::Devices,
+            keep: true,
+            after: After::Nothing,
+            report: None,
+        })
+    }
+}

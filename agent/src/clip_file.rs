@@ -1,0 +1,136 @@
+//! From a cut of the core to a clip's tracks in the clear, in RAM: fragmented MP4 for each camera,
+//! signals as `fleet.v1.ClipSignals`. All tracks count time from the clip's first picture.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use prost::Message;
+use temoin_agent_core::{drive::Cut, gop_ring::Gop, signal_history::ClipSignals};
+use temoin_media::{
+    fmp4::{Fmp4Error, Writer},
+    h264::{AccessUnit, StreamConfig},
+};
+use temoin_proto::{
+    samples::{CameraId, STANDARD_GRAVITY_MPS2},
+    sealed::TrackName,
+    time::MonoTime,
+    wire,
+};
+use zeroize::Zeroizing;
+
+use crate::seal::PlainTrack;
+
+/// How long a picture is shown that is the only one of its GOP and of the clip's end.
+const ONLY_PICTURE: Duration = Duration::from_millis(66);
+
+/// Why a clip has no tracks.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ClipFileError {
+    /// No camera gave a picture.
+    #[error("no camera gave a picture for this clip")]
+    NoPicture,
+    /// A camera's stream was never described by its encoder.
+    #[error("the {} camera's encoder never described its stream", .0.as_str())]
+    NoStream(CameraId),
+    /// The MP4 could not be written.
+    #[error(transparent)]
+    Fmp4(#[from] Fmp4Error),
+}
+
+/// A clip in the clear.
+pub(crate) struct ClipFile {
+    /// The first picture's time.
+    pub origin: MonoTime,
+    /// Length, milliseconds.
+    pub duration_ms: u64,
+    /// The tracks.
+    pub tracks: Vec<PlainTrack>,
+}
+
+/// Writes the tracks of a cut.
+///
+/// # Errors
+/// [`ClipFileError`].
+pub(crate) fn write(
+    cut: &Cut,
+    streams: &BTreeMap<CameraId, Arc<StreamConfig>>,
+) -> Result<ClipFile, ClipFileError> {
+    let seen = || cut.tracks.iter().filter(|t| !t.gops.is_empty());
+    let origin = seen().filter_map(|t| t.gops.first().map(|g| g.start())).min();
+    let end = seen().filter_map(|t| t.gops.last().map(|g| shown_until(g))).max();
+    let (origin, end) = origin.zip(end).ok_or(ClipFileError::NoPicture)?;
+    let mut tracks = Vec::with_capacity(TrackName::ALL.len());
+    for track in seen() {
+        let stream = streams.get(&track.camera).ok_or(ClipFileError::NoStream(track.camera))?;
+        let media_type = format!("video/mp4; codecs=\"{}\"", stream.codec_string());
+        let mut writer = Writer::new(StreamConfig::clone(stream), origin);
+        let mut file = Zeroizing::new(writer.init(Some(end.since(origin)))?.to_vec());
+        let ends = track.gops.iter().skip(1).map(|next| next.start());
+        for (gop, end) in track.gops.iter().zip(ends.map(Some).chain([None])) {
+            let units: Vec<AccessUnit> = gop
+                .units()
+                .iter()
+                .map(|u| AccessUnit { at: u.at, key: u.key, data: u.data.clone() })
+                .collect();
+            let fragment = writer.fragment(&units, end.unwrap_or_else(|| shown_until(gop)))?;
+            file.extend_from_slice(&fragment);
+        }
+        tracks.push(PlainTrack { name: track.camera.into(), media_type, bytes: file });
+    }
+    tracks.push(PlainTrack {
+        name: TrackName::Signals,
+        media_type: "application/x-protobuf; messageType=\"fleet.v1.ClipSignals\"".to_owned(),
+        bytes: Zeroizing::new(signals(&cut.signals, origin).encode_to_vec()),
+    });
+    let duration_ms = u64::try_from(end.since(origin).as_millis()).unwrap_or(u64::MAX);
+    Ok(ClipFile { origin, duration_ms, tracks })
+}
+
+/// When a GOP's last picture stops being shown, where no other follows: after one more interval.
+fn shown_until(gop: &Gop) -> MonoTime {
+    let intervals = u32::try_from(gop.units().len().saturating_sub(1)).unwrap_or(u32::MAX);
+    let interval = gop.last().since(gop.start()).checked_div(intervals).unwrap_or(ONLY_PICTURE);
+    gop.last() + interval
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "speeds, g and milliseconds of a clip fit")]
+fn signals(s: &ClipSignals, origin: MonoTime) -> wire::ClipSignals {
+    let offset_ms = |at: MonoTime| (at.secs_from(origin) * 1000.0).round() as i32;
+    let g = |mps2: f64| (mps2 / STANDARD_GRAVITY_MPS2) as f32;
+    wire::ClipSignals {
+        speed: s
+            .speed
+            .iter()
+            .map(|p| wire::SpeedPoint { offset_ms: offset_ms(p.at), mps: p.mps as f32 })
+            .collect(),
+        acceleration: s
+            .motion
+            .iter()
+            .map(|p| wire::AccelerationPoint {
+                offset_ms: offset_ms(p.at),
+                longitudinal_g: g(p.longitudinal_mps2),
+                lateral_g: g(p.lateral_mps2),
+            })
+            .collect(),
+        position: s
+            .fixes
+            .iter()
+            .map(|p| wire::PositionPoint {
+                offset_ms: offset_ms(p.at),
+                lat_deg: p.lat_deg,
+                lon_deg: p.lon_deg,
+            })
+            .collect(),
+        driver_face: s
+            .faces
+            .iter()
+            .filter_map(|p| p.face.map(|f| (p.at, f)))
+            .map(|(at, f)| wire::FacePoint {
+                offset_ms: offset_ms(at),
+                x: f.x,
+                y: f.y,
+                w: f.w,
+                h: f.h,
+            })
+            .collect(),
+    }
+}

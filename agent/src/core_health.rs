@@ -1,0 +1,35 @@
+//! The core's statements in words for device health.
+
+use temoin_agent_core::{drive::Health, head_zone::Calibration, timebase::Source};
+
+use crate::health::{HealthBoard, State};
+
+/// Puts a statement of the core on the board.
+pub(crate) fn report(board: &HealthBoard, health: Health) {
+    match health {
+        Health::Silent(source) => {
+            board.set(part(source), State::Degraded, "silent: what depends on it is unknown");
+        }
+        Health::Back(source) => board.set(part(source), State::Ok, "samples come"),
+        Health::Calibration(Calibration::Learned { .. }) => {
+            board.set("perception.neutral_pose", State::Ok, "learned on this drive");
+        }
+        Health::Calibration(Calibration::Implausible { .. }) => board.set(
+            "perception.neutral_pose",
+            State::Degraded,
+            "not learned: the head was too far from the configured neutral pose; check the camera's mount",
+        ),
+        Health::ClipEmpty { .. } => {
+            board.set("recorder", State::Failed, "a flagged event got no picture: check the cameras");
+        }
+    }
+}
+
+const fn part(source: Source) -> &'static str {
+    match source {
+        Source::Bus => "vehicle_bus",
+        Source::Gnss => "gnss",
+        Source::Imu => "imu",
+        Source::Driver => "perception",
+    }
+}

@@ -1,0 +1,31 @@
+//! The unit in the van: edges around [`temoin_agent_core`].
+//!
+//! ```text
+//! capture → pipeline (perception, encoders, core) → sealer → spool → upload ═▶ fleet server
+//! ```
+//!
+//! INVARIANT: unflagged video never leaves RAM, and nothing touches the disk unsealed: the only
+//! ways out are [`sealer`] for a flagged clip and [`spool`] for an event's record.
+//! INVARIANT: a fault never beeps at the driver; it shows in device health.
+#![forbid(unsafe_code)]
+
+pub mod capture;
+pub mod cli;
+mod clip_file;
+pub mod config;
+mod core_health;
+pub mod durable;
+pub mod health;
+pub mod identity;
+pub mod infer;
+mod journal;
+pub mod metrics;
+pub mod model_pack;
+pub mod net;
+pub mod perception;
+pub mod pipeline;
+pub mod seal;
+pub mod sealer;
+pub mod spool;
+pub mod unit;
+pub mod upload;

@@ -1,0 +1,276 @@
+//! The connection to the fleet server: TLS with the fleet's own CA and the unit's certificate.
+//!
+//! The unit's clock can be wrong by years, and certificates have dates. So TLS is given a
+//! [`TrustedTime`]: the system's clock where it is plausible, else the last time that the server
+//! told (at first: the time of enrolment).
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use hyper_util::rt::TokioIo;
+use rustls::{
+    ClientConfig, RootCertStore,
+    crypto::ring::default_provider,
+    pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject},
+    time_provider::TimeProvider,
+};
+use serde::{Deserialize, Serialize};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tonic::transport::{Channel, Endpoint, Uri};
+
+use crate::{
+    durable::{self, FileError},
+    identity::Identity,
+};
+
+/// A unit's clock that is this far from the last trusted time is not believed: longer than any
+/// unit stays away from its server with a certificate that still holds.
+const PLAUSIBLE_AWAY_MS: i64 = 400 * 24 * 3600 * 1000;
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub enum NetError {
+    /// The address is not one.
+    #[error("`{0}` is not a server's address: https://HOST:PORT is needed")]
+    Address(String),
+    /// A certificate or key cannot be used.
+    #[error("the {what} cannot be used for TLS: {reason}")]
+    Certificate {
+        /// Which.
+        what: &'static str,
+        /// Why.
+        reason: String,
+    },
+    /// The server did not answer, or not with a certificate of the fleet.
+    #[error("cannot reach the server at `{address}`: {reason}")]
+    Connect {
+        /// Its address.
+        address: String,
+        /// The whole chain of causes.
+        reason: String,
+    },
+}
+
+/// What the unit believes the time of day to be.
+#[derive(Debug)]
+pub struct TrustedTime {
+    path: PathBuf,
+    /// Last time that the server told, milliseconds since 1970; 0: never.
+    told_ms: AtomicI64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Stored {
+    told_unix_ms: i64,
+}
+
+impl TrustedTime {
+    /// Reads what the server last told; nothing told or an unreadable file counts as never.
+    pub fn load(path: &Path) -> Self {
+        let told_ms = fs::read(path)
+            .ok()
+            .and_then(|bytes| serde_json::from_slice::<Stored>(&bytes).ok())
+            .map_or(0, |s| s.told_unix_ms);
+        Self { path: path.to_owned(), told_ms: told_ms.into() }
+    }
+
+    /// Notes the server's time and keeps it, at most once an hour.
+    ///
+    /// # Errors
+    /// Where the file cannot be written; the time is used all the same.
+    pub fn told(&self, server_unix_ms: i64) -> Result<(), FileError> {
+        let before = self.told_ms.swap(server_unix_ms, Ordering::Relaxed);
+        if server_unix_ms.abs_diff(before) < 3_600_000 {
+            return Ok(());
+        }
+        let json = format!("{{\"told_unix_ms\":{server_unix_ms}}}\n");
+        durable::replace(&self.path, json.as_bytes())
+    }
+
+    /// Whether the system's clock is believed.
+    pub fn system_is_plausible(&self, system_unix_ms: i64) -> bool {
+        let told = self.told_ms.load(Ordering::Relaxed);
+        told == 0
+            || (-86_400_000..=PLAUSIBLE_AWAY_MS).contains(&system_unix_ms.saturating_sub(told))
+    }
+
+    fn now_ms(&self) -> i64 {
+        let system = system_unix_ms();
+        if self.system_is_plausible(system) { system } else { self.told_ms.load(Ordering::Relaxed) }
+    }
+}
+
+/// The system's clock, milliseconds since 1970.
+pub fn system_unix_ms() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
+
+#[derive(Debug)]
+struct TlsTime(Arc<TrustedTime>);
+
+impl TimeProvider for TlsTime {
+    fn current_time(&self) -> Option<UnixTime> {
+        let ms = u64::try_from(self.0.now_ms()).unwrap_or(0);
+        Some(UnixTime::since_unix_epoch(Duration::from_millis(ms)))
+    }
+}
+
+/// Where to connect, and as whom.
+pub struct Connector {
+    address: Uri,
+    server_name: ServerName<'static>,
+    tls: TlsConnector,
+}
+
+impl Connector {
+    /// For an enrolled unit: with its certificate.
+    ///
+    /// # Errors
+    /// [`NetError::Address`], [`NetError::Certificate`].
+    pub fn for_unit(identity: &Identity, time: Arc<TrustedTime>) -> Result<Self, NetError> {
+        let fleet = identity.fleet();
+        let certificate =
+            |reason: String| NetError::Certificate { what: "unit's certificate", reason };
+        let chain = CertificateDer::pem_slice_iter(identity.certificate_pem.as_bytes())
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|e| certificate(e.to_string()))?;
+        let key = PrivateKeyDer::from_pem_slice(identity.key_pem.as_bytes())
+            .map_err(|e| certificate(e.to_string()))?;
+        let config = trust(&fleet.ca_pem, time)?
+            .with_client_auth_cert(chain, key)
+            .map_err(|e| certificate(e.to_string()))?;
+        Self::new(&fleet.server, config)
+    }
+
+    /// For enrolment: without a certificate yet.
+    ///
+    /// # Errors
+    /// [`NetError::Address`], [`NetError::Certificate`].
+    pub fn for_enrolment(
+        server: &str,
+        ca_pem: &str,
+        time: Arc<TrustedTime>,
+    ) -> Result<Self, NetError> {
+        Self::new(server, trust(ca_pem, time)?.with_no_client_auth())
+    }
+
+    fn new(server: &str, mut tls: ClientConfig) -> Result<Self, NetError> {
+        let wrong = || NetError::Address(server.to_owned());
+        let address: Uri = server.parse().map_err(|_| wrong())?;
+        let host = address.host().ok_or_else(wrong)?.trim_matches(['[', ']']).to_owned();
+        if address.scheme_str() != Some("https") || address.port_u16().is_none() {
+            return Err(wrong());
+        }
+        let server_name = ServerName::try_from(host).map_err(|_| wrong())?;
+        tls.alpn_protocols = vec![b"h2".to_vec()];
+        Ok(Self { address, server_name, tls: TlsConnector::from(Arc::new(tls)) })
+    }
+
+    /// The server's address, for messages.
+    pub fn address(&self) -> String {
+        self.address.to_string()
+    }
+
+    /// Connects now.
+    ///
+    /// # Errors
+    /// [`NetError::Connect`] with the whole chain of causes.
+    pub async fn connect(&self) -> Result<Channel, NetError> {
+        let tls = self.tls.clone();
+        let name = self.server_name.clone();
+        let connector = tower::service_fn(move |uri: Uri| {
+            let (tls, name) = (tls.clone(), name.clone());
+            async move {
+                let host = uri.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
+                let tcp = TcpStream::connect((host, uri.port_u16().unwrap_or(443))).await?;
+                tcp.set_nodelay(true)?;
+                Ok::<_, std::io::Error>(TokioIo::new(tls.connect(name, tcp).await?))
+            }
+        });
+        Endpoint::from(self.address.clone())
+            .connect_timeout(CONNECT_TIMEOUT)
+            .http2_keep_alive_interval(Duration::from_secs(20))
+            .keep_alive_timeout(Duration::from_secs(10))
+            .connect_with_connector(connector)
+            .await
+            .map_err(|e| NetError::Connect { address: self.address(), reason: chain(&e) })
+    }
+}
+
+fn trust(
+    ca_pem: &str,
+    time: Arc<TrustedTime>,
+) -> Result<rustls::ConfigBuilder<ClientConfig, rustls::client::WantsClientCert>, NetError> {
+    let unusable = |reason: String| NetError::Certificate { what: "fleet's CA", reason };
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(ca_pem.as_bytes()) {
+        let certificate = certificate.map_err(|e| unusable(e.to_string()))?;
+        roots.add(certificate).map_err(|e| unusable(e.to_string()))?;
+    }
+    if roots.is_empty() {
+        return Err(unusable("it holds no certificate".to_owned()));
+    }
+    Ok(ClientConfig::builder_with_details(Arc::new(default_provider()), Arc::new(TlsTime(time)))
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .map_err(|e| unusable(e.to_string()))?
+        .with_root_certificates(roots))
+}
+
+/// An error with all its causes, each said once.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        let inner_text = inner.to_string();
+        if !text.ends_with(&inner_text) {
+            text.push_str(": ");
+            text.push_str(&inner_text);
+        }
+        cause = inner.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_wrong_by_years_is_not_believed() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("time.json");
+        let time = TrustedTime::load(&path);
+        assert!(time.system_is_plausible(0), "nothing told yet: the system is all there is");
+        let told = 1_790_000_000_000;
+        time.told(told).unwrap();
+        let year = 365 * 86_400_000_i64;
+        for (system, believed) in [
+            (told + 1000, true),
+            (told + year, true),
+            (told + 5 * year, false),
+            (told - 2 * year, false),
+            (0, false),
+        ] {
+            assert_eq!(time.system_is_plausible(system), believed, "{system}");
+        }
+        assert!(!TrustedTime::load(&path).system_is_plausible(0), "kept over a restart");
+    }
+
+    #[test]
+    fn addresses_are_checked() {
+        let time = Arc::new(TrustedTime::load(Path::new("/nonexistent")));
+        for bad in ["localhost:1", "http://localhost:1", "https://localhost", "nonsense"] {
+            assert!(Connector::for_enrolment(bad, "", Arc::clone(&time)).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,291 @@
+//! Perception on real pictures: `../shared/data` beside the checkout, the models of
+//! `../shared/models` and an ONNX Runtime. What is missing skips a test with one line.
+
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::Instant,
+};
+
+use temoin_hw::{
+    device::Camera,
+    drive::VideoInput,
+    video_file::{PictureSize, VideoFile},
+};
+use temoin_media::frame::I420Picture;
+use temoin_proto::{
+    samples::{CameraId, EyelidOpening, FaceBox, HeadPose, Seen},
+    time::MonoTime,
+};
+
+use super::*;
+use crate::{
+    infer::{InferOptions, Runtime},
+    model_pack::{ModelPack, ModelRole},
+    perception::{eyelids::EyeNetwork, tensors},
+};
+
+fn shared(part: &str) -> Option<PathBuf> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared").join(part);
+    if !path.exists() {
+        println!("skipped: ../shared/{part} is not beside the checkout");
+    }
+    path.exists().then_some(path)
+}
+
+fn runtime() -> Option<Runtime> {
+    match Runtime::load(&InferOptions::default()) {
+        Ok(runtime) => Some(runtime),
+        Err(e @ InferError::NoLibrary) => {
+            println!("skipped: {e}");
+            None
+        }
+        // A library that is there and does not load is a fault, not a reason to skip.
+        Err(e) => panic!("{e}"),
+    }
+}
+
+fn options() -> Option<PerceptionOptions> {
+    let models = shared("models")?;
+    runtime()?;
+    Some(PerceptionOptions { models, ..PerceptionOptions::default() })
+}
+
+/// Every picture of a video file at 1280x720, with black bars, as the unit sees it.
+fn pictures(file: PathBuf, fps: u32) -> impl Iterator<Item = Frame> {
+    let input = VideoInput { file, start_s: 0.0, length_s: None, offset_s: 0.0, looped: false };
+    let size = PictureSize { width: 1280, height: 720, fps };
+    let mut camera = VideoFile::open(CameraId::Cabin, &input, size, MonoTime::ZERO).unwrap();
+    std::iter::from_fn(move || camera.next_frame().unwrap())
+}
+
+/// One line for each picture: what was seen.
+fn line(seen: &DriverObservation) -> String {
+    let face = match seen.face {
+        Seen::Known { value: FaceBox { x, y, w, h }, confidence } => {
+            format!("face {confidence:.2} at {x:.2},{y:.2} {w:.2}x{h:.2}")
+        }
+        Seen::Unknown(why) => format!("face {why:?}"),
+    };
+    let head = match seen.head {
+        Seen::Known { value: HeadPose { yaw_deg, pitch_deg, roll_deg }, confidence } => {
+            format!(
+                "yaw {yaw_deg:+5.0} pitch {pitch_deg:+5.0} roll {roll_deg:+5.0} ({confidence:.2})"
+            )
+        }
+        Seen::Unknown(why) => format!("head {why:?}"),
+    };
+    let lids = match seen.eyelids {
+        Seen::Known { value: EyelidOpening(o), confidence } => {
+            format!("lids {o:.3} ({confidence:.2})")
+        }
+        Seen::Unknown(why) => format!("lids {why:?}"),
+    };
+    format!("{:6.2} s  {face}  {head}  {lids}", seen.at.as_secs_f64())
+}
+
+#[test]
+fn head_turns_are_seen_with_the_right_signs() {
+    let (Some(options), Some(file)) = (options(), shared("data/driver_video/head_turns.mp4"))
+    else {
+        return;
+    };
+    let mut networks = Networks::open(&options).unwrap();
+    assert!(networks.health().iter().all(|h| h.state == State::Ok), "{:?}", networks.health());
+    let mut busy_s = 0.0;
+    let seen: Vec<_> = pictures(file, 15)
+        .map(|frame| {
+            let begin = Instant::now();
+            let seen = networks.observe(&frame);
+            busy_s += begin.elapsed().as_secs_f64();
+            seen
+        })
+        .collect();
+    println!("{:.1} ms a picture", busy_s * 1e3 / seen.len() as f64);
+    for (n, seen) in seen.iter().enumerate() {
+        if n % 5 == 0 {
+            println!("{}", line(seen));
+        }
+    }
+    assert!(seen.len() > 200, "{}", seen.len());
+
+    let yaw = |s: &DriverObservation| s.head.known().map(|h| h.yaw_deg);
+    let pitch = |s: &DriverObservation| s.head.known().map(|h| h.pitch_deg);
+    let roll = |s: &DriverObservation| s.head.known().map(|h| h.roll_deg);
+    // What a person sees in the clip, by its own seconds: the driver's left is the picture's right.
+    type Angle<'a> = (&'a str, f64, f64, &'a dyn Fn(&DriverObservation) -> Option<f32>, f32, f32);
+    let looks: [Angle<'_>; 9] = [
+        ("ahead", 0.0, 0.6, &yaw, -8.0, 8.0),
+        ("ahead", 0.0, 2.5, &pitch, -10.0, 10.0),
+        ("up", 4.9, 5.6, &pitch, 20.0, 50.0),
+        ("down", 7.1, 8.0, &pitch, -50.0, -25.0),
+        ("left", 8.6, 9.5, &yaw, 35.0, 75.0),
+        ("right", 10.3, 11.1, &yaw, -75.0, -35.0),
+        ("left and down", 12.1, 12.6, &yaw, 25.0, 60.0),
+        ("right and down", 13.7, 14.3, &yaw, -60.0, -25.0),
+        ("head to the right shoulder while turned left", 8.6, 9.5, &roll, -20.0, 0.0),
+    ];
+    for (name, from, to, angle, low, high) in looks {
+        let values: Vec<f32> = seen
+            .iter()
+            .filter(|s| (from..to).contains(&s.at.as_secs_f64()))
+            .filter_map(angle)
+            .collect();
+        assert!(values.len() >= 5, "{name}: {} angles", values.len());
+        let right = values.iter().filter(|a| (low..=high).contains(*a)).count();
+        assert!(right * 10 >= values.len() * 9, "{name}: {values:?}");
+    }
+
+    let faces = seen.iter().filter(|s| s.face.known().is_some()).count();
+    assert!(faces * 100 >= seen.len() * 98, "{faces} of {}", seen.len());
+    // He never closes his eyes for long; lids that point down are not 'closed'.
+    let openings: Vec<f32> = seen.iter().filter_map(|s| s.eyelids.known()).map(|o| o.0).collect();
+    let closed = openings.iter().filter(|o| **o < 0.08).count();
+    println!("{} of {} with lids, {closed} below 0.08", openings.len(), seen.len());
+    assert!(openings.len() * 2 > seen.len(), "{} of {}", openings.len(), seen.len());
+    assert!(closed * 100 <= openings.len() * 3, "{closed} of {}", openings.len());
+    let ahead: Vec<f32> = seen
+        .iter()
+        .filter(|s| s.at.as_secs_f64() < 2.5)
+        .filter_map(|s| s.eyelids.known())
+        .map(|o| o.0)
+        .collect();
+    let mean = ahead.iter().sum::<f32>() / ahead.len() as f32;
+    assert!((0.2..0.27).contains(&mean), "open eyes: {mean}");
+}
+
+/// All pictures of a folder as 64x64 I420, through the ffmpeg program.
+fn crops(folder: &Path) -> Option<Vec<I420Picture>> {
+    let mut ffmpeg = Command::new("ffmpeg");
+    ffmpeg.args(["-v", "error", "-nostdin", "-f", "image2", "-pattern_type", "glob", "-i"]);
+    ffmpeg.arg(folder.join("*.jpg"));
+    ffmpeg.args(["-vf", "scale=224:224", "-pix_fmt", "yuv420p", "-f", "rawvideo", "-"]);
+    let Ok(output) = ffmpeg.stderr(Stdio::inherit()).output() else {
+        println!("skipped: the program ffmpeg is not installed");
+        return None;
+    };
+    let pictures = output.stdout.chunks_exact(224 * 224 * 3 / 2);
+    Some(pictures.map(|p| I420Picture::from_vec(224, 224, p.to_vec()).unwrap()).collect())
+}
+
+#[test]
+fn open_and_closed_eyes_come_apart() {
+    let (Some(models), Some(eyes), Some(runtime)) =
+        (shared("models"), shared("data/eyes"), runtime())
+    else {
+        return;
+    };
+    let pack = ModelPack::open(&models).unwrap();
+    let mut network = EyeNetwork::load(&runtime, &pack).unwrap().unwrap();
+    let mut measure = |folder: &str| -> Option<(usize, Vec<f32>)> {
+        let crops = crops(&eyes.join(folder))?;
+        let seen = crops.iter().map(|c| network.eye_alone(&c.view()).unwrap());
+        let mut seen: Vec<f32> = seen.filter_map(Result::ok).collect();
+        seen.sort_by(f32::total_cmp);
+        Some((crops.len(), seen))
+    };
+    let (Some((all_open, open)), Some((all_closed, closed))) = (measure("Open"), measure("Closed"))
+    else {
+        return;
+    };
+    assert!(all_open > 400 && all_closed > 400, "{all_open} {all_closed}");
+    let part = |sorted: &[f32], share: f64| sorted[(sorted.len() as f64 * share) as usize];
+    for (name, all, sorted) in [("open", all_open, &open), ("closed", all_closed, &closed)] {
+        println!(
+            "{name}: {} of {all} measured; 5 %, half, 95 % below {:.3}, {:.3}, {:.3}",
+            sorted.len(),
+            part(sorted, 0.05),
+            part(sorted, 0.5),
+            part(sorted, 0.95),
+        );
+        assert!(sorted.len() * 100 >= all * 90, "{name}: {} of {all}", sorted.len());
+    }
+    let below = |o: &f32| closed.partition_point(|c| c < o) as f64;
+    let auc = open.iter().map(below).sum::<f64>() / (open.len() * closed.len()) as f64;
+    println!("AUC {auc:.4}");
+    assert!(auc > 0.99, "{auc}");
+}
+
+/// Prints milliseconds for each model; asserts nothing, because machines differ.
+#[test]
+fn models_are_timed() {
+    let (Some(models), Some(runtime)) = (shared("models"), runtime()) else { return };
+    let pack = ModelPack::open(&models).unwrap();
+    let roles = [
+        ModelRole::FaceDetector,
+        ModelRole::HeadPose1x1,
+        ModelRole::HeadPoseVar,
+        ModelRole::EyeLandmarks,
+    ];
+    for role in roles {
+        let model = pack.get(role).unwrap();
+        let mut network = runtime.network(model).unwrap();
+        let input = vec![0.5; model.entry().input.len()];
+        let mut times: Vec<f64> = (0..40)
+            .map(|_| {
+                let begin = Instant::now();
+                let outputs = network.run(&input).unwrap();
+                assert!(!outputs.get(&model.entry().outputs[0].name).unwrap().is_empty());
+                begin.elapsed().as_secs_f64() * 1e3
+            })
+            .collect();
+        times.sort_by(f64::total_cmp);
+        println!("{}: {:.2} ms (median of 40)", model.entry().file, times[20]);
+    }
+}
+
+#[test]
+fn a_dark_or_empty_picture_is_unknown_and_bad_frames_are_faults() {
+    let Some(options) = options() else { return };
+    let mut networks = Networks::open(&options).unwrap();
+    let at = MonoTime::from_secs_f64(1.0);
+    let black = I420Picture::black(1280, 720).unwrap().into_frame(CameraId::Cabin, at);
+    assert_eq!(networks.observe(&black), DriverObservation::unseen(at, NotSeen::BadLight));
+    let slope = (0..1280 * 720).map(|n| u8::try_from(n % 1280 / 6 + 20).unwrap());
+    let slope = slope.chain(std::iter::repeat_n(128, 1280 * 720 / 2)).collect();
+    let empty = I420Picture::from_vec(1280, 720, slope).unwrap().into_frame(CameraId::Cabin, at);
+    assert_eq!(networks.observe(&empty), DriverObservation::unseen(at, NotSeen::NoFace));
+
+    let broken = Frame { data: black.data.slice(..1000), ..black.clone() };
+    assert_eq!(networks.observe(&broken), DriverObservation::unseen(at, NotSeen::ModelFailed));
+    assert!(networks.health().iter().all(|h| h.state == State::Failed));
+    networks.observe(&empty);
+    assert!(networks.health().iter().all(|h| h.state == State::Ok), "a fault passes");
+}
+
+#[test]
+fn a_pack_without_every_model_says_what_it_cannot_see() {
+    let (Some(all), Some(options)) = (shared("models"), options()) else { return };
+    for (present, want) in [
+        (vec!["yunet_n_320_320.onnx"], [State::Ok, State::Failed, State::Failed]),
+        (
+            vec![
+                "yunet_n_320_320.onnx",
+                "fsanet-1x1-iter-688590.onnx",
+                "fsanet-var-iter-688590.onnx",
+            ],
+            [State::Ok, State::Ok, State::Failed],
+        ),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        for file in &present {
+            std::fs::copy(all.join(file), dir.path().join(file)).unwrap();
+        }
+        let options = PerceptionOptions { models: dir.path().to_owned(), ..options.clone() };
+        let networks = Networks::open(&options).unwrap();
+        let states: Vec<State> = networks.health().iter().map(|h| h.state).collect();
+        assert_eq!(states, want, "{present:?}");
+    }
+}
+
+#[test]
+fn numbers_for_the_nets_keep_their_places() {
+    let picture = I420Picture::from_vec(2, 2, vec![81, 81, 81, 81, 90, 240]).unwrap();
+    let bgr = picture.view().to_bgr(2, 2).unwrap();
+    let mut out = Vec::new();
+    tensors::bgr_planes(&bgr, 127.5, 128.0, &mut out);
+    // A pure red in BT.601: blue and green low, red high.
+    assert!(out[..8].iter().all(|n| *n < -0.9) && out[8..].iter().all(|n| *n > 0.9), "{out:?}");
+    tensors::rgb_pixels(&bgr, &mut out);
+    assert!(out.chunks(3).all(|p| p[0] > 0.95 && p[1] < 0.05 && p[2] < 0.05), "{out:?}");
+}

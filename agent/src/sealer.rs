@@ -1,0 +1,115 @@
+//! The thread that makes flagged events and their clips durable, sealed.
+//!
+//! INVARIANT: an event's record is on the disk before its clip is written, and a clip that cannot
+//! be kept is recorded as lost with its reason: never silently.
+
+use std::{
+    sync::{Arc, mpsc::Receiver},
+    thread::{self, JoinHandle},
+};
+
+use temoin_agent_core::spool_plan::{Lost, LostReason};
+use temoin_proto::ids::ClipId;
+use tokio::sync::mpsc::UnboundedSender;
+
+use crate::{
+    clip_file::{self, ClipFileError},
+    health::{HealthBoard, State},
+    identity::Identity,
+    journal::{self, Entry},
+    pipeline::{ClipJob, SealJob, wall_at},
+    seal::{ClipFacts, seal},
+    spool::{Queued, Spool},
+};
+
+/// Starts the thread. It ends when the pipeline does.
+///
+/// # Errors
+/// Where the thread cannot be started.
+pub fn start(
+    jobs: Receiver<SealJob>,
+    identity: Arc<Identity>,
+    spool: Arc<Spool>,
+    uploader: UnboundedSender<Queued>,
+    health: Arc<HealthBoard>,
+) -> std::io::Result<JoinHandle<()>> {
+    let sealer = Sealer { identity, spool, uploader, health };
+    thread::Builder::new().name("sealer".into()).spawn(move || {
+        for job in jobs {
+            match job {
+                SealJob::Event(record) => match sealer.spool.put_event(record) {
+                    Ok(queued) => sealer.queue(queued),
+                    Err(e) => sealer.health.set(
+                        "spool",
+                        State::Failed,
+                        format!("a flagged event could not be kept: {e}"),
+                    ),
+                },
+                SealJob::Clip(job) => sealer.clip(&job),
+            }
+        }
+    })
+}
+
+struct Sealer {
+    identity: Arc<Identity>,
+    spool: Arc<Spool>,
+    uploader: UnboundedSender<Queued>,
+    health: Arc<HealthBoard>,
+}
+
+impl Sealer {
+    fn queue(&self, queued: Queued) {
+        if self.uploader.send(queued).is_err() {
+            tracing::debug!("no uploader: the spool keeps it for the next start");
+        }
+    }
+
+    fn clip(&self, job: &ClipJob) {
+        match self.keep(job) {
+            Ok(()) => self.health.set("spool", State::Ok, "flagged clips are kept"),
+            Err((reason, said)) => {
+                self.health.set("spool", State::Failed, format!("clip {}: {said}", job.clip));
+                self.lost(job.clip, reason);
+            }
+        }
+    }
+
+    fn keep(&self, job: &ClipJob) -> Result<(), (LostReason, String)> {
+        let file = clip_file::write(&job.cut, &job.streams).map_err(|e| match e {
+            ClipFileError::NoPicture => (LostReason::NoPicture, e.to_string()),
+            ClipFileError::NoStream(_) | ClipFileError::Fmp4(_) => {
+                (LostReason::WriteFailed, e.to_string())
+            }
+        })?;
+        let in_clip = |at: temoin_proto::time::MonoTime| {
+            u64::try_from(at.since(file.origin).as_millis())
+                .unwrap_or(u64::MAX)
+                .min(file.duration_ms)
+        };
+        let facts = ClipFacts {
+            clip: job.clip,
+            event: job.event,
+            start: wall_at(file.origin, job.now),
+            duration_ms: file.duration_ms,
+            event_ms: (in_clip(job.event_span.0), in_clip(job.event_span.1)),
+        };
+        let sealed = seal(facts, file.tracks, &self.identity)
+            .map_err(|e| (LostReason::WriteFailed, e.to_string()))?;
+        let bytes = sealed.tracks.iter().map(|(_, b)| b.len() as u64).sum();
+        let queue = self.spool.put_clip(&sealed).map_err(|e| (e.lost_reason(), e.to_string()))?;
+        journal::write(&Entry::Spooled { clip: job.clip, event: job.event, bytes });
+        for queued in queue {
+            self.queue(queued);
+        }
+        Ok(())
+    }
+
+    fn lost(&self, clip: ClipId, reason: LostReason) {
+        match self.spool.record_lost(Lost { clip, reason }) {
+            Ok(lost) => self.queue(Queued::Lost(lost)),
+            // The next start finds the record without its clip and records it then.
+            Err(e) => tracing::error!(%clip, "a lost clip could not be recorded: {e}"),
+        }
+    }
+}

@@ -1,0 +1,513 @@
+//! The spool on the unit's disk: records of flagged events and sealed clips, until the server has
+//! them durably. See [`temoin_agent_core::spool_plan`] for the layout and for what a crash leaves.
+//!
+//! ```text
+//! DATA/lock                         held by the running agent
+//! DATA/spool/tmp/<clip_id>/         a clip being written
+//! DATA/spool/events/<event_id>      record: the event, its place in the queue, its clip's end
+//! DATA/spool/clips/<clip_id>/       manifest, and one file a track
+//! DATA/spool/trash/<clip_id>/       on the way out
+//! ```
+//!
+//! INVARIANT: what is in `events` and `clips` is whole: it got there by rename, with its content
+//! and its folder fsynced. The pictures in it are sealed; the unit cannot open them.
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, File, OpenOptions},
+    io::{Read, Seek, SeekFrom},
+    path::{Path, PathBuf},
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use bytes::Bytes;
+use prost::Message;
+use rustix::fs::{FlockOperation, flock};
+use temoin_agent_core::spool_plan::{
+    EventEntry, EventHead, Listing, Lost, LostReason, QuotaPlan, Rank, RawEntry, StartAction,
+    StoredClip, plan_quota, plan_start,
+};
+use temoin_proto::{
+    convert::EventRecord,
+    ids::{ClipId, EventId},
+    manifest::Manifest,
+    sealed::TrackName,
+    wire,
+};
+
+use crate::{
+    durable::{self, FileError},
+    seal::SealedClip,
+};
+
+const MANIFEST: &str = "manifest";
+
+/// Why the spool cannot do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum SpoolError {
+    /// Another agent uses this folder.
+    #[error(
+        "another temoin-agent is running on `{}`: stop it first, or give this one another `data_dir`",
+        .0.display()
+    )]
+    InUse(PathBuf),
+    /// A file is damaged.
+    #[error("`{}` is damaged: {reason}", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// No room: what is there is at least as severe.
+    #[error("no room for clip {0}: what is in the spool is at least as severe")]
+    Full(ClipId),
+    /// A file operation failed.
+    #[error(transparent)]
+    File(#[from] FileError),
+}
+
+impl SpoolError {
+    /// The reason to record for a clip that could not be kept.
+    pub fn lost_reason(&self) -> LostReason {
+        match self {
+            Self::Full(_) => LostReason::DiskFull,
+            Self::File(e) if e.is_disk_full() => LostReason::DiskFull,
+            Self::File(_) | Self::InUse(_) | Self::Damaged { .. } => LostReason::WriteFailed,
+        }
+    }
+}
+
+/// An event's record as it lies on the disk.
+#[derive(Clone, PartialEq, Message)]
+struct StoredEvent {
+    #[prost(message, optional, tag = "1")]
+    event: Option<wire::Event>,
+    /// Counts the records that this spool ever held.
+    #[prost(uint64, tag = "2")]
+    seq: u64,
+    /// The clip's end is settled: the server has it, or knows that it is lost.
+    #[prost(bool, tag = "3")]
+    clip_done: bool,
+    /// Why the clip is lost; empty where it is not.
+    #[prost(string, tag = "4")]
+    lost: String,
+}
+
+struct Stored {
+    record: EventRecord,
+    seq: u64,
+    clip: ClipId,
+    clip_done: bool,
+    lost: Option<LostReason>,
+}
+
+impl Stored {
+    fn decode(bytes: &[u8]) -> Result<Self, String> {
+        let stored = StoredEvent::decode(bytes).map_err(|e| e.to_string())?;
+        let event = stored.event.ok_or("no event in it")?;
+        let record = EventRecord::try_from(event).map_err(|e| e.to_string())?;
+        let clip = record.clip.clone().map_err(|_| "it names no clip")?;
+        let lost = LOST_REASONS.into_iter().find(|r| r.as_str() == stored.lost);
+        Ok(Self { record, seq: stored.seq, clip, clip_done: stored.clip_done, lost })
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        StoredEvent {
+            event: Some((&self.record).into()),
+            seq: self.seq,
+            clip_done: self.clip_done,
+            lost: self.lost.map_or_else(String::new, |r| r.as_str().to_owned()),
+        }
+        .encode_to_vec()
+    }
+
+    const fn rank(&self) -> Rank {
+        Rank::new(self.record.severity, self.seq)
+    }
+}
+
+const LOST_REASONS: [LostReason; 4] =
+    [LostReason::UnitStopped, LostReason::DiskFull, LostReason::NoPicture, LostReason::WriteFailed];
+
+#[derive(Default)]
+struct Index {
+    events: BTreeMap<EventId, Stored>,
+    clips: BTreeMap<ClipId, StoredClip>,
+    next_seq: u64,
+}
+
+/// Work for the uploader.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Queued {
+    /// An event's record is durable.
+    Event {
+        /// Which.
+        event: EventId,
+        /// Its place.
+        rank: Rank,
+        /// The clip that it gets.
+        clip: ClipId,
+        /// That clip's end is settled.
+        clip_done: bool,
+    },
+    /// A clip is durable.
+    Clip {
+        /// Which.
+        clip: ClipId,
+        /// Bytes of all tracks.
+        bytes: u64,
+        /// Its place; None without a record.
+        rank: Option<Rank>,
+    },
+    /// A clip is lost, durably recorded.
+    Lost(Lost),
+}
+
+/// One track's file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TrackFile {
+    /// Which track.
+    pub name: TrackName,
+    /// Its length, bytes.
+    pub len: u64,
+}
+
+/// See the module.
+pub struct Spool {
+    root: PathBuf,
+    quota_bytes: u64,
+    index: Mutex<Index>,
+    _lock: File,
+}
+
+impl Spool {
+    /// Opens the spool under a data folder, cleans up what a crash left, and says what is to be
+    /// uploaded. `strange` is told of files that are not the spool's.
+    ///
+    /// # Errors
+    /// [`SpoolError::InUse`], [`SpoolError::File`].
+    pub fn open(
+        data: &Path,
+        quota_bytes: u64,
+        mut strange: impl FnMut(&str),
+    ) -> Result<(Self, Vec<Queued>), SpoolError> {
+        durable::make_folder(data)?;
+        let lock_path = data.join("lock");
+        let lock = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&lock_path)
+            .map_err(FileError::new("open", &lock_path))?;
+        flock(&lock, FlockOperation::NonBlockingLockExclusive)
+            .map_err(|_| SpoolError::InUse(data.to_owned()))?;
+        let spool =
+            Self { root: data.join("spool"), quota_bytes, index: Mutex::default(), _lock: lock };
+        for name in ["tmp", "events", "clips", "trash"] {
+            durable::make_folder(&spool.root.join(name))?;
+        }
+        let listing = spool.list()?;
+        let mut queue = Vec::new();
+        for action in plan_start(&listing) {
+            match action {
+                StartAction::RemoveTemp(name) => remove_all(&spool.root.join("tmp").join(name))?,
+                StartAction::RemoveTrash(name) => remove_all(&spool.root.join("trash").join(name))?,
+                StartAction::QueueEvent { event, head } => queue.push(Queued::Event {
+                    event,
+                    rank: head.rank,
+                    clip: head.clip,
+                    clip_done: head.clip_done,
+                }),
+                StartAction::QueueClip { clip, bytes, rank } => {
+                    queue.push(Queued::Clip {
+                        clip,
+                        bytes: spool.track_bytes(clip).unwrap_or(bytes),
+                        rank,
+                    });
+                }
+                StartAction::RecordLost(lost) => {
+                    queue.push(Queued::Lost(spool.record_lost(lost)?));
+                }
+                StartAction::ReportStrange { path } => strange(&path),
+            }
+        }
+        Ok((spool, queue))
+    }
+
+    fn index(&self) -> MutexGuard<'_, Index> {
+        self.index.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn event_path(&self, event: EventId) -> PathBuf {
+        self.root.join("events").join(event.to_string())
+    }
+
+    fn clip_path(&self, clip: ClipId) -> PathBuf {
+        self.root.join("clips").join(clip.to_string())
+    }
+
+    /// Reads the folder and fills the index.
+    fn list(&self) -> Result<Listing, SpoolError> {
+        let mut listing = Listing {
+            tmp: entries(&self.root.join("tmp"))?,
+            clips: entries(&self.root.join("clips"))?,
+            trash: entries(&self.root.join("trash"))?,
+            events: Vec::new(),
+        };
+        let mut index = self.index();
+        for entry in entries(&self.root.join("events"))? {
+            let path = self.root.join("events").join(&entry.name);
+            if entry.name.ends_with(".tmp") {
+                // Left by a crash before the rename: never part of the spool.
+                fs::remove_file(&path).map_err(FileError::new("remove", &path))?;
+                continue;
+            }
+            let stored = fs::read(&path)
+                .map_err(FileError::new("read", &path))
+                .map(|bytes| Stored::decode(&bytes))?;
+            let head = stored.as_ref().ok().map(|s| EventHead {
+                rank: s.rank(),
+                clip: s.clip,
+                clip_done: s.clip_done,
+            });
+            if let (Ok(stored), Ok(id)) = (stored, entry.name.parse::<EventId>()) {
+                index.next_seq = index.next_seq.max(stored.seq.saturating_add(1));
+                index.events.insert(id, stored);
+            }
+            listing.events.push(EventEntry { name: entry.name, head });
+        }
+        let Index { events, clips, .. } = &mut *index;
+        for entry in &listing.clips {
+            if let Ok(clip) = entry.name.parse::<ClipId>() {
+                let rank = events.values().filter(|e| e.clip == clip).map(Stored::rank).min();
+                let rank = rank.unwrap_or(Rank::new(temoin_proto::events::Severity::Low, u64::MAX));
+                clips.insert(clip, StoredClip { clip, bytes: entry.bytes, rank });
+            }
+        }
+        Ok(listing)
+    }
+
+    /// Makes an event's record durable. From here on the event is never lost.
+    ///
+    /// # Errors
+    /// [`SpoolError::File`]; a record without a clip is a [`SpoolError::Damaged`].
+    pub fn put_event(&self, record: EventRecord) -> Result<Queued, SpoolError> {
+        let path = self.event_path(record.id);
+        let clip = record.clip.clone().map_err(|_| SpoolError::Damaged {
+            path: path.clone(),
+            reason: "a flagged event without a clip".to_owned(),
+        })?;
+        let event = record.id;
+        let mut index = self.index();
+        let seq = index.next_seq;
+        let stored = Stored { record, seq, clip, clip_done: false, lost: None };
+        durable::replace(&path, &stored.encode())?;
+        index.next_seq = seq.saturating_add(1);
+        let rank = stored.rank();
+        index.events.insert(event, stored);
+        Ok(Queued::Event { event, rank, clip, clip_done: false })
+    }
+
+    /// Makes a sealed clip durable. Clips that had to make way come first in the answer.
+    ///
+    /// # Errors
+    /// [`SpoolError::Full`], [`SpoolError::File`]; nothing of the clip is left then.
+    pub fn put_clip(&self, sealed: &SealedClip) -> Result<Vec<Queued>, SpoolError> {
+        let clip = sealed.clip;
+        let bytes: u64 = sealed.tracks.iter().map(|(_, b)| b.len() as u64).sum();
+        let (rank, plan) = {
+            let index = self.index();
+            let rank = index.events.values().filter(|e| e.clip == clip).map(Stored::rank).min();
+            let rank = rank.unwrap_or(Rank::new(temoin_proto::events::Severity::Low, u64::MAX));
+            let stored: Vec<StoredClip> = index.clips.values().copied().collect();
+            (rank, plan_quota(&stored, &StoredClip { clip, bytes, rank }, self.quota_bytes))
+        };
+        let mut queue = Vec::new();
+        match plan {
+            QuotaPlan::Refuse(_) => return Err(SpoolError::Full(clip)),
+            QuotaPlan::Admit(lost) => {
+                for lost in lost {
+                    queue.push(Queued::Lost(self.record_lost(lost)?));
+                    self.discard_clip(lost.clip)?;
+                }
+            }
+        }
+        let temporary = self.root.join("tmp").join(clip.to_string());
+        if let Err(e) = self.write_clip(sealed, &temporary) {
+            // What is left over takes room that the next clip may need.
+            drop(remove_all(&temporary));
+            return Err(e.into());
+        }
+        self.index().clips.insert(clip, StoredClip { clip, bytes, rank });
+        queue.push(Queued::Clip { clip, bytes, rank: Some(rank) });
+        Ok(queue)
+    }
+
+    fn write_clip(&self, sealed: &SealedClip, temporary: &Path) -> Result<(), FileError> {
+        durable::make_folder(temporary)?;
+        for (name, bytes) in &sealed.tracks {
+            durable::write_new(&temporary.join(name.as_str()), bytes)?;
+        }
+        durable::write_new(&temporary.join(MANIFEST), &sealed.manifest.encode_to_vec())?;
+        durable::sync_folder(temporary)?;
+        durable::rename(temporary, &self.clip_path(sealed.clip))
+    }
+
+    /// Records durably that a clip is lost; an earlier reason stays.
+    ///
+    /// # Errors
+    /// [`SpoolError::File`].
+    pub fn record_lost(&self, lost: Lost) -> Result<Lost, SpoolError> {
+        let mut reason = lost.reason;
+        self.change_events(lost.clip, |stored| {
+            reason = *stored.lost.get_or_insert(lost.reason);
+        })?;
+        Ok(Lost { clip: lost.clip, reason })
+    }
+
+    /// Notes in its events' records that the server has the clip, or knows that it is lost.
+    ///
+    /// # Errors
+    /// [`SpoolError::File`].
+    pub fn settle_clip(&self, clip: ClipId) -> Result<(), SpoolError> {
+        self.change_events(clip, |stored| stored.clip_done = true)
+    }
+
+    fn change_events(
+        &self,
+        clip: ClipId,
+        mut change: impl FnMut(&mut Stored),
+    ) -> Result<(), SpoolError> {
+        let mut index = self.index();
+        for (id, stored) in index.events.iter_mut().filter(|(_, e)| e.clip == clip) {
+            change(stored);
+            durable::replace(&self.event_path(*id), &stored.encode())?;
+        }
+        Ok(())
+    }
+
+    /// Deletes a clip: away by rename first, so that no half of it is ever seen.
+    ///
+    /// # Errors
+    /// [`SpoolError::File`].
+    pub fn discard_clip(&self, clip: ClipId) -> Result<(), SpoolError> {
+        let trash = self.root.join("trash").join(clip.to_string());
+        durable::rename(&self.clip_path(clip), &trash)?;
+        self.index().clips.remove(&clip);
+        Ok(remove_all(&trash)?)
+    }
+
+    /// Deletes an event's record.
+    ///
+    /// # Errors
+    /// [`SpoolError::File`].
+    pub fn discard_event(&self, event: EventId) -> Result<(), SpoolError> {
+        let path = self.event_path(event);
+        fs::remove_file(&path).map_err(FileError::new("remove", &path))?;
+        durable::sync_folder(&self.root.join("events"))?;
+        self.index().events.remove(&event);
+        Ok(())
+    }
+
+    /// An event's record.
+    pub fn event(&self, event: EventId) -> Option<EventRecord> {
+        self.index().events.get(&event).map(|s| s.record.clone())
+    }
+
+    /// Reads a clip's signed manifest.
+    ///
+    /// # Errors
+    /// [`SpoolError::File`], [`SpoolError::Damaged`].
+    pub fn manifest(&self, clip: ClipId) -> Result<wire::SignedManifest, SpoolError> {
+        let path = self.clip_path(clip).join(MANIFEST);
+        let bytes = fs::read(&path).map_err(FileError::new("read", &path))?;
+        wire::SignedManifest::decode(Bytes::from(bytes))
+            .map_err(|e| SpoolError::Damaged { path, reason: e.to_string() })
+    }
+
+    /// A clip's tracks in the manifest's order.
+    ///
+    /// # Errors
+    /// [`SpoolError::File`], [`SpoolError::Damaged`].
+    pub fn tracks(&self, clip: ClipId) -> Result<Vec<TrackFile>, SpoolError> {
+        let damaged = |reason: String| SpoolError::Damaged {
+            path: self.clip_path(clip).join(MANIFEST),
+            reason,
+        };
+        let signed = self.manifest(clip)?;
+        // Its own signature is not checked here: the server does, and is the one to judge.
+        let manifest =
+            wire::Manifest::decode(signed.manifest).map_err(|e| damaged(e.to_string()))?;
+        let manifest = Manifest::try_from(manifest).map_err(|e| damaged(e.to_string()))?;
+        Ok(manifest.tracks.iter().map(|t| TrackFile { name: t.name, len: t.sealed_len }).collect())
+    }
+
+    fn track_bytes(&self, clip: ClipId) -> Option<u64> {
+        Some(self.tracks(clip).ok()?.iter().map(|t| t.len).sum())
+    }
+
+    /// Reads part of a sealed track.
+    ///
+    /// # Errors
+    /// [`SpoolError::File`].
+    pub fn read_track(
+        &self,
+        clip: ClipId,
+        track: TrackName,
+        offset: u64,
+        len: usize,
+    ) -> Result<Bytes, SpoolError> {
+        let path = self.clip_path(clip).join(track.as_str());
+        let mut bytes = vec![0; len];
+        File::open(&path)
+            .and_then(|mut file| {
+                file.seek(SeekFrom::Start(offset))?;
+                file.read_exact(&mut bytes)
+            })
+            .map_err(FileError::new("read", &path))?;
+        Ok(bytes.into())
+    }
+
+    /// Clips in the spool and their bytes.
+    pub fn usage(&self) -> (usize, u64) {
+        let index = self.index();
+        (index.clips.len(), index.clips.values().map(|c| c.bytes).sum())
+    }
+}
+
+fn entries(folder: &Path) -> Result<Vec<RawEntry>, FileError> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).map_err(FileError::new("list", folder))? {
+        let entry = entry.map_err(FileError::new("list", folder))?;
+        let path = entry.path();
+        let meta = entry.metadata().map_err(FileError::new("look at", &path))?;
+        let bytes = if meta.is_dir() { folder_bytes(&path)? } else { meta.len() };
+        found.push(RawEntry { name: entry.file_name().to_string_lossy().into_owned(), bytes });
+    }
+    found.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(found)
+}
+
+fn folder_bytes(folder: &Path) -> Result<u64, FileError> {
+    let mut bytes = 0;
+    for entry in fs::read_dir(folder).map_err(FileError::new("list", folder))? {
+        let entry = entry.map_err(FileError::new("list", folder))?;
+        bytes += entry.metadata().map_err(FileError::new("look at", &entry.path()))?.len();
+    }
+    Ok(bytes)
+}
+
+fn remove_all(path: &Path) -> Result<(), FileError> {
+    let removed = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+    match removed {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+            Err(FileError::new("remove", path)(e))
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+#[path = "spool_tests.rs"]
+mod tests;

@@ -1,0 +1,297 @@
+//! A running unit: devices or a recorded drive, pipeline, sealing thread, uploader.
+
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc,
+        mpsc::{Receiver, SyncSender, channel, sync_channel},
+    },
+    thread::JoinHandle,
+};
+
+use anyhow::{Context, Result};
+use temoin_hw::{
+    Clock,
+    clock::SystemClock,
+    device::Logged,
+    pace::{Speed, StopToken},
+    replay::{self, Replay},
+    sim::Script,
+};
+use temoin_proto::{
+    samples::{DriverObservation, Frame},
+    time::MonoTime,
+};
+use tokio::sync::{mpsc::unbounded_channel, watch};
+
+use crate::{
+    capture::{self, Captured, QUEUE},
+    config::Config,
+    health::{HealthBoard, State},
+    identity::Identity,
+    net::{Connector, TrustedTime},
+    perception::{self, HealthStatement, Perception},
+    pipeline::{Eyes, Parts, Pipeline, SealJob},
+    sealer,
+    spool::{Queued, Spool},
+    upload::Upload,
+};
+
+/// Where pictures and signals come from.
+pub enum Source {
+    /// The unit's own devices.
+    Devices,
+    /// A recorded or simulated drive.
+    Replay(Box<Replay>, Speed),
+}
+
+/// What happens after a replay's end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum After {
+    /// Wait until the server has everything.
+    Uploaded,
+    /// End at once; the spool keeps the rest for the next start.
+    Nothing,
+}
+
+/// What a run needs.
+pub struct Run {
+    /// The configuration.
+    pub config: Config,
+    /// Pictures and signals.
+    pub source: Source,
+    /// Whether flagged clips are kept and uploaded. Without, events are only shown.
+    pub keep: bool,
+    /// After a replay's end.
+    pub after: After,
+    /// Where to write what the run cost.
+    pub report: Option<PathBuf>,
+}
+
+/// Runs a unit until its drive ends or a signal stops it.
+///
+/// # Errors
+/// Where a part cannot be started; once it runs, faults show in device health instead.
+pub fn run(run: Run) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .context("cannot start the network's thread")?;
+    temoin_media::limit_opencv_threads(1).context("OpenCV cannot be used")?;
+    let Run { config, source, keep, after, report } = run;
+    let health = Arc::new(HealthBoard::default());
+    let stop = StopToken::new();
+    let (to_pipeline, from_devices) = sync_channel::<Captured>(QUEUE);
+    let (seal, jobs) = channel::<SealJob>();
+    let (results, results_in) = unbounded_channel();
+    let (privacy_told, privacy) = watch::channel("off");
+    let stored = if keep { Some(open_stored(&config, &health)?) } else { None };
+    let label = stored
+        .as_ref()
+        .map_or_else(|| "temoin".to_owned(), |s| s.identity.fleet().unit.to_string());
+
+    let mut rules = config.rules.clone();
+    let (clock, eyes, zero) = open_eyes(&config, &source, &to_pipeline, &health, &mut rules)?;
+    let parts = Parts {
+        rules,
+        privacy: config.privacy.into(),
+        encoder: config.encoder().map_err(anyhow::Error::msg)?,
+        label,
+        look_hz: config.perception.rate_hz,
+        eyes,
+        clock,
+        lamp: Box::new(Logged::default()),
+        speaker: Box::new(Logged::default()),
+        seal,
+        results,
+        privacy_told,
+        health: Arc::clone(&health),
+    };
+    let (settled_told, settled) = watch::channel(false);
+    let sealing = match stored {
+        None => discard(jobs)?,
+        Some(Stored { identity, spool, at_start }) => {
+            let (queue, queue_in) = unbounded_channel();
+            let time = Arc::new(TrustedTime::load(&identity.trusted_time_path()));
+            let connector = Connector::for_unit(&identity, Arc::clone(&time))?;
+            let upload = Upload {
+                identity: Arc::clone(&identity),
+                connector,
+                time,
+                spool: Arc::clone(&spool),
+                health: Arc::clone(&health),
+                orders: to_pipeline.clone(),
+                privacy,
+                settled: settled_told,
+            };
+            runtime.spawn(upload.run(config.rules.upload.clone(), at_start, queue_in, results_in));
+            sealer::start(jobs, identity, spool, queue, Arc::clone(&health))?
+        }
+    };
+    stop_on_signal(&runtime, stop.clone(), to_pipeline.clone())?;
+    let is_replay = matches!(source, Source::Replay(..));
+    let threads = match source {
+        Source::Devices => {
+            capture::live(&config.devices, &config.video, &to_pipeline, &stop, &health)?
+        }
+        Source::Replay(replay, _) => {
+            vec![capture::replay(*replay, to_pipeline.clone(), stop.clone(), Arc::clone(&health))?]
+        }
+    };
+    drop(to_pipeline);
+
+    let mut pipeline = Pipeline::new(parts);
+    pipeline.run(&from_devices, zero);
+    // Whoever still wants to send finds the channel closed and ends.
+    drop(from_devices);
+    let figures = pipeline.metrics.report();
+    drop(pipeline);
+    join("sealer", sealing);
+    if keep && is_replay && after == After::Uploaded && !stop.is_stopped() {
+        wait_settled(&runtime, settled, &stop);
+    }
+    stop.stop();
+    for thread in threads {
+        join("device", thread);
+    }
+    runtime.shutdown_background();
+    if let Some(path) = report {
+        let json = serde_json::to_vec_pretty(&figures).context("the report")?;
+        std::fs::write(&path, json)
+            .with_context(|| format!("cannot write `{}`", path.display()))?;
+    }
+    Ok(())
+}
+
+struct Stored {
+    identity: Arc<Identity>,
+    spool: Arc<Spool>,
+    at_start: Vec<Queued>,
+}
+
+fn open_stored(config: &Config, health: &HealthBoard) -> Result<Stored> {
+    let identity = Arc::new(Identity::load(&config.data_dir)?);
+    let (spool, at_start) =
+        Spool::open(&config.data_dir, config.rules.spool.quota_bytes, |path| {
+            health.set(
+                "spool.strange",
+                State::Degraded,
+                format!("`{path}` is not the spool's: left alone"),
+            );
+        })?;
+    Ok(Stored { identity, spool: Arc::new(spool), at_start })
+}
+
+fn open_eyes(
+    config: &Config,
+    source: &Source,
+    to_pipeline: &SyncSender<Captured>,
+    health: &HealthBoard,
+    rules: &mut temoin_agent_core::config::CoreConfig,
+) -> Result<(Arc<dyn Clock>, Eyes, MonoTime)> {
+    let script = match source {
+        Source::Replay(replay, _) => replay.script(),
+        Source::Devices => None,
+    };
+    let perception: Box<dyn Perception> = match script {
+        Some(script) => {
+            rules.vehicle.speed_limit_kmh.get_or_insert(script.limit_mps() * 3.6);
+            Box::new(Scripted(script))
+        }
+        None => perception::open(&config.perception()),
+    };
+    for statement in perception.health() {
+        health.set(statement.part, statement.state, statement.text);
+    }
+    Ok(match source {
+        Source::Replay(replay, Speed::Max) => {
+            (replay.clock(), Eyes::InLoop(perception), replay::ZERO)
+        }
+        Source::Replay(replay, Speed::Real) => {
+            (replay.clock(), Eyes::in_thread(perception, to_pipeline.clone())?, replay::ZERO)
+        }
+        Source::Devices => {
+            let clock = SystemClock;
+            let zero = clock.now();
+            (Arc::new(clock), Eyes::in_thread(perception, to_pipeline.clone())?, zero)
+        }
+    })
+}
+
+/// Without a spool, flagged pictures are let go.
+fn discard(jobs: Receiver<SealJob>) -> Result<JoinHandle<()>> {
+    Ok(std::thread::Builder::new()
+        .name("discard".into())
+        .spawn(move || jobs.iter().for_each(drop))?)
+}
+
+fn join(what: &str, thread: JoinHandle<()>) {
+    if thread.join().is_err() {
+        tracing::error!("the {what} thread ended by a panic");
+    }
+}
+
+fn wait_settled(
+    runtime: &tokio::runtime::Runtime,
+    mut settled: watch::Receiver<bool>,
+    stop: &StopToken,
+) {
+    runtime.block_on(async {
+        loop {
+            // The uploader says anew after each step; what the sealer queued last is in by then.
+            tokio::select! {
+                changed = settled.changed() => {
+                    if changed.is_err() || (*settled.borrow_and_update()) {
+                        return;
+                    }
+                }
+                () = tokio::time::sleep(std::time::Duration::from_millis(200)) => {
+                    if stop.is_stopped() {
+                        return;
+                    }
+                }
+            }
+        }
+    });
+}
+
+fn stop_on_signal(
+    runtime: &tokio::runtime::Runtime,
+    stop: StopToken,
+    to_pipeline: SyncSender<Captured>,
+) -> Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let _context = runtime.enter();
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for signals")?;
+    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for signals")?;
+    runtime.spawn(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        tracing::info!("stopping: what is flagged is sealed first");
+        stop.stop();
+        // Not on this thread: the channel may be full.
+        tokio::task::spawn_blocking(move || drop(to_pipeline.send(Captured::End)));
+    });
+    Ok(())
+}
+
+/// What perception would say in a simulated drive, which has no face that a network could find.
+struct Scripted(Arc<Script>);
+
+impl Perception for Scripted {
+    fn observe(&mut self, frame: &Frame) -> DriverObservation {
+        self.0.observation(frame.at, replay::ZERO)
+    }
+
+    fn health(&self) -> Vec<HealthStatement> {
+        vec![HealthStatement {
+            part: "perception",
+            state: State::Degraded,
+            text: "simulated: this drive's driver is a drawing, and its script says what is seen"
+                .to_owned(),
+        }]
+    }
+}

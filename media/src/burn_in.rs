@@ -1,0 +1,420 @@
+//! Text in the picture: the unit's own line (unit, UTC, speed), and the mark of a viewing, which
+//! moves and names the viewer.
+//!
+//! Text is drawn once into a small mask and then only blended, as long as it stays the same.
+//!
+//! INVARIANT: text is readable on any background: light glyphs on a dark box or with a dark edge,
+//! and no colour underneath. Characters that the font lacks are drawn as their base letter or `?`.
+
+use std::time::Duration;
+
+use opencv::{
+    core::{Mat, Point, Scalar},
+    imgproc,
+};
+use temoin_proto::{ids::ViewId, time::WallTime};
+
+use crate::{
+    frame::{I420Picture, PictureError, PlanesMut},
+    rounding::{cv, even_at_least_2, index, round_u32},
+};
+
+/// Longest text of one line, characters; the rest is cut off.
+const MAX_CHARS: usize = 80;
+/// Luma of glyphs: full white in the video's range.
+const LIGHT: u16 = 235;
+/// Luma of boxes and edges: black in the video's range.
+const DARK: u16 = 16;
+/// How much of the picture the box behind a [`Label`] hides, 0 to 255.
+const BOX_ALPHA: u16 = 150;
+/// How much a glyph of a [`ViewMark`] hides: something of the picture stays to be seen.
+const MARK_ALPHA: u16 = 200;
+/// How much the edge around such a glyph hides.
+const EDGE_ALPHA: u16 = 140;
+/// How long a [`ViewMark`] stays in one place: short enough that no cut of a few seconds is
+/// without one in another place, long enough to be read from a filmed screen.
+const MARK_STAY: Duration = Duration::from_secs(3);
+
+/// Rendered text: how much each pixel hides and with what.
+struct Mask {
+    width: u32,
+    height: u32,
+    /// 255 less how much a luma pixel hides.
+    keep: Vec<u8>,
+    /// Luma times how much it hides, over 255.
+    add: Vec<u8>,
+    /// 255 less how much a chroma pixel hides; hidden chroma becomes neutral.
+    keep_chroma: Vec<u8>,
+}
+
+/// What surrounds the glyphs.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Style {
+    Boxed,
+    Edged,
+}
+
+/// `a * b / 255`, rounded.
+const fn mul_255(a: u16, b: u16) -> u16 {
+    let t = a * b + 128;
+    (t + (t >> 8)) >> 8
+}
+
+/// Low byte of a value that is at most 255.
+fn byte(x: u16) -> u8 {
+    u8::try_from(x).unwrap_or(u8::MAX)
+}
+
+impl Mask {
+    /// Renders lines of text with capitals of `cap_height` pixels.
+    fn render(lines: &[String], cap_height: f64, style: Style) -> Result<Self, PictureError> {
+        // The capitals of OpenCV's Hershey font are 21 units high, strokes are centred on them.
+        let scale = cap_height / 21.0;
+        let stroke = round_u32(cap_height / 9.0).max(1);
+        let edge = round_u32(cap_height / 6.0).max(2);
+        let pad = edge + stroke;
+        let line_height = round_u32(cap_height * 1.5) + stroke;
+        let font = imgproc::FONT_HERSHEY_SIMPLEX;
+        let mut text_width = 0;
+        for line in lines {
+            let mut baseline = 0;
+            let size = imgproc::get_text_size(line, font, scale, cv(stroke), &mut baseline)?;
+            text_width = text_width.max(u32::try_from(size.width).unwrap_or(0));
+        }
+        let rows = u32::try_from(lines.len()).unwrap_or(1).max(1);
+        let width = even_at_least_2(text_width + 2 * pad + 1).min(4096);
+        let height = even_at_least_2(line_height * rows + 2 * pad + 1).min(4096);
+        let draw = |thickness: u32| -> Result<Vec<u8>, PictureError> {
+            let mut data = vec![0; index(width) * index(height)];
+            let mut mat =
+                Mat::new_rows_cols_with_bytes_mut::<u8>(cv(height), cv(width), &mut data)?;
+            for (n, line) in (0_u32..).zip(lines) {
+                let base = pad + line_height * n + round_u32(cap_height * 1.15);
+                imgproc::put_text(
+                    &mut mat,
+                    line,
+                    Point::new(cv(pad), cv(base)),
+                    font,
+                    scale,
+                    Scalar::all(255.0),
+                    cv(thickness),
+                    imgproc::LINE_AA,
+                    false,
+                )?;
+            }
+            Ok(data)
+        };
+        let glyphs = draw(stroke)?;
+        let around = match style {
+            Style::Boxed => vec![255; glyphs.len()],
+            Style::Edged => draw(stroke + 2 * edge)?,
+        };
+        let (ground, top) = match style {
+            Style::Boxed => (BOX_ALPHA, 255),
+            Style::Edged => (EDGE_ALPHA, MARK_ALPHA),
+        };
+        let (keep, add): (Vec<u8>, Vec<u8>) = glyphs
+            .iter()
+            .zip(&around)
+            .map(|(glyph, around)| {
+                let (glyph, around) = (u16::from(*glyph), u16::from(*around));
+                let ground = mul_255(ground, around);
+                let hides = ground + mul_255(top.max(ground) - ground, glyph);
+                let luma = DARK + mul_255(LIGHT - DARK, glyph);
+                (byte(255 - hides), byte(mul_255(luma, hides)))
+            })
+            .unzip();
+        let keep_chroma = keep
+            .chunks_exact(index(width) * 2)
+            .flat_map(|rows| {
+                let (top, bottom) = rows.split_at(index(width));
+                let pairs = top.as_chunks::<2>().0.iter().zip(bottom.as_chunks::<2>().0);
+                pairs.map(|([a, b], [c, d])| *a.min(b).min(c).min(d))
+            })
+            .collect();
+        Ok(Self { width, height, keep, add, keep_chroma })
+    }
+
+    /// Blends the text in with its top left corner at (`x`, `y`), both even. What lies outside of
+    /// the picture is left away.
+    fn blend(&self, picture: &mut I420Picture, x: u32, y: u32) {
+        let (width, height) = (picture.width(), picture.height());
+        let (x, y) = (x & !1, y & !1);
+        let w = self.width.min(width.saturating_sub(x));
+        let h = self.height.min(height.saturating_sub(y));
+        if w == 0 || h == 0 {
+            return;
+        }
+        let PlanesMut { y: luma, u, v } = picture.planes_mut();
+        let rows = luma.chunks_exact_mut(index(width)).skip(index(y)).take(index(h));
+        let masks = self.keep.chunks_exact(index(self.width));
+        for ((row, keep), add) in rows.zip(masks).zip(self.add.chunks_exact(index(self.width))) {
+            let row = row.get_mut(index(x)..index(x + w)).unwrap_or_default();
+            for ((pixel, keep), add) in row.iter_mut().zip(keep).zip(add) {
+                *pixel = byte(mul_255(u16::from(*pixel), u16::from(*keep)) + u16::from(*add));
+            }
+        }
+        for plane in [u, v] {
+            let rows =
+                plane.chunks_exact_mut(index(width / 2)).skip(index(y / 2)).take(index(h / 2));
+            for (row, keep) in rows.zip(self.keep_chroma.chunks_exact(index(self.width / 2))) {
+                let row = row.get_mut(index(x / 2)..index((x + w) / 2)).unwrap_or_default();
+                for (pixel, keep) in row.iter_mut().zip(keep) {
+                    let keep = u16::from(*keep);
+                    let neutral = mul_255(128, 255 - keep);
+                    *pixel = byte(mul_255(u16::from(*pixel), keep) + neutral);
+                }
+            }
+        }
+    }
+}
+
+/// Text in the font's own characters: ASCII, with the common Latin letters reduced to it.
+fn printable(text: &str) -> String {
+    let base = |c: char| match c {
+        ' '..='~' => c,
+        'À'..='Å' | 'Ā' | 'Ă' | 'Ą' => 'A',
+        'à'..='å' | 'ā' | 'ă' | 'ą' => 'a',
+        'Ç' | 'Ć' | 'Č' => 'C',
+        'ç' | 'ć' | 'č' => 'c',
+        'È'..='Ë' | 'Ē' | 'Ę' | 'Ě' => 'E',
+        'è'..='ë' | 'ē' | 'ę' | 'ě' => 'e',
+        'Ì'..='Ï' | 'İ' => 'I',
+        'ì'..='ï' | 'ı' => 'i',
+        'Ł' => 'L',
+        'ł' => 'l',
+        'Ñ' | 'Ń' | 'Ň' => 'N',
+        'ñ' | 'ń' | 'ň' => 'n',
+        'Ò'..='Ö' | 'Ø' | 'Ő' => 'O',
+        'ò'..='ö' | 'ø' | 'ő' => 'o',
+        'Ř' => 'R',
+        'ř' => 'r',
+        'Ś' | 'Š' | 'Ş' => 'S',
+        'ś' | 'š' | 'ş' | 'ß' => 's',
+        'Ù'..='Ü' | 'Ů' | 'Ű' => 'U',
+        'ù'..='ü' | 'ů' | 'ű' => 'u',
+        'Ý' => 'Y',
+        'ý' | 'ÿ' => 'y',
+        'Ź' | 'Ż' | 'Ž' => 'Z',
+        'ź' | 'ż' | 'ž' => 'z',
+        _ => '?',
+    };
+    text.chars().take(MAX_CHARS).map(base).collect()
+}
+
+/// A line of text on a dark box at the bottom left: the unit's own. Keeps what it drew last, so
+/// it costs little while the text stays the same. One for each camera.
+#[derive(Default)]
+pub struct Label {
+    drawn: Option<(String, u32, Mask)>,
+}
+
+impl Label {
+    /// Draws `text`, of at most 80 characters.
+    ///
+    /// # Errors
+    /// [`PictureError::OpenCv`].
+    pub fn draw(&mut self, picture: &mut I420Picture, text: &str) -> Result<(), PictureError> {
+        let height = picture.height();
+        if self.drawn.as_ref().is_none_or(|(t, h, _)| t != text || *h != height) {
+            let cap_height = (f64::from(height) / 48.0).max(8.0);
+            let mask = Mask::render(&[printable(text)], cap_height, Style::Boxed)?;
+            self.drawn = Some((text.to_owned(), height, mask));
+        }
+        if let Some((_, _, mask)) = &self.drawn {
+            mask.blend(picture, 0, height.saturating_sub(mask.height));
+        }
+        Ok(())
+    }
+}
+
+/// The visible mark of one viewing: who, when, and the view's id. Its place is a pure function of
+/// the view and of the media time.
+pub struct ViewMark {
+    seed: u64,
+    size: (u32, u32),
+    mask: Mask,
+}
+
+impl ViewMark {
+    /// The mark of view `view` by `viewer` (a short name) that began at `began`, for pictures of
+    /// this size.
+    ///
+    /// # Errors
+    /// [`PictureError::OpenCv`].
+    pub fn new(
+        view: &ViewId,
+        viewer: &str,
+        began: WallTime,
+        width: u32,
+        height: u32,
+    ) -> Result<Self, PictureError> {
+        let id = view.to_string();
+        let time = began.to_rfc3339();
+        // To the second; the id in two lines would be too large, and its first part is the time.
+        let time = time.get(..19).map_or(time.clone(), |t| format!("{t}Z"));
+        let tail = id.get(id.len().saturating_sub(17)..).unwrap_or(&id);
+        let viewer: String = viewer.chars().take(20).collect();
+        let lines = [printable(&viewer), printable(&time), printable(&format!("view {tail}"))];
+        let mut cap_height = (f64::from(height) / 32.0).max(9.0);
+        let mut mask = Mask::render(&lines, cap_height, Style::Edged)?;
+        let widest = f64::from(width) * 0.45;
+        if f64::from(mask.width) > widest {
+            cap_height = (cap_height * widest / f64::from(mask.width)).max(6.0);
+            mask = Mask::render(&lines, cap_height, Style::Edged)?;
+        }
+        let seed = view.as_bytes().iter().fold(0, |seed, b| mix(seed ^ u64::from(*b)));
+        Ok(Self { seed, size: (width, height), mask })
+    }
+
+    /// Draws the mark where it is at `media_time`.
+    pub fn draw(&self, picture: &mut I420Picture, media_time: Duration) {
+        let (x, y) = self.place(media_time);
+        self.mask.blend(picture, x, y);
+    }
+
+    /// Top left corner of the mark at `media_time`, pixels.
+    ///
+    /// It is in the upper and in the lower part of the picture by turns, so that it always moves,
+    /// anywhere between left and right; never in the middle, where what matters happens, and not
+    /// on the unit's own line.
+    pub fn place(&self, media_time: Duration) -> (u32, u32) {
+        let (width, height) = self.size;
+        let step = u64::try_from(media_time.as_millis() / MARK_STAY.as_millis()).unwrap_or(0);
+        let random = mix(self.seed ^ mix(step));
+        let upper = (step ^ self.seed) & 1 == 0;
+        let room_x = u64::from(width.saturating_sub(self.mask.width));
+        let (edge, band) = (height / 24, height / 16);
+        let room_y = u64::from(band);
+        let pick = |random: u64, room: u64| u32::try_from(random % (room + 1)).unwrap_or(0);
+        let x = pick(random & 0xffff_ffff, room_x);
+        let dy = pick(random >> 32, room_y);
+        let y = if upper {
+            edge + dy
+        } else {
+            height.saturating_sub(edge * 3 / 2 + self.mask.height + dy)
+        };
+        (x & !1, y & !1)
+    }
+}
+
+/// The finaliser of SplitMix64 (Steele, Lea and Flood, 2014): spreads every bit over all.
+const fn mix(x: u64) -> u64 {
+    let x = x.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    x ^ (x >> 31)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::test_pictures::moving;
+
+    fn flat(luma: u8) -> I420Picture {
+        let mut picture = I420Picture::black(1280, 720).unwrap();
+        let planes = picture.planes_mut();
+        planes.y.fill(luma);
+        planes.u.fill(90);
+        picture
+    }
+
+    /// Darkest and brightest luma in a part of the picture.
+    fn range(picture: &I420Picture, x: usize, y: usize, w: usize, h: usize) -> (u8, u8) {
+        let width = picture.width() as usize;
+        let rows = picture.view().luma().chunks_exact(width).skip(y).take(h);
+        let part: Vec<u8> = rows.flat_map(|r| r[x..x + w].to_vec()).collect();
+        (*part.iter().min().unwrap(), *part.iter().max().unwrap())
+    }
+
+    fn mark() -> ViewMark {
+        let view = ViewId::from_bytes([7; 16]);
+        let began = WallTime { unix_ms: 1_533_226_488_299, uncertainty_ms: 5 };
+        ViewMark::new(&view, "Álvaro M.", began, 1280, 720).unwrap()
+    }
+
+    #[test]
+    fn text_is_readable_on_anything() {
+        for luma in [0, 60, 128, 200, 255] {
+            let mut picture = flat(luma);
+            Label::default().draw(&mut picture, "van-12 2026-11-21T14:03:22Z 87 km/h").unwrap();
+            let (dark, light) = range(&picture, 0, 690, 300, 28);
+            assert!(light - dark > 100, "label on {luma}: {dark} to {light}");
+
+            let mark = mark();
+            let mut picture = flat(luma);
+            mark.draw(&mut picture, Duration::ZERO);
+            let (x, y) = mark.place(Duration::ZERO);
+            let (dark, light) = range(&picture, x as usize, y as usize, 300, 60);
+            assert!(light - dark > 80, "mark on {luma}: {dark} to {light}");
+        }
+    }
+
+    #[test]
+    fn only_the_text_changes_the_picture() {
+        let sharp = moving(1280, 720, 1);
+        let mut picture = sharp.clone();
+        let mut label = Label::default();
+        label.draw(&mut picture, "van-12").unwrap();
+        let untouched = 1280 * 660;
+        assert_eq!(picture.data()[..untouched], sharp.data()[..untouched]);
+        let once = picture.clone();
+        let mut again = sharp.clone();
+        label.draw(&mut again, "van-12").unwrap();
+        assert_eq!(again, once, "the kept mask draws the same");
+        let mut other = sharp.clone();
+        label.draw(&mut other, "van-13").unwrap();
+        assert_ne!(other, once);
+    }
+
+    #[test]
+    fn the_mark_moves_and_keeps_out_of_the_middle() {
+        let mark = mark();
+        let (w, h) = (mark.mask.width, mark.mask.height);
+        let mut places = Vec::new();
+        for s in 0..600 {
+            let (x, y) = mark.place(Duration::from_secs(s));
+            assert!(x + w <= 1280 && y + h <= 720 - 26, "({x}, {y}) + {w}x{h}");
+            let middle = y < 720 * 65 / 100 && y + h > 720 * 35 / 100;
+            assert!(!middle, "({x}, {y}) + {w}x{h}");
+            places.push((x, y));
+        }
+        assert_eq!(places[0], places[2], "it stays long enough to be read");
+        for pair in places.chunks(3).collect::<Vec<_>>().windows(2) {
+            let ((_, y0), (_, y1)) = (pair[0][0], pair[1][0]);
+            assert!(y0.abs_diff(y1) > 200, "it moves far each time");
+        }
+        places.sort_unstable();
+        places.dedup();
+        assert!(places.len() > 150, "few places: {}", places.len());
+        assert_eq!(
+            mark.place(Duration::from_secs(9)),
+            super::tests::mark().place(Duration::from_secs(9))
+        );
+    }
+
+    #[test]
+    fn marks_of_two_views_differ() {
+        let began = WallTime { unix_ms: 0, uncertainty_ms: 0 };
+        let at = |n| {
+            let mark = ViewMark::new(&ViewId::from_bytes([n; 16]), "a", began, 640, 360).unwrap();
+            (0..10).map(|s| mark.place(Duration::from_secs(3 * s))).collect::<Vec<_>>()
+        };
+        assert_ne!(at(1), at(2));
+    }
+
+    #[test]
+    fn any_text_and_size_is_harmless() {
+        assert_eq!(printable("Zoë Łukasz 东 \n"), "Zoe Lukasz ? ?");
+        for (width, height) in [(2, 2), (16, 16), (320, 240), (2, 720), (1920, 1088)] {
+            let mut picture = I420Picture::black(width, height).unwrap();
+            for text in ["", "x", "\u{202e}evil\0", &"W".repeat(500)] {
+                Label::default().draw(&mut picture, text).unwrap();
+                let began = WallTime { unix_ms: i64::MAX, uncertainty_ms: 0 };
+                let view = ViewId::new();
+                let mark = ViewMark::new(&view, text, began, width, height).unwrap();
+                mark.draw(&mut picture, Duration::MAX);
+            }
+        }
+    }
+}

@@ -1,0 +1,233 @@
+//! OpenCV's own Haar cascades: what a unit sees with while no model pack is installed.
+//!
+//! They find a face from the front and eyes that are open. They say nothing of head pose, and an
+//! eye that they do not find may be closed, hidden or out of light: the caller must treat it as
+//! not seen.
+
+use std::path::{Path, PathBuf};
+
+use opencv::{
+    core::{Mat, Rect, Size, Vector},
+    imgproc, objdetect,
+    prelude::*,
+};
+use temoin_proto::samples::FaceBox;
+
+use crate::{
+    bgr::scaled_luma,
+    frame::{I420View, PictureError},
+    rounding::{cv, round_i32},
+};
+
+/// Where the package `opencv-data` puts the cascades.
+pub const DEFAULT_FOLDER: &str = "/usr/share/opencv4/haarcascades";
+const FACE_FILE: &str = "haarcascade_frontalface_alt2.xml";
+const EYES_FILE: &str = "haarcascade_eye_tree_eyeglasses.xml";
+/// Faces are looked for in a picture of this width, pixels: the cost grows with its square.
+const LOOK_WIDTH: u32 = 320;
+/// Smallest face, in parts of the picture's height: a driver's face is larger than a passenger's
+/// on the back seat.
+const SMALLEST_FACE: f64 = 0.15;
+/// A face is scaled to this width before its eyes are looked for, pixels.
+const EYE_LOOK_WIDTH: u32 = 200;
+
+/// Why the cascades cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum CascadeError {
+    /// A file is not there.
+    #[error("{path} is missing: install the package opencv-data, or name the folder that has it", path = path.display())]
+    Missing {
+        /// Where it should be.
+        path: PathBuf,
+    },
+    /// A file is no cascade.
+    #[error("{path} is no cascade that OpenCV can read: reinstall the package opencv-data", path = path.display())]
+    Damaged {
+        /// Which.
+        path: PathBuf,
+    },
+    /// The picture could not be worked on.
+    #[error(transparent)]
+    Picture(#[from] PictureError),
+}
+
+impl From<opencv::Error> for CascadeError {
+    fn from(e: opencv::Error) -> Self {
+        Self::Picture(e.into())
+    }
+}
+
+/// A face that was found.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct FoundFace {
+    /// Where.
+    pub face: FaceBox,
+    /// How many windows agreed: 3 is a guess, 20 is sure.
+    pub votes: u32,
+}
+
+/// The cascades, loaded.
+pub struct Cascades {
+    face: objdetect::CascadeClassifier,
+    eyes: objdetect::CascadeClassifier,
+}
+
+impl Cascades {
+    /// Loads them from a folder, by default [`DEFAULT_FOLDER`].
+    ///
+    /// # Errors
+    /// [`CascadeError::Missing`] and [`CascadeError::Damaged`].
+    pub fn load(folder: &Path) -> Result<Self, CascadeError> {
+        Ok(Self { face: load(folder.join(FACE_FILE))?, eyes: load(folder.join(EYES_FILE))? })
+    }
+
+    /// Faces from the front, the surest first.
+    ///
+    /// # Errors
+    /// [`CascadeError::Picture`].
+    pub fn faces(&mut self, picture: &I420View<'_>) -> Result<Vec<FoundFace>, CascadeError> {
+        let (gray, _) = scaled_luma(picture, LOOK_WIDTH)?;
+        let (w, h) = (f64::from(gray.cols()), f64::from(gray.rows()));
+        let smallest = round_i32(h * SMALLEST_FACE).max(20);
+        let (boxes, votes) = detect(&mut self.face, &gray, smallest)?;
+        let mut found: Vec<FoundFace> = boxes
+            .iter()
+            .zip(votes.iter())
+            .map(|(b, votes)| FoundFace {
+                face: fractions(b, w, h, (0.0, 0.0, 1.0, 1.0)),
+                votes: u32::try_from(votes).unwrap_or(0),
+            })
+            .collect();
+        found.sort_by_key(|f| std::cmp::Reverse(f.votes));
+        Ok(found)
+    }
+
+    /// Open eyes within a face, as parts of the whole picture; at most two, the left one in the
+    /// picture first.
+    ///
+    /// # Errors
+    /// [`CascadeError::Picture`]; a face outside of the picture has no eyes, which is none.
+    pub fn open_eyes(
+        &mut self,
+        picture: &I420View<'_>,
+        face: &FaceBox,
+    ) -> Result<Vec<FaceBox>, CascadeError> {
+        // Eyes are in the upper 60 % of the box that the face cascade gives.
+        let (w, h) = (f64::from(picture.width()), f64::from(picture.height()));
+        let area = Rect::new(
+            round_i32(f64::from(face.x) * w),
+            round_i32(f64::from(face.y) * h),
+            round_i32(f64::from(face.w) * w),
+            round_i32(f64::from(face.h) * h * 0.6),
+        ) & Rect::new(0, 0, cv(picture.width()), cv(picture.height()));
+        if area.width < 20 || area.height < 12 {
+            return Ok(Vec::new());
+        }
+        let luma = Mat::new_rows_cols_with_bytes::<u8>(
+            cv(picture.height()),
+            cv(picture.width()),
+            picture.luma(),
+        )?;
+        let part = Mat::roi(&luma, area)?;
+        let scale = (f64::from(EYE_LOOK_WIDTH) / f64::from(area.width)).min(2.0);
+        let size = Size::new(
+            round_i32(f64::from(area.width) * scale).max(1),
+            round_i32(f64::from(area.height) * scale).max(1),
+        );
+        let mut scaled = Mat::default();
+        imgproc::resize(&part, &mut scaled, size, 0.0, 0.0, imgproc::INTER_LINEAR)?;
+        let smallest = round_i32(f64::from(size.width) * 0.13).max(20);
+        let (boxes, votes) = detect(&mut self.eyes, &scaled, smallest)?;
+        let mut found: Vec<(Rect, i32)> = boxes.iter().zip(votes.iter()).collect();
+        found.sort_by_key(|(_, votes)| std::cmp::Reverse(*votes));
+        found.truncate(2);
+        found.sort_by_key(|(b, _)| b.x);
+        let within = (
+            f64::from(area.x) / w,
+            f64::from(area.y) / h,
+            f64::from(area.width) / w,
+            f64::from(area.height) / h,
+        );
+        let (w, h) = (f64::from(size.width), f64::from(size.height));
+        Ok(found.into_iter().map(|(b, _)| fractions(b, w, h, within)).collect())
+    }
+}
+
+fn load(path: PathBuf) -> Result<objdetect::CascadeClassifier, CascadeError> {
+    if !path.is_file() {
+        return Err(CascadeError::Missing { path });
+    }
+    let loaded = path.to_str().map(objdetect::CascadeClassifier::new);
+    match loaded {
+        Some(Ok(cascade)) if !cascade.empty().unwrap_or(true) => Ok(cascade),
+        Some(_) | None => Err(CascadeError::Damaged { path }),
+    }
+}
+
+fn detect(
+    cascade: &mut objdetect::CascadeClassifier,
+    gray: &Mat,
+    smallest: i32,
+) -> Result<(Vector<Rect>, Vector<i32>), opencv::Error> {
+    let mut even = Mat::default();
+    imgproc::equalize_hist(gray, &mut even)?;
+    let (mut boxes, mut votes) = (Vector::new(), Vector::new());
+    cascade.detect_multi_scale2(
+        &even,
+        &mut boxes,
+        &mut votes,
+        1.15,
+        3,
+        0,
+        Size::new(smallest, smallest),
+        Size::default(),
+    )?;
+    Ok((boxes, votes))
+}
+
+/// Pixels of a part of the picture as parts of the whole; `within` is the part itself.
+fn fractions(b: Rect, w: f64, h: f64, within: (f64, f64, f64, f64)) -> FaceBox {
+    let (x0, y0, w0, h0) = within;
+    #[expect(clippy::cast_possible_truncation, reason = "fractions of a picture")]
+    let part =
+        |origin: f64, size: f64, px: i32, all: f64| (origin + size * f64::from(px) / all) as f32;
+    FaceBox {
+        x: part(x0, w0, b.x, w),
+        y: part(y0, h0, b.y, h),
+        w: part(0.0, w0, b.width, w),
+        h: part(0.0, h0, b.height, h),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::test_pictures::moving;
+
+    #[test]
+    fn missing_and_damaged_files_are_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let error = Cascades::load(folder.path()).err().unwrap().to_string();
+        assert!(error.contains(FACE_FILE) && error.contains("opencv-data"), "{error}");
+        std::fs::write(folder.path().join(FACE_FILE), "<opencv_storage/>").unwrap();
+        let error = Cascades::load(folder.path()).err().unwrap();
+        assert!(matches!(error, CascadeError::Damaged { .. }), "{error}");
+    }
+
+    #[test]
+    fn no_face_in_a_pattern() {
+        let Ok(mut cascades) = Cascades::load(Path::new(DEFAULT_FOLDER)) else {
+            println!("skipped: the package opencv-data is not installed");
+            return;
+        };
+        let picture = moving(640, 360, 1);
+        assert_eq!(cascades.faces(&picture.view()).unwrap(), vec![]);
+        for face in [
+            FaceBox { x: 0.2, y: 0.2, w: 0.3, h: 0.5 },
+            FaceBox { x: 2.0, y: 2.0, w: 1.0, h: 1.0 },
+            FaceBox { x: f32::NAN, y: 0.0, w: 1.0, h: 1.0 },
+        ] {
+            assert_eq!(cascades.open_eyes(&picture.view(), &face).unwrap(), vec![]);
+        }
+    }
+}

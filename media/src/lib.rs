@@ -1,0 +1,51 @@
+//! H.264, fragmented MP4, pictures and the marks in them.
+//!
+//! OpenCV and GStreamer stay behind this crate: no type of theirs is in its public interface.
+//!
+//! INVARIANT: pixels and coded video live in memory only. No element, buffer or error of this
+//! crate writes them to a file, a log or a debug print.
+#![deny(unsafe_code)]
+
+pub mod bgr;
+pub mod blur;
+pub mod burn_in;
+pub mod cascade;
+pub mod fmp4;
+pub mod frame;
+pub mod h264;
+mod rounding;
+pub mod transcode;
+
+#[cfg(test)]
+mod test_pictures;
+
+/// Sets how many threads OpenCV may use for one picture, for the whole process. The pictures here
+/// are small: 1 is the cheapest in total, and the default of OpenCV (every core) the dearest.
+///
+/// # Errors
+/// [`frame::PictureError::OpenCv`] where OpenCV refuses.
+pub fn limit_opencv_threads(threads: u8) -> Result<(), frame::PictureError> {
+    opencv::core::set_num_threads(i32::from(threads))?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use temoin_proto::time::MonoTime;
+
+    use crate::frame::{I420Picture, PictureError};
+
+    type Edit = fn(&mut I420Picture, MonoTime) -> Result<(), PictureError>;
+
+    #[test]
+    fn what_holds_threads_or_pictures_can_move_between_threads() {
+        const fn can_move<T: Send>() {}
+        can_move::<crate::h264::Encoder>();
+        can_move::<crate::h264::Decoder>();
+        can_move::<crate::cascade::Cascades>();
+        can_move::<crate::burn_in::Label>();
+        can_move::<crate::burn_in::ViewMark>();
+        can_move::<crate::fmp4::Reader>();
+        can_move::<crate::transcode::Transcoder<Edit>>();
+    }
+}

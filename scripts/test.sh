@@ -1,0 +1,44 @@
+#!/usr/bin/env bash
+# Everything that CI checks, in the order in which it fails fastest. Called by `make test`, which
+# sets the cache, the runtime and the models.
+set -euo pipefail
+
+step() { printf '\n== %s  (%s s)\n' "$1" "$SECONDS"; }
+
+step "format"
+cargo fmt --all --check
+
+step "lints"
+cargo clippy --workspace --all-targets --locked -- -D warnings
+
+step "documentation"
+RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked --quiet
+
+step "dependencies and licences"
+cargo deny --offline check licenses bans sources
+# The advisory database is fetched from the network; without it, it is said and not passed over.
+if ! cargo deny check advisories 2>target-advisories.log; then
+  if grep -qiE 'failed to (fetch|clone|open|load)|unable to|could not' target-advisories.log; then
+    echo "advisories: NOT CHECKED, the advisory database cannot be fetched here"
+  else
+    cat target-advisories.log >&2
+    exit 1
+  fi
+fi
+rm -f target-advisories.log
+
+step "build the programs"
+cargo build --workspace --bins --locked
+
+step "tests"
+if cargo nextest --version >/dev/null 2>&1; then
+  cargo nextest run --workspace --locked --no-fail-fast
+else
+  cargo test --workspace --locked --no-fail-fast
+fi
+cargo test --workspace --doc --locked --quiet
+
+step "browser"
+scripts/browser-test.sh
+
+step "done"

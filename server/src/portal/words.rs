@@ -1,0 +1,488 @@
+//! The portal's words: events, numbers, times and device health in plain English.
+//!
+//! Pure. What must hold: every number keeps its unit; what is not known is said to be unknown and
+//! never guessed; nothing here escapes HTML, the templates do that for every value.
+
+use jiff::{Timestamp, tz::TimeZone};
+use temoin_proto::{
+    events::{EventKind, Number, Severity},
+    sealed::TrackName,
+    time::WallTime,
+};
+
+/// What a kind of event is called.
+pub(crate) const fn kind(kind: EventKind) -> &'static str {
+    match kind {
+        EventKind::HarshBraking => "Harsh braking",
+        EventKind::HarshAcceleration => "Harsh acceleration",
+        EventKind::HarshCornering => "Harsh cornering",
+        EventKind::Speeding => "Speeding",
+        EventKind::LongDistraction => "Long distraction",
+        EventKind::Microsleep => "Microsleep",
+        EventKind::Sleep => "Sleep",
+        EventKind::DriverSaved => "Saved by the driver",
+    }
+}
+
+/// The same, as short as a filter needs it.
+pub(crate) const fn kind_short(kind: EventKind) -> &'static str {
+    match kind {
+        EventKind::HarshBraking => "Braking",
+        EventKind::HarshAcceleration => "Acceleration",
+        EventKind::HarshCornering => "Cornering",
+        EventKind::Speeding => "Speeding",
+        EventKind::LongDistraction => "Distraction",
+        EventKind::Microsleep => "Microsleep",
+        EventKind::Sleep => "Sleep",
+        EventKind::DriverSaved => "Saved",
+    }
+}
+
+/// Class name and word of a severity. What a driver asked to keep is no fault, so it has none.
+pub(crate) const fn severity(kind: EventKind, severity: Severity) -> (&'static str, &'static str) {
+    match (kind, severity) {
+        (EventKind::DriverSaved, _) => ("kept", "Kept on request"),
+        (_, Severity::Low) => ("low", "Low"),
+        (_, Severity::Medium) => ("medium", "Medium"),
+        (_, Severity::High) => ("high", "High"),
+    }
+}
+
+/// What a track is called.
+pub(crate) const fn track(track: TrackName) -> &'static str {
+    match track {
+        TrackName::Cabin => "cab camera",
+        TrackName::Road => "road camera",
+        TrackName::Signals => "speed and acceleration",
+    }
+}
+
+/// `road camera and cab camera`, or what is said where nothing was played.
+pub(crate) fn tracks(names: &[TrackName]) -> String {
+    let names: Vec<_> = names.iter().map(|t| track(*t)).collect();
+    match names.as_slice() {
+        [] => "opened, nothing played".to_owned(),
+        [one] => (*one).to_owned(),
+        [most @ .., last] => format!("{} and {last}", most.join(", ")),
+    }
+}
+
+/// The value of the number with this name.
+fn value(numbers: &[Number], name: &str) -> Option<f64> {
+    numbers.iter().find(|n| n.name == name).map(|n| n.value)
+}
+
+/// A number with as many digits as its unit deserves, and the unit.
+pub(crate) fn quantity(value: f64, unit: &str) -> String {
+    match unit {
+        "g" => format!("{value:.2} g"),
+        "s" if value.abs() < 60.0 => format!("{} s", one_digit(value)),
+        "s" => duration_ms((value * 1000.0).clamp(0.0, 1e15).round()),
+        "km/h" => format!("{value:.0} km/h"),
+        "" => one_digit(value),
+        other => format!("{} {other}", one_digit(value)),
+    }
+}
+
+fn one_digit(value: f64) -> String {
+    let text = format!("{value:.1}");
+    text.strip_suffix(".0").map_or_else(|| text.clone(), str::to_owned)
+}
+
+fn duration_ms(ms: f64) -> String {
+    let s = (ms / 1000.0).round();
+    if ms < 59_950.0 {
+        return format!("{} s", one_digit(ms / 1000.0));
+    }
+    let (minutes, rest) = ((s / 60.0).floor(), s % 60.0);
+    if minutes < 60.0 {
+        return if rest > 0.0 { format!("{minutes} min {rest} s") } else { format!("{minutes} min") };
+    }
+    let hours = (minutes / 60.0).floor();
+    if hours < 48.0 { format!("{hours} h {} min", minutes % 60.0) } else { format!("{} days", (hours / 24.0).floor()) }
+}
+
+/// A length of time given in whole milliseconds, such as `4.2 s` or `3 min 10 s`.
+pub(crate) fn milliseconds(ms: u64) -> String {
+    // A length that needs more than 52 bits of milliseconds is far beyond any clip or outage.
+    duration_ms(u32::try_from(ms / 1000).map_or(f64::from(u32::MAX) * 1000.0, |s| {
+        f64::from(s) * 1000.0 + f64::from(u32::try_from(ms % 1000).unwrap_or(0))
+    }))
+}
+
+/// The one number a list shows, such as `peak 0.48 g`.
+pub(crate) fn key_number(kind: EventKind, numbers: &[Number]) -> Option<String> {
+    let (name, unit, before, after) = match kind {
+        EventKind::HarshBraking | EventKind::HarshAcceleration | EventKind::HarshCornering => {
+            ("peak", "g", "peak ", "")
+        }
+        EventKind::Speeding => ("peak", "km/h", "up to ", ""),
+        EventKind::LongDistraction => ("off_road", "s", "", " off road"),
+        EventKind::Microsleep | EventKind::Sleep => ("closed", "s", "", " closed"),
+        EventKind::DriverSaved => return None,
+    };
+    value(numbers, name).map(|v| format!("{before}{}{after}", quantity(v, unit)))
+}
+
+/// What happened and against which threshold, in one or two sentences.
+pub(crate) fn sentence(kind: EventKind, numbers: &[Number]) -> String {
+    let get = |name: &str| value(numbers, name);
+    let at = |word: &str| {
+        get("speed").map_or_else(String::new, |v| format!(" {word} {}", quantity(v, "km/h")))
+    };
+    let harsh = |verb: &str, word: &str| {
+        let peak = get("peak").map_or_else(
+            || format!("The van {verb} hard{}.", at(word)),
+            |v| format!("The van {verb} at {}{}.", quantity(v, "g"), at(word)),
+        );
+        get("threshold")
+            .map_or_else(|| peak.clone(), |t| format!("{peak} The threshold is {}.", quantity(t, "g")))
+    };
+    let eyes = || {
+        let closed = get("closed")
+            .map_or_else(|| "for too long".to_owned(), |v| format!("for {}", quantity(v, "s")));
+        let from = get("threshold")
+            .map_or_else(String::new, |t| format!(" The rule counts from {}.", quantity(t, "s")));
+        format!("The driver's eyes were closed {closed}{}.{from}", at("at"))
+    };
+    let text = match kind {
+        EventKind::HarshBraking => harsh("braked", "from"),
+        EventKind::HarshAcceleration => harsh("accelerated", "from"),
+        EventKind::HarshCornering => harsh("cornered", "at"),
+        EventKind::Speeding => {
+            let peak = get("peak").map_or_else(
+                || "The van went faster than the limit".to_owned(),
+                |v| format!("The van went up to {}", quantity(v, "km/h")),
+            );
+            let limit = get("limit")
+                .map_or_else(String::new, |v| format!(" where the limit is {}", quantity(v, "km/h")));
+            let stayed = match (get("threshold"), get("duration")) {
+                (Some(t), Some(d)) => {
+                    format!(", and stayed above {} for {}", quantity(t, "km/h"), quantity(d, "s"))
+                }
+                (None, Some(d)) => format!(", for {}", quantity(d, "s")),
+                (_, None) => String::new(),
+            };
+            format!("{peak}{limit}{stayed}.")
+        }
+        EventKind::LongDistraction => {
+            let away = get("off_road")
+                .map_or_else(|| "too long".to_owned(), |v| quantity(v, "s"));
+            let allowed = get("threshold").map_or_else(String::new, |t| {
+                format!(" At this speed the rule allows {}.", quantity(t, "s"))
+            });
+            let flagged = match (get("ignored_for"), get("repeats")) {
+                (Some(s), _) => format!(" It went on for {} after the alert in the cab.", quantity(s, "s")),
+                (None, Some(n)) => format!(" It came {n:.0} times in 10 minutes."),
+                (None, None) => String::new(),
+            };
+            format!("Head or gaze was off the road for {away}{}.{allowed}{flagged}", at("at"))
+        }
+        EventKind::Microsleep | EventKind::Sleep => eyes(),
+        EventKind::DriverSaved => "The driver pressed the button to keep this recording.".to_owned(),
+    };
+    unbroken(&text)
+}
+
+/// The text with no line break between a number and what belongs to it.
+fn unbroken(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut before = ' ';
+    for c in text.chars() {
+        let glue = c == ' ' && (before.is_ascii_digit() || before == '±');
+        out.push(if glue { '\u{a0}' } else { c });
+        before = c;
+    }
+    out
+}
+
+/// A measured value beside its threshold.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Measured {
+    pub(crate) measured: f64,
+    pub(crate) threshold: f64,
+    pub(crate) unit: &'static str,
+}
+
+/// What the rule compared with what.
+pub(crate) fn measured(kind: EventKind, numbers: &[Number]) -> Option<Measured> {
+    let (name, unit) = match kind {
+        EventKind::HarshBraking | EventKind::HarshAcceleration | EventKind::HarshCornering => ("peak", "g"),
+        EventKind::Speeding => ("peak", "km/h"),
+        EventKind::LongDistraction => ("off_road", "s"),
+        EventKind::Microsleep | EventKind::Sleep => ("closed", "s"),
+        EventKind::DriverSaved => return None,
+    };
+    let measured = value(numbers, name)?;
+    let threshold = value(numbers, "threshold")?;
+    (measured > 0.0 && threshold > 0.0).then_some(Measured { measured, threshold, unit })
+}
+
+/// The limit that speeding was measured against, km/h.
+pub(crate) fn limit_kmh(numbers: &[Number]) -> Option<f64> {
+    value(numbers, "limit")
+}
+
+/// The threshold of the harsh manoeuvres, g.
+pub(crate) fn threshold_g(kind: EventKind, numbers: &[Number]) -> Option<f64> {
+    measured(kind, numbers).filter(|m| m.unit == "g").map(|m| m.threshold)
+}
+
+/// A rule's own name for a number as a label: `off_road` is `Off road`.
+pub(crate) fn label(name: &str) -> String {
+    let known = match name {
+        "peak" => "Peak",
+        "threshold" => "Threshold",
+        "speed" => "Speed",
+        "limit" => "Limit",
+        "duration" => "Over for",
+        "off_road" => "Off the road",
+        "closed" => "Eyes closed",
+        "ignored_for" => "After the alert",
+        "repeats" => "Times",
+        _ => {
+            let spaced = name.replace('_', " ");
+            let mut chars = spaced.chars();
+            return chars
+                .next()
+                .map_or_else(String::new, |first| first.to_uppercase().collect::<String>() + chars.as_str());
+        }
+    };
+    known.to_owned()
+}
+
+/// An instant in three forms: for machines, and for people in UTC (the browser shows local time).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Stamp {
+    pub(crate) iso: String,
+    pub(crate) date: String,
+    pub(crate) clock: String,
+}
+
+/// The instant `unix_ms` milliseconds after 1970 began.
+pub(crate) fn stamp(unix_ms: i64) -> Stamp {
+    Timestamp::from_millisecond(unix_ms).map_or_else(
+        |_| Stamp { iso: String::new(), date: "outside the calendar".to_owned(), clock: String::new() },
+        |t| {
+            let utc = t.to_zoned(TimeZone::UTC);
+            Stamp {
+                iso: t.to_string(),
+                date: utc.strftime("%-d %b %Y").to_string(),
+                clock: utc.strftime("%H:%M:%S UTC").to_string(),
+            }
+        },
+    )
+}
+
+/// Beyond this a list says that a time is uncertain; below it the event's page says so anyway.
+const NOTABLE_UNCERTAINTY_MS: u64 = 2_000;
+/// Beyond this the clock was not set at all.
+const NO_CLOCK_MS: u64 = 366 * 24 * 3600 * 1000;
+
+/// A short warning for lists, where the unit's clock was not good.
+pub(crate) fn uncertain(at: WallTime) -> Option<String> {
+    (at.uncertainty_ms >= NOTABLE_UNCERTAINTY_MS).then(|| {
+        if at.uncertainty_ms >= NO_CLOCK_MS {
+            "clock not set".to_owned()
+        } else {
+            format!("± {}", milliseconds(at.uncertainty_ms))
+        }
+    })
+}
+
+/// How sure the time is, as a sentence.
+pub(crate) fn certainty(at: WallTime) -> String {
+    unbroken(&match at.uncertainty_ms {
+        NO_CLOCK_MS.. => "The unit's clock was not set: this time may be wrong by any amount.".to_owned(),
+        0 => "By the unit's clock.".to_owned(),
+        ms @ 1..1000 => format!("By the unit's clock, ± {ms} ms."),
+        ms => format!("By the unit's clock, ± {}.", milliseconds(ms)),
+    })
+}
+
+/// How long ago: `just now`, `4 min ago`, `3 days ago`.
+pub(crate) fn ago(now_ms: i64, then_ms: i64) -> String {
+    let Ok(ms) = u64::try_from(now_ms.saturating_sub(then_ms)) else {
+        return "just now".to_owned();
+    };
+    let (s, min) = (ms / 1000, ms / 60_000);
+    match min {
+        0 if s < 10 => "just now".to_owned(),
+        0 => format!("{s} s ago"),
+        1..120 => format!("{min} min ago"),
+        120..2880 => format!("{} h ago", min / 60),
+        _ => format!("{} days ago", min / 1440),
+    }
+}
+
+/// A size in bytes, with decimal prefixes.
+pub(crate) fn bytes(n: u64) -> String {
+    let in_tenths = |unit: u64| format!("{}.{}", n / unit, n % unit / (unit / 10));
+    match n {
+        0..1_000 => format!("{n} B"),
+        1_000..1_000_000 => format!("{} kB", n / 1_000),
+        1_000_000..1_000_000_000 => format!("{} MB", in_tenths(1_000_000)),
+        _ => format!("{} GB", in_tenths(1_000_000_000)),
+    }
+}
+
+/// What waits on a unit.
+pub(crate) fn spool(clips: u32, spool_bytes: u64) -> String {
+    match clips {
+        0 => "Nothing".to_owned(),
+        1 => format!("1 clip, {}", bytes(spool_bytes)),
+        n => format!("{n} clips, {}", bytes(spool_bytes)),
+    }
+}
+
+/// A unit's privacy state: what it is, and what that means.
+pub(crate) fn privacy(state: Option<&str>) -> (&'static str, &'static str) {
+    match state {
+        Some("recording") => ("Flagged events", "alerts in the cab, clips of flagged events"),
+        Some("ai_without_recording") => ("No recording", "alerts in the cab, nothing is kept"),
+        Some("off") => ("Off", "no alerts, no recording"),
+        Some(_) => ("Unknown", "a state that this server does not know"),
+        None => ("Unknown", "the unit has not said yet"),
+    }
+}
+
+/// The word and class of a health state.
+pub(crate) fn health_state(state: &str) -> (&'static str, &'static str) {
+    match state {
+        "ok" => ("ok", "Fine"),
+        "degraded" => ("degraded", "Limited"),
+        "failed" => ("failed", "Not working"),
+        _ => ("degraded", "Unknown"),
+    }
+}
+
+/// A part of the unit in plain words.
+pub(crate) fn health_part(part: &str) -> String {
+    let known = match part {
+        "camera.cabin" => "Cab camera",
+        "camera.road" => "Road camera",
+        "gnss" => "Satellite position",
+        "imu" => "Motion sensor",
+        "can" => "Vehicle bus",
+        "clock" => "Clock",
+        "spool" => "Storage",
+        "perception.face" => "Face detection",
+        "perception.head" => "Head pose",
+        "perception.eyelids" => "Eyelids",
+        "network" | "upload" => "Network",
+        _ => return label(&part.replace('.', " ")),
+    };
+    known.to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn numbers(list: &[(&str, f64, &str)]) -> Vec<Number> {
+        list.iter().map(|(n, v, u)| Number::new(n, *v, u)).collect()
+    }
+
+    #[test]
+    fn every_kind_has_a_sentence_with_and_without_numbers() {
+        let cases = [
+            (
+                EventKind::HarshBraking,
+                numbers(&[("peak", 0.478, "g"), ("threshold", 0.36, "g"), ("speed", 61.7, "km/h")]),
+                "The van braked at 0.48 g from 62 km/h. The threshold is 0.36 g.",
+                Some("peak 0.48 g"),
+            ),
+            (
+                EventKind::HarshCornering,
+                numbers(&[("peak", 0.4, "g")]),
+                "The van cornered at 0.40 g.",
+                Some("peak 0.40 g"),
+            ),
+            (
+                EventKind::Speeding,
+                numbers(&[("peak", 142.0, "km/h"), ("limit", 120.0, "km/h"), ("threshold", 132.0, "km/h"), ("duration", 30.0, "s")]),
+                "The van went up to 142 km/h where the limit is 120 km/h, and stayed above 132 km/h for 30 s.",
+                Some("up to 142 km/h"),
+            ),
+            (
+                EventKind::LongDistraction,
+                numbers(&[("off_road", 5.62, "s"), ("threshold", 3.5, "s"), ("speed", 92.0, "km/h"), ("ignored_for", 2.1, "s")]),
+                "Head or gaze was off the road for 5.6 s at 92 km/h. At this speed the rule allows 3.5 s. It went on for 2.1 s after the alert in the cab.",
+                Some("5.6 s off road"),
+            ),
+            (
+                EventKind::Microsleep,
+                numbers(&[("closed", 1.4, "s"), ("threshold", 1.0, "s")]),
+                "The driver's eyes were closed for 1.4 s. The rule counts from 1 s.",
+                Some("1.4 s closed"),
+            ),
+            (EventKind::DriverSaved, vec![], "The driver pressed the button to keep this recording.", None),
+        ];
+        for (event, list, text, key) in cases {
+            assert_eq!(sentence(event, &list).replace('\u{a0}', " "), text);
+            assert_eq!(key_number(event, &list).as_deref(), key);
+        }
+        for event in EventKind::ALL {
+            assert!(sentence(event, &[]).ends_with('.'), "{event}");
+            assert_eq!(key_number(event, &[]), None);
+            assert_eq!(measured(event, &[]), None);
+        }
+    }
+
+    #[test]
+    fn times() {
+        let at = stamp(1_533_226_488_299);
+        assert_eq!((at.date.as_str(), at.clock.as_str()), ("2 Aug 2018", "16:14:48 UTC"));
+        assert_eq!(at.iso, "2018-08-02T16:14:48.299Z");
+        assert_eq!(stamp(i64::MAX).date, "outside the calendar");
+        let known = |uncertainty_ms| WallTime { unix_ms: 0, uncertainty_ms };
+        assert_eq!(uncertain(known(20)), None);
+        assert_eq!(uncertain(known(180_000)).as_deref(), Some("± 3 min"));
+        assert_eq!(uncertain(known(u64::MAX)).as_deref(), Some("clock not set"));
+        assert_eq!(certainty(known(20)), "By the unit's clock, ±\u{a0}20\u{a0}ms.");
+        assert!(certainty(known(u64::MAX)).contains("not set"));
+        for (passed, text) in [
+            (-5, "just now"),
+            (3_000, "just now"),
+            (59_000, "59 s ago"),
+            (240_000, "4 min ago"),
+            (7_200_000, "2 h ago"),
+            (864_000_000, "10 days ago"),
+        ] {
+            assert_eq!(ago(1_000_000_000, 1_000_000_000 - passed), text);
+        }
+    }
+
+    #[test]
+    fn lengths_and_sizes() {
+        for (ms, text) in [
+            (0, "0 s"),
+            (1_240, "1.2 s"),
+            (59_999, "1 min"),
+            (190_000, "3 min 10 s"),
+            (3_600_000, "1 h 0 min"),
+            (u64::MAX, "49710 days"),
+        ] {
+            assert_eq!(milliseconds(ms), text);
+        }
+        for (n, text) in [(999, "999 B"), (1_250_000, "1.2 MB"), (u64::MAX, "18446744073.7 GB")] {
+            assert_eq!(bytes(n), text);
+        }
+        assert_eq!(quantity(f64::NAN, "s"), "0 s");
+    }
+
+    #[test]
+    fn names_unknown_to_the_portal_are_still_readable() {
+        assert_eq!(label("time_to_collision"), "Time to collision");
+        assert_eq!(label(""), "");
+        assert_eq!(health_part("camera.rear"), "Camera rear");
+        assert_eq!(privacy(Some("?")).0, "Unknown");
+    }
+
+    #[test]
+    fn tracks_read_as_a_list() {
+        assert_eq!(tracks(&[]), "opened, nothing played");
+        assert_eq!(tracks(&[TrackName::Road]), "road camera");
+        assert_eq!(tracks(&[TrackName::Road, TrackName::Cabin]), "road camera and cab camera");
+    }
+}

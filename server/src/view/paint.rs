@@ -1,0 +1,164 @@
+//! What is done to every picture before it is shown: the driver's face blurred where it must be,
+//! and always the viewing's mark, last, so that nothing lies over it.
+
+use std::time::Duration;
+
+use temoin_media::{
+    blur::{blur_face, blur_picture},
+    burn_in::ViewMark,
+    frame::{I420Picture, PictureError},
+};
+use temoin_proto::{samples::FaceBox, wire::FacePoint};
+
+/// The longest time between two boxes, and before the first and after the last, in which the face
+/// is taken to be near them (fleet.proto, `ClipSignals.driver_face`).
+const LONGEST_GAP_MS: i64 = 500;
+/// A box smaller than this part of the picture is no driver's face in a cabin camera.
+const SMALLEST_SIDE: f32 = 0.02;
+
+/// What happens to the driver's face.
+pub(super) enum Faces {
+    /// It is shown.
+    Show,
+    /// It is blurred, and with it the whole picture where its place is not known.
+    Blur(FaceTrack),
+}
+
+/// Where the driver's face is over the clip's time.
+pub(super) struct FaceTrack {
+    /// By time.
+    points: Vec<(i64, FaceBox)>,
+}
+
+/// What to blur in one picture.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Area {
+    /// These boxes.
+    Boxes(Vec<FaceBox>),
+    /// All of it.
+    Whole,
+}
+
+impl FaceTrack {
+    /// Out of a clip's signals. Boxes that cannot be are left out, which blurs more.
+    pub(super) fn new(points: &[FacePoint]) -> Self {
+        let mut points: Vec<(i64, FaceBox)> = points
+            .iter()
+            .filter(|p| possible(p))
+            .map(|p| (i64::from(p.offset_ms), FaceBox { x: p.x, y: p.y, w: p.w, h: p.h }))
+            .collect();
+        points.sort_by_key(|(at, _)| *at);
+        Self { points }
+    }
+
+    /// What must be blurred at this time: the boxes before and after it, where they are at most
+    /// [`LONGEST_GAP_MS`] apart, so that a head that moves between them is under one of them.
+    pub(super) fn area_at(&self, at_ms: i64) -> Area {
+        let next = self.points.partition_point(|(at, _)| *at <= at_ms);
+        let before = next.checked_sub(1).and_then(|i| self.points.get(i));
+        let after = self.points.get(next);
+        match (before, after) {
+            (Some((at, face)), _) if *at == at_ms => Area::Boxes(vec![*face]),
+            (Some((from, a)), Some((to, b))) if to - from <= LONGEST_GAP_MS => {
+                Area::Boxes(vec![*a, *b])
+            }
+            (Some((from, face)), None) if at_ms - from <= LONGEST_GAP_MS => {
+                Area::Boxes(vec![*face])
+            }
+            (None, Some((to, face))) if to - at_ms <= LONGEST_GAP_MS => Area::Boxes(vec![*face]),
+            (Some(_) | None, Some(_) | None) => Area::Whole,
+        }
+    }
+}
+
+fn possible(p: &FacePoint) -> bool {
+    let edges = [p.x, p.y, p.x + p.w, p.y + p.h];
+    edges.iter().all(|e| (-1.0..=2.0).contains(e))
+        && p.w >= SMALLEST_SIDE
+        && p.h >= SMALLEST_SIDE
+        // At least some of it within the picture.
+        && p.x < 1.0
+        && p.y < 1.0
+        && p.x + p.w > 0.0
+        && p.y + p.h > 0.0
+}
+
+/// Blurs what must be blurred, then draws the mark.
+///
+/// # Errors
+/// [`PictureError`]: then the picture must not be shown.
+pub(super) fn paint(
+    picture: &mut I420Picture,
+    at: Duration,
+    faces: &Faces,
+    mark: &ViewMark,
+) -> Result<(), PictureError> {
+    match faces {
+        Faces::Show => {}
+        Faces::Blur(track) => {
+            let at_ms = i64::try_from(at.as_millis()).unwrap_or(i64::MAX);
+            match track.area_at(at_ms) {
+                Area::Whole => blur_picture(picture)?,
+                Area::Boxes(boxes) => {
+                    for face in &boxes {
+                        blur_face(picture, face)?;
+                    }
+                }
+            }
+        }
+    }
+    mark.draw(picture, at);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn point(offset_ms: i32, x: f32) -> FacePoint {
+        FacePoint { offset_ms, x, y: 0.2, w: 0.2, h: 0.3 }
+    }
+
+    fn xs(area: Area) -> Option<Vec<f32>> {
+        match area {
+            Area::Boxes(boxes) => Some(boxes.iter().map(|b| b.x).collect()),
+            Area::Whole => None,
+        }
+    }
+
+    #[test]
+    fn unknown_places_blur_everything() {
+        let track = FaceTrack::new(&[point(2000, 0.4), point(1000, 0.1), point(1500, 0.2), point(2501, 0.5)]);
+        for (at, expected) in [
+            (0, None),
+            (499, None),
+            (500, Some(vec![0.1])),
+            (1000, Some(vec![0.1])),
+            (1250, Some(vec![0.1, 0.2])),
+            (1999, Some(vec![0.2, 0.4])),
+            (2000, Some(vec![0.4])),
+            (2001, None),
+            (2500, None),
+            (2501, Some(vec![0.5])),
+            (3001, Some(vec![0.5])),
+            (3002, None),
+        ] {
+            assert_eq!(xs(track.area_at(at)), expected, "{at}");
+        }
+        assert_eq!(FaceTrack::new(&[]).area_at(0), Area::Whole);
+    }
+
+    #[test]
+    fn impossible_boxes_count_as_no_box() {
+        for bad in [
+            FacePoint { x: f32::NAN, ..point(0, 0.1) },
+            FacePoint { w: f32::INFINITY, ..point(0, 0.1) },
+            FacePoint { w: 0.0, ..point(0, 0.1) },
+            FacePoint { h: -0.5, ..point(0, 0.1) },
+            point(0, 1.5),
+            point(0, -0.9),
+        ] {
+            assert_eq!(FaceTrack::new(&[bad]).area_at(0), Area::Whole, "{bad:?}");
+        }
+    }
+}

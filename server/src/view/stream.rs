@@ -1,0 +1,393 @@
+//! Streams of views: how many may run, and the thread that makes one.
+//!
+//! A worker thread reads, decodes, paints and encodes; a bounded queue to the HTTP body lets it be
+//! only a little ahead of the viewer. Between the two, a task asks for the decision again while the
+//! stream runs. The worker stops when the viewer goes away, the decision changes, or the server
+//! ends.
+
+use std::{
+    collections::HashMap,
+    future::Future,
+    io,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use temoin_media::{
+    burn_in::ViewMark,
+    fmp4::{LiveFragments, Reader, Writer},
+    frame::I420Picture,
+    h264::{AccessUnit, Encoder, EncoderConfig, StreamConfig},
+    transcode::Transcoder,
+};
+use temoin_proto::{
+    ids::{ClipId, ViewId},
+    manifest::Track,
+    sealed::ClipKey,
+    time::{MonoTime, WallTime},
+};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+
+use super::{
+    PictureError, TrackStream,
+    paint::{Faces, paint},
+    read::TrackReader,
+};
+use crate::{
+    app::App,
+    config::Views,
+    error::{AppError, chain},
+    log::blocking,
+};
+
+/// Pieces that wait for the viewer: about 3 s of video.
+const QUEUE: usize = 8;
+/// Length of a fragment: short, so that the first picture is early and little waits in the queue.
+const FRAGMENT: Duration = Duration::from_millis(400);
+/// How often the decision is asked for again while a stream runs.
+const RECHECK: Duration = Duration::from_secs(2);
+/// Nominal pictures a second, for the encoder's rate control.
+const FPS: u32 = 15;
+/// How long the encoder may take for the one picture that tells its codec.
+const PROBE: Duration = Duration::from_secs(5);
+
+/// Which streams run, and what the encoder makes.
+#[derive(Debug)]
+pub struct Streams {
+    limits: Views,
+    running: Mutex<HashMap<[u8; 32], usize>>,
+    stopping: AtomicBool,
+    codecs: Mutex<HashMap<(u32, u32), String>>,
+}
+
+/// A place among the streams; dropping it gives it back.
+pub(super) struct Slot {
+    streams: Arc<Streams>,
+    session: [u8; 32],
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        let mut running = self.streams.running();
+        if let Some(count) = running.get_mut(&self.session) {
+            *count -= 1;
+            if *count == 0 {
+                running.remove(&self.session);
+            }
+        }
+    }
+}
+
+impl Streams {
+    /// With these limits.
+    pub fn new(limits: Views) -> Self {
+        Self {
+            limits,
+            running: Mutex::default(),
+            stopping: AtomicBool::new(false),
+            codecs: Mutex::default(),
+        }
+    }
+
+    /// Ends every stream; no new one begins.
+    pub fn stop_all(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
+    }
+
+    /// How many run.
+    pub fn count(&self) -> usize {
+        self.running().values().sum()
+    }
+
+    fn running(&self) -> std::sync::MutexGuard<'_, HashMap<[u8; 32], usize>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn take(self: &Arc<Self>, session: [u8; 32]) -> Result<Slot, AppError> {
+        if self.stopping.load(Ordering::Relaxed) {
+            return Err(AppError::Busy("The server is about to stop. Try again in a minute."));
+        }
+        let mut running = self.running();
+        if running.values().sum::<usize>() >= self.limits.max_streams {
+            return Err(AppError::Busy(
+                "As many recordings are being watched as the server can show. Try again shortly.",
+            ));
+        }
+        let own = running.entry(session).or_default();
+        if *own >= self.limits.max_streams_per_session {
+            return Err(AppError::Busy(
+                "You are watching as much at once as is allowed. Close another recording first.",
+            ));
+        }
+        *own += 1;
+        drop(running);
+        Ok(Slot { streams: Arc::clone(self), session })
+    }
+
+    /// The media type of what the encoder makes of pictures of this size. The first time, one
+    /// black picture is encoded to find out.
+    pub(super) async fn codec(&self, size: (u32, u32)) -> Result<String, AppError> {
+        let known = self.codecs.lock().unwrap_or_else(PoisonError::into_inner).get(&size).cloned();
+        if let Some(codec) = known {
+            return Ok(codec);
+        }
+        let codec = blocking(move || probe(size)).await??;
+        self.codecs
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(size, codec.clone());
+        Ok(codec)
+    }
+}
+
+/// The encoder's settings for pictures of this size.
+fn encoder_config((width, height): (u32, u32)) -> EncoderConfig {
+    let mut config = EncoderConfig::new(width, height, FPS);
+    // The cameras may be faster than nominal.
+    config.max_bitrate_kbps *= 2;
+    config
+}
+
+fn probe(size: (u32, u32)) -> Result<String, PictureError> {
+    let mut encoder = Encoder::new(encoder_config(size))?;
+    encoder.push(I420Picture::black(size.0, size.1)?, MonoTime::ZERO)?;
+    let _unit = encoder.next_within(PROBE)?;
+    let stream = encoder.stream().ok_or(PictureError::Short("probe"))?;
+    Ok(format!("video/mp4; codecs=\"{}\"", stream.codec_string()))
+}
+
+/// What a worker needs for one stream.
+pub(super) struct Job {
+    /// The view.
+    pub(super) view: ViewId,
+    /// The viewer's short name, for the mark.
+    pub(super) viewer: String,
+    /// When the view was opened.
+    pub(super) began: WallTime,
+    /// The clip.
+    pub(super) clip: ClipId,
+    /// Length of the recording.
+    pub(super) duration_ms: u64,
+    /// The track.
+    pub(super) track: Track,
+    /// The clip's key.
+    pub(super) key: ClipKey,
+    /// What happens to the driver's face.
+    pub(super) faces: Faces,
+}
+
+/// Starts a stream. `recheck` says whether it may go on; an error is a no.
+pub(super) fn start<R, F>(app: &App, job: Job, slot: Slot, recheck: R) -> TrackStream
+where
+    R: Fn() -> F + Send + 'static,
+    F: Future<Output = Result<bool, AppError>> + Send,
+{
+    let (from_worker, pieces) = mpsc::channel(QUEUE);
+    let (to_viewer, body) = mpsc::channel(1);
+    let view = job.view;
+    let worker_app = app.clone();
+    let runtime = tokio::runtime::Handle::current();
+    tokio::task::spawn_blocking(move || {
+        let made = make(&worker_app, &runtime, job, &slot.streams, &from_worker);
+        drop(slot);
+        if let Err(error) = made {
+            tracing::error!(%view, error = %chain(&error), "a stream of a view ended");
+            // The viewer may be gone already.
+            drop(from_worker.blocking_send(Err(cut())));
+        }
+    });
+    tokio::spawn(pass_on(pieces, to_viewer, recheck, view));
+    ReceiverStream::new(body)
+}
+
+/// What a viewer's connection ends with when a stream is cut off.
+fn cut() -> io::Error {
+    io::Error::other("the recording could not be shown to its end")
+}
+
+type Piece = Result<Bytes, io::Error>;
+
+async fn pass_on<R, F>(
+    mut pieces: mpsc::Receiver<Piece>,
+    to_viewer: mpsc::Sender<Piece>,
+    recheck: R,
+    view: ViewId,
+) where
+    R: Fn() -> F,
+    F: Future<Output = Result<bool, AppError>>,
+{
+    let mut ticks = tokio::time::interval_at(tokio::time::Instant::now() + RECHECK, RECHECK);
+    let mut waiting: Option<Piece> = None;
+    loop {
+        tokio::select! {
+            // The decision first: with a fast viewer there is always another piece.
+            biased;
+            _ = ticks.tick() => {
+                let go_on = match recheck().await {
+                    Ok(go_on) => go_on,
+                    Err(error) => {
+                        tracing::error!(%view, error = %chain(&error), "no decision on a running stream");
+                        false
+                    }
+                };
+                if !go_on {
+                    tracing::info!(%view, "a running stream was cut off: no longer permitted");
+                    // The viewer may be gone already.
+                    drop(to_viewer.try_send(Err(cut())));
+                    return;
+                }
+            }
+            room = to_viewer.reserve(), if waiting.is_some() => {
+                let Ok(room) = room else { return };
+                if let Some(piece) = waiting.take() {
+                    room.send(piece);
+                }
+            }
+            piece = pieces.recv(), if waiting.is_none() => {
+                match piece {
+                    Some(piece) => waiting = Some(piece),
+                    None => return,
+                }
+            }
+            () = to_viewer.closed() => return,
+        }
+    }
+}
+
+/// Makes a stream. Ends without an error where the viewer is gone.
+fn make(
+    app: &App,
+    runtime: &tokio::runtime::Handle,
+    job: Job,
+    streams: &Streams,
+    to_viewer: &mpsc::Sender<Piece>,
+) -> Result<(), AppError> {
+    let Job { view, viewer, began, clip, duration_ms, track, key, faces } = job;
+    let duration = Duration::from_millis(duration_ms);
+    let mut chunks = TrackReader::new(app, &key, clip, &track)?;
+    drop(key);
+    let mut reader = Reader::default();
+    let mut out = Output { fragments: None, duration, to_viewer };
+    let mut faces = Some(faces);
+    let mut transcoder = None;
+    let stopped = || streams.stopping.load(Ordering::Relaxed) || to_viewer.is_closed();
+    while let Some(chunk) = runtime.block_on(chunks.next_chunk())? {
+        reader.push(&chunk);
+        while let Some(unit) = reader.next_unit().map_err(PictureError::from)? {
+            if stopped() {
+                return Ok(());
+            }
+            if transcoder.is_none()
+                && let (Some(stream), Some(faces)) = (reader.stream(), faces.take())
+            {
+                let size = (stream.width(), stream.height());
+                let mark = ViewMark::new(&view, &viewer, began, size.0, size.1)
+                    .map_err(PictureError::from)?;
+                let edit = move |picture: &mut I420Picture, at: MonoTime| {
+                    paint(picture, at.since(MonoTime::ZERO), &faces, &mark)
+                };
+                transcoder = Some(
+                    Transcoder::new(stream, encoder_config(size), edit)
+                        .map_err(PictureError::from)?,
+                );
+            }
+            let Some(transcoder) = transcoder.as_mut() else {
+                return Err(PictureError::Short(track.name.as_str()).into());
+            };
+            for unit in transcoder.push(unit).map_err(PictureError::from)? {
+                let stream = transcoder.stream().map(Arc::clone);
+                if !out.unit(unit, stream)? {
+                    return Ok(());
+                }
+            }
+        }
+    }
+    reader.finish().map_err(PictureError::from)?;
+    let end = reader.end();
+    let transcoder = transcoder.ok_or(PictureError::Short(track.name.as_str()))?;
+    let stream = transcoder.stream().map(Arc::clone);
+    let mut failed = None;
+    transcoder
+        .finish(|unit| match out.unit(unit, stream.clone()) {
+            Ok(go_on) => go_on && !stopped(),
+            Err(error) => {
+                failed = Some(error);
+                false
+            }
+        })
+        .map_err(PictureError::from)?;
+    match failed {
+        Some(error) => Err(error.into()),
+        None => Ok(out.end(end)?),
+    }
+}
+
+/// Coded pictures into fragments into the queue.
+struct Output<'a> {
+    fragments: Option<LiveFragments>,
+    duration: Duration,
+    to_viewer: &'a mpsc::Sender<Piece>,
+}
+
+impl Output<'_> {
+    /// False where the viewer is gone.
+    fn unit(
+        &mut self,
+        unit: AccessUnit,
+        stream: Option<Arc<StreamConfig>>,
+    ) -> Result<bool, PictureError> {
+        let fragments = match &mut self.fragments {
+            Some(fragments) => fragments,
+            none => {
+                let stream = stream.ok_or(PictureError::Short("encoder"))?;
+                let writer = Writer::new(stream, MonoTime::ZERO);
+                let init = writer.init(Some(self.duration))?;
+                if self.to_viewer.blocking_send(Ok(init)).is_err() {
+                    return Ok(false);
+                }
+                none.insert(LiveFragments::new(writer, FRAGMENT))
+            }
+        };
+        match fragments.push(unit)? {
+            Some(piece) => Ok(self.to_viewer.blocking_send(Ok(piece)).is_ok()),
+            None => Ok(true),
+        }
+    }
+
+    fn end(self, end: MonoTime) -> Result<(), PictureError> {
+        if let Some(fragments) = self.fragments
+            && let Some(piece) = fragments.finish(end)?
+        {
+            // The viewer may be gone already.
+            drop(self.to_viewer.blocking_send(Ok(piece)));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_limited_and_given_back() {
+        let streams =
+            Arc::new(Streams::new(Views { max_streams: 3, max_streams_per_session: 2 }));
+        let (a, b, c) = ([1; 32], [2; 32], [3; 32]);
+        let first = streams.take(a).unwrap();
+        let _second = streams.take(a).unwrap();
+        assert!(matches!(streams.take(a), Err(AppError::Busy(_))), "own limit");
+        let _third = streams.take(b).unwrap();
+        assert!(matches!(streams.take(c), Err(AppError::Busy(_))), "limit in all");
+        drop(first);
+        assert_eq!(streams.count(), 2);
+        assert!(streams.take(c).is_ok());
+        streams.stop_all();
+        assert!(streams.take(c).is_err());
+    }
+}
