@@ -1,7 +1,7 @@
 #!/bin/sh
 # Puts the weights that models/pack.toml names into a folder, each checked by its SHA-256.
 #
-#   scripts/models.sh [FOLDER]      default: ${XDG_CACHE_HOME:-~/.cache}/temoin/models
+#   scripts/models.sh [FOLDER]      default: $TEMOIN_CACHE/models (~/.cache/temoin/models)
 #
 # They come from ../shared/models where that lies beside the checkout, else from upstream.
 # A file is written beside its place and renamed: a crash leaves a `.part` file and no half model.
@@ -12,7 +12,7 @@ set -eu
 root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
 pack=$root/models/pack.toml
 beside=$root/../shared/models
-target=${1:-${XDG_CACHE_HOME:-$HOME/.cache}/temoin/models}
+target=${1:-${TEMOIN_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/temoin}/models}
 failed=0
 
 say() { printf '%s\n' "models: $*" >&2; }

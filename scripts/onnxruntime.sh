@@ -1,7 +1,7 @@
 #!/bin/sh
 # Puts ONNX Runtime's shared library into a folder and prints its path.
 #
-#   scripts/onnxruntime.sh [FOLDER]   default: ${XDG_CACHE_HOME:-~/.cache}/temoin/onnxruntime
+#   scripts/onnxruntime.sh [FOLDER]   default: $TEMOIN_CACHE/onnxruntime (~/.cache/temoin/onnxruntime)
 #
 # It is taken out of the Python wheel `onnxruntime`, by pip, from whatever index pip is set up with;
 # Python itself is used for nothing else. Both the wheel and the library are checked by SHA-256.
@@ -40,7 +40,7 @@ check() {
     fi
 }
 
-target=${1:-${XDG_CACHE_HOME:-$HOME/.cache}/temoin/onnxruntime}
+target=${1:-${TEMOIN_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/temoin}/onnxruntime}
 mkdir -p -- "$target"
 target=$(CDPATH='' cd -- "$target" && pwd)
 library=$target/libonnxruntime.so.$version

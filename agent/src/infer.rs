@@ -6,7 +6,7 @@
 //! INVARIANT: nothing of the library is called before [`Runtime::load`] has loaded and checked it;
 //! a missing or wrong library is an error, never a panic. A process loads one library, once.
 //! INVARIANT: no telemetry, and no model is run that is not a
-//! [`VerifiedModel`](crate::model_pack::VerifiedModel).
+//! [`VerifiedModel`].
 
 use std::{
     env,
@@ -68,7 +68,8 @@ impl Provider {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InferOptions {
     /// The shared library. Where it is not given: `ORT_DYLIB_PATH`, then
-    /// `$XDG_CACHE_HOME/temoin/onnxruntime` (`~/.cache`), where `scripts/onnxruntime.sh` puts it.
+    /// `$TEMOIN_CACHE/onnxruntime` (`~/.cache/temoin/onnxruntime`), where
+    /// `scripts/onnxruntime.sh` puts it.
     pub library: Option<PathBuf>,
     /// Threads that one model runs on. The models here are too small to gain from more than 1.
     pub threads: u8,
@@ -318,8 +319,10 @@ fn library_path(configured: Option<&Path>) -> Option<PathBuf> {
     let named = || env::var_os("ORT_DYLIB_PATH").filter(|p| !p.is_empty()).map(PathBuf::from);
     let cached = || {
         let set = |name| env::var_os(name).filter(|p| !p.is_empty()).map(PathBuf::from);
-        let cache = set("XDG_CACHE_HOME").or_else(|| Some(set("HOME")?.join(".cache")))?;
-        Some(cache.join("temoin/onnxruntime/libonnxruntime.so")).filter(|p| p.exists())
+        let cache = set("TEMOIN_CACHE")
+            .or_else(|| Some(set("XDG_CACHE_HOME")?.join("temoin")))
+            .or_else(|| Some(set("HOME")?.join(".cache/temoin")))?;
+        Some(cache.join("onnxruntime/libonnxruntime.so")).filter(|p| p.exists())
     };
     configured.map(Path::to_owned).or_else(named).or_else(cached)
 }

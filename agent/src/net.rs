@@ -197,7 +197,10 @@ impl Connector {
                 Ok::<_, std::io::Error>(TokioIo::new(tls.connect(name, tcp).await?))
             }
         });
-        Endpoint::from(self.address.clone())
+        // The connector below does TLS always; tonic's own would refuse an `https` address here.
+        let authority = self.address.authority().map(ToString::to_string).unwrap_or_default();
+        Endpoint::try_from(format!("http://{authority}"))
+            .map_err(|_| NetError::Address(self.address()))?
             .connect_timeout(CONNECT_TIMEOUT)
             .http2_keep_alive_interval(Duration::from_secs(20))
             .keep_alive_timeout(Duration::from_secs(10))

@@ -225,10 +225,13 @@ impl Rows {
                         return Err(SignalError::Malformed {
                             path: self.path.clone(),
                             line: self.record.position().map_or(0, csv::Position::line),
-                            what: format!(
-                                "`{}` in column `{name}` is no number",
-                                String::from_utf8_lossy(cell)
-                            ),
+                            // Half a coordinate is one too, and errors are logged.
+                            what: if matches!(quantity, Quantity::Lat | Quantity::Lon) {
+                                format!("a cell of column `{name}` is no number")
+                            } else {
+                                let cell = String::from_utf8_lossy(cell);
+                                format!("`{cell}` in column `{name}` is no number")
+                            },
                         });
                     }
                 }

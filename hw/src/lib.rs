@@ -7,7 +7,7 @@
 //! No device clock and no device axis gets past it.
 //!
 //! Nothing here writes to disk: a crash leaves nothing behind.
-#![deny(unsafe_code)]
+#![forbid(unsafe_code)]
 
 pub mod camera_v4l2;
 pub mod candump;

@@ -332,8 +332,8 @@ impl Script {
         }
     }
 
-    /// What is to come out, in the order of the conditions' beginnings, by the thresholds for
-    /// vans in DESIGN: the whole truth about the script, apart from its faults.
+    /// What is to come out, in the order of the conditions' beginnings, by the default thresholds
+    /// for vans: the whole truth about the script, apart from its faults.
     pub fn truth(&self) -> Vec<ScriptedEvent> {
         let mut events: Vec<_> = self.acts.iter().filter_map(|act| self.expected(*act)).collect();
         events.extend(self.speeding());

@@ -167,7 +167,7 @@ impl Painter {
         let fringe = Color::rgb(58, 44, 36);
         c.cut_ellipse([cx, cy + 6.0, 121.0, 166.0], cy - 170.0, hairline, fringe);
         // Features slide over the face as the head turns and nods.
-        let fx = cx + 104.0 * turn;
+        let fx = cx + 76.0 * turn;
         let fy = cy - 110.0 * view.pitch_deg.to_radians().sin();
         for eye in [-1.0, 1.0] {
             self::eye(&mut c, fx + eye * 48.0 * side, fy - 6.0, side, turn, view.opening);

@@ -271,7 +271,9 @@ impl Playing {
             if pts.is_some_and(|pts| grid.admits(pts.nseconds())) {
                 gst::PadProbeReturn::Ok
             } else {
-                gst::PadProbeReturn::Drop
+                // Not `Drop`: with GStreamer 1.22 the binding then unrefs a buffer that is gone.
+                drop(info.take_buffer());
+                gst::PadProbeReturn::Handled
             }
         });
         let weak = entry.downgrade();

@@ -9,7 +9,7 @@ const MAX_KEYS: usize = 10_000;
 
 /// Counts attempts per key.
 #[derive(Debug)]
-pub struct Brake<K> {
+pub(crate) struct Brake<K> {
     /// How far ahead of now a key may be: `burst` attempts at once.
     slack_ms: u64,
     /// What one attempt costs.
@@ -20,12 +20,12 @@ pub struct Brake<K> {
 
 impl<K: Eq + Hash + Clone> Brake<K> {
     /// `burst` attempts at once, then one in `cost_ms`.
-    pub fn new(burst: u32, cost_ms: u64) -> Self {
+    pub(crate) fn new(burst: u32, cost_ms: u64) -> Self {
         Self { slack_ms: u64::from(burst) * cost_ms, cost_ms, full_at_ms: HashMap::new() }
     }
 
     /// Takes an attempt: 0, or how many milliseconds to wait. Who has to wait pays nothing.
-    pub fn take(&mut self, key: K, now_ms: u64) -> u64 {
+    pub(crate) fn take(&mut self, key: K, now_ms: u64) -> u64 {
         let full_at = self.full_at_ms.get(&key).copied().unwrap_or(0).max(now_ms) + self.cost_ms;
         let wait = (full_at - now_ms).saturating_sub(self.slack_ms);
         if wait == 0 {
@@ -36,14 +36,14 @@ impl<K: Eq + Hash + Clone> Brake<K> {
     }
 
     /// Gives one attempt back: it was a good one.
-    pub fn give_back(&mut self, key: &K) {
+    pub(crate) fn give_back(&mut self, key: &K) {
         if let Some(full_at) = self.full_at_ms.get_mut(key) {
             *full_at = full_at.saturating_sub(self.cost_ms);
         }
     }
 
     /// Forgets what a key has used up.
-    pub fn forgive(&mut self, key: &K) {
+    pub(crate) fn forgive(&mut self, key: &K) {
         self.full_at_ms.remove(key);
     }
 

@@ -16,7 +16,8 @@ use temoin_proto::{
     sealed::TrackName,
     wire::{
         BeginClipRequest, BeginClipResponse, FinishClipRequest, FinishClipResponse,
-        HeartbeatRequest, HeartbeatResponse, ReportEventRequest, ReportEventResponse, TrackOffset,
+        HeartbeatRequest, HeartbeatResponse, ReportEventRequest, ReportEventResponse,
+        ReportLostClipRequest, ReportLostClipResponse, TrackOffset,
         UploadTrackRequest, UploadTrackResponse, fleet_service_server::FleetService,
     },
 };
@@ -166,6 +167,28 @@ impl FleetService for Fleet {
             }
         }
         Ok(Response::new(ReportEventResponse {}))
+    }
+
+    async fn report_lost_clip(
+        &self,
+        request: Request<ReportLostClipRequest>,
+    ) -> Result<Response<ReportLostClipResponse>, Status> {
+        let unit = caller(&self.app, &request).await?;
+        let ReportLostClipRequest { clip_id, reason } = request.into_inner();
+        let clip = ClipId::from_slice(&clip_id).map_err(bad)?;
+        let reason = shortened(&reason);
+        if reason.is_empty() {
+            return Err(bad("field `reason` is missing"));
+        }
+        if !self.app.db().lose_clip(&unit.id, clip, &reason).await.map_err(internal)? {
+            return Err(Status::failed_precondition("no event of this unit names the clip"));
+        }
+        // What came of it is of no use any more; a complete clip has no uploads.
+        for track in TrackName::ALL {
+            let upload = self.app.partials().upload(ObjectKey { clip, track }).await;
+            run(move || upload.discard()).await?;
+        }
+        Ok(Response::new(ReportLostClipResponse {}))
     }
 
     async fn begin_clip(

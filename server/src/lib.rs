@@ -1,1 +1,38 @@
-//! Placeholder.
+//! The fleet server: ingest, storage, access decisions, viewing and the portal.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`grpc`], [`enrol`], [`ingest`] | what units talk to |
+//! | [`https`], [`portal`] | what people talk to |
+//! | [`authn`], [`authz`] | who somebody is, and what they may do |
+//! | [`show`] | what the portal may show, decided |
+//! | [`view`] | the only way to pixels |
+//! | [`log`], [`keys`], [`pki`] | the access log, the fleet's keys, the CA |
+//! | [`db`], [`objects`] | rows, and sealed clips |
+//!
+//! INVARIANT: every struct that reaches the portal has been through a decision of [`authz`]; every
+//! pixel has been through [`view`].
+#![forbid(unsafe_code)]
+
+pub mod app;
+pub mod authn;
+pub mod authz;
+mod brake;
+pub mod cli;
+pub mod config;
+pub mod db;
+pub mod enrol;
+pub mod error;
+pub mod grpc;
+pub mod https;
+pub mod ingest;
+pub mod keys;
+pub mod log;
+pub mod objects;
+pub mod pki;
+pub mod portal;
+pub mod report;
+pub mod show;
+#[cfg(test)]
+mod test_fleet;
+pub mod view;

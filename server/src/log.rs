@@ -92,7 +92,7 @@ impl Log {
                 continue;
             };
             view.log_index = entry.index;
-            if db.clip(view.clip).await?.is_some() {
+            if db.clip(view.clip).await?.is_some() && db.event(view.event).await?.is_some() {
                 db.add_view(&view).await?;
             }
         }
@@ -112,6 +112,7 @@ fn row_of(
         id: leaf.view?,
         log_index: 0,
         clip: leaf.clip?,
+        event: leaf.event?,
         user: person(leaf.actor?)?,
         session: None,
         purpose: leaf.purpose.as_ref()?.as_str().parse().ok()?,

@@ -38,7 +38,10 @@ pub enum ClipShown {
     /// On its way.
     Waiting,
     /// It can be asked for.
-    Ready,
+    Ready {
+        /// How long it is.
+        duration_ms: u64,
+    },
 }
 
 /// One event in a list.
@@ -64,8 +67,12 @@ pub struct EventRow {
     pub depot: String,
     /// Who drove, where a shift says so.
     pub driver: Option<String>,
+    /// The rule's numbers.
+    pub numbers: Vec<Number>,
     /// Its clip.
     pub clip: ClipShown,
+    /// How many views of its clip this person may know of.
+    pub views: u32,
 }
 
 /// Which events to list.
@@ -93,8 +100,6 @@ pub struct EventPage {
     pub row: EventRow,
     /// The rule with its version.
     pub rule: String,
-    /// The rule's numbers.
-    pub numbers: Vec<Number>,
     /// The purposes for which this person may watch. Empty: no picture for this person.
     pub purposes: Vec<Purpose>,
     /// Whether the driver's face will be blurred for this person.
@@ -114,6 +119,8 @@ pub struct SeenRow {
     pub log_index: u64,
     /// When, milliseconds since 1970, by the server's clock.
     pub at_ms: i64,
+    /// Whether it was the person who is shown this.
+    pub by_you: bool,
     /// Who.
     pub who: String,
     /// What they are in the fleet.
@@ -242,7 +249,7 @@ impl Role {
     }
 }
 
-fn event_row(e: &StoredEvent) -> EventRow {
+fn event_row(e: &StoredEvent, seen: &[SeenRow]) -> EventRow {
     EventRow {
         id: e.record.id,
         kind: e.record.kind,
@@ -254,19 +261,22 @@ fn event_row(e: &StoredEvent) -> EventRow {
         unit: e.unit.clone(),
         depot: e.depot_name.clone(),
         driver: e.driver.as_ref().map(|d| d.name.clone()),
+        numbers: e.record.numbers.clone(),
         clip: match &e.clip {
             ClipState::Absent(why) => ClipShown::Absent(why.clone()),
             ClipState::Waiting => ClipShown::Waiting,
-            ClipState::Ready(_) => ClipShown::Ready,
+            ClipState::Ready { duration_ms, .. } => ClipShown::Ready { duration_ms: *duration_ms },
         },
+        views: u32::try_from(seen.len()).unwrap_or(u32::MAX),
     }
 }
 
-fn seen_row(v: &ViewRow) -> SeenRow {
+fn seen_row(who: &User, v: &ViewRow) -> SeenRow {
     SeenRow {
         view: v.view.id,
         log_index: v.view.log_index,
         at_ms: v.view.opened_ms,
+        by_you: v.view.user == who.id,
         who: v.user_name.clone(),
         role: v.user_role,
         purpose: v.view.purpose,
@@ -287,8 +297,12 @@ impl App {
                 return Err(AppError::NotFound);
             }
         }
-        let (rows, next_before_ms) = self.permitted_events(who, filter).await?;
-        Ok(EventList { rows: rows.iter().map(event_row).collect(), next_before_ms })
+        let (events, next_before_ms) = self.permitted_events(who, filter).await?;
+        let mut rows = Vec::with_capacity(events.len());
+        for event in &events {
+            rows.push(event_row(event, &self.seen(who, event).await?));
+        }
+        Ok(EventList { rows, next_before_ms })
     }
 
     /// A driver's own events, with who looked at each.
@@ -302,7 +316,8 @@ impl App {
         let (events, next_before_ms) = self.permitted_events(who, filter).await?;
         let mut rows = Vec::with_capacity(events.len());
         for event in &events {
-            rows.push(MyEvent { row: event_row(event), seen: self.seen(who, event).await? });
+            let seen = self.seen(who, event).await?;
+            rows.push(MyEvent { row: event_row(event, &seen), seen });
         }
         Ok(MyEvents { rows, next_before_ms })
     }
@@ -316,20 +331,20 @@ impl App {
         let now_ms = self.now_ms();
         let facts = EventFacts::from(&event);
         let purposes = match event.clip {
-            ClipState::Ready(_) => self.authz().purposes(who, &facts, now_ms)?,
+            ClipState::Ready { .. } => self.authz().purposes(who, &facts, now_ms)?,
             ClipState::Absent(_) | ClipState::Waiting => Vec::new(),
         };
         let mut face_blurred = false;
         for purpose in &purposes {
             face_blurred |= self.authz().view_grant(who, &facts, *purpose, now_ms)?.blur_driver_face;
         }
+        let seen = self.seen(who, &event).await?;
         Ok(EventPage {
-            row: event_row(&event),
+            row: event_row(&event, &seen),
             rule: event.record.rule.clone(),
-            numbers: event.record.numbers.clone(),
             purposes,
             face_blurred,
-            seen: self.seen(who, &event).await?,
+            seen,
             own: event.driver.as_ref().is_some_and(|d| d.id == who.id),
         })
     }
@@ -415,12 +430,12 @@ impl App {
                 LogSight::WithoutDriver => None,
                 LogSight::Full => view.driver_name.clone(),
             };
-            let mut seen = seen_row(view);
+            let mut seen = seen_row(who, view);
             // Where the driver's name is not to be told, a driver who looks at an own clip has none.
             if driver.is_none() && view.user_role == Role::Driver {
                 seen.who = Role::Driver.words().to_owned();
             }
-            rows.push(AccessRow { seen, event: view.event, unit: view.unit.clone(), driver });
+            rows.push(AccessRow { seen, event: view.view.event, unit: view.unit.clone(), driver });
         }
         Ok(AccessPage {
             rows,
@@ -473,12 +488,12 @@ impl App {
     }
 
     async fn seen(&self, who: &User, event: &StoredEvent) -> Result<Vec<SeenRow>, AppError> {
-        let ClipState::Ready(clip) = event.clip else { return Ok(Vec::new()) };
+        let ClipState::Ready { clip, .. } = event.clip else { return Ok(Vec::new()) };
         let scope = ViewScope { clip: Some(clip), ..ViewScope::default() };
         let mut rows = Vec::new();
         for view in &self.db().views(&scope, PAGE).await? {
             if self.authz().log_sight(who, view, self.now_ms())? != LogSight::Nothing {
-                rows.push(seen_row(view));
+                rows.push(seen_row(who, view));
             }
         }
         Ok(rows)

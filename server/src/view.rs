@@ -148,7 +148,7 @@ impl App {
             .parse()
             .map_err(|_| AppError::Refused("Say what you want to watch this for."))?;
         let clip = match &event.clip {
-            ClipState::Ready(clip) => *clip,
+            ClipState::Ready { clip, .. } => *clip,
             ClipState::Waiting => {
                 return Err(AppError::Refused("The recording has not arrived from the van yet."));
             }
@@ -165,7 +165,12 @@ impl App {
         let manifest = self.clip_manifest(clip).await?;
         let key = self.clip_key(clip, &proof).await?;
         let mut tracks = Vec::new();
-        for track in manifest.tracks.iter().filter(|t| shows(grant, t.name)) {
+        // The road first: it is what a page shows large.
+        let cameras = [TrackName::Road, TrackName::Cabin];
+        for track in cameras.iter().filter_map(|name| manifest.track(*name)) {
+            if !shows(grant, track.name) {
+                continue;
+            }
             let size = read::video_size(self, &key, clip, track).await?;
             tracks.push(ViewTrack {
                 name: track.name.as_str(),
@@ -284,6 +289,7 @@ impl App {
             id,
             log_index: proof.get(),
             clip,
+            event: event.record.id,
             user: session.user.id,
             session: Some(session.id.to_vec()),
             purpose,
@@ -307,7 +313,7 @@ impl App {
         {
             return Err(AppError::NotFound);
         }
-        let event = self.db().event_of_clip(view.clip).await?.ok_or(AppError::NotFound)?;
+        let event = self.db().event(view.event).await?.ok_or(AppError::NotFound)?;
         let grant = self.grant(&session.user, &event, view.purpose)?;
         if !grant.any_picture() {
             return Err(AppError::NotFound);
@@ -333,7 +339,7 @@ impl App {
     ) -> Result<bool, AppError> {
         let Some(user) = self.session_user(&session.id, true).await? else { return Ok(false) };
         let Some(view) = self.db().view(view).await? else { return Ok(false) };
-        let Some(event) = self.db().event_of_clip(view.clip).await? else { return Ok(false) };
+        let Some(event) = self.db().event(view.event).await? else { return Ok(false) };
         let grant = self.grant(&user, &event, view.purpose)?;
         Ok(shows(grant, track) && (began_with.blur_driver_face || !grant.blur_driver_face))
     }

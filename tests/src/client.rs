@@ -4,7 +4,11 @@ use std::{net::SocketAddr, sync::Arc, time::Instant};
 
 use anyhow::{Context, Result, ensure};
 use reqwest::{Response, StatusCode, redirect};
-use rustls::{ClientConfig, RootCertStore, crypto::ring::default_provider, pki_types::{CertificateDer, pem::PemObject}};
+use rustls::{
+    ClientConfig, RootCertStore,
+    crypto::ring::default_provider,
+    pki_types::{CertificateDer, pem::PemObject},
+};
 use serde::Deserialize;
 
 /// One browser session.

@@ -34,12 +34,48 @@ pub struct Account {
 
 /// One account for each role that the demo shows. Two of a role show what is *not* one's own.
 pub const ACCOUNTS: [Account; 7] = [
-    Account { login: "dana", name: "Dana Moreau", short: "D. Moreau", role: "driver", depot: Some("north") },
-    Account { login: "emil", name: "Emil Haas", short: "E. Haas", role: "driver", depot: Some("north") },
-    Account { login: "kai", name: "Kai Lindner", short: "K. Lindner", role: "dispatcher", depot: Some("north") },
-    Account { login: "mia", name: "Mia Okafor", short: "M. Okafor", role: "dispatcher", depot: Some("south") },
-    Account { login: "sam", name: "Sam Ortiz", short: "S. Ortiz", role: "safety_manager", depot: Some("north") },
-    Account { login: "fay", name: "Fay Nilsson", short: "F. Nilsson", role: "fleet_admin", depot: None },
+    Account {
+        login: "dana",
+        name: "Dana Moreau",
+        short: "D. Moreau",
+        role: "driver",
+        depot: Some("north"),
+    },
+    Account {
+        login: "emil",
+        name: "Emil Haas",
+        short: "E. Haas",
+        role: "driver",
+        depot: Some("north"),
+    },
+    Account {
+        login: "kai",
+        name: "Kai Lindner",
+        short: "K. Lindner",
+        role: "dispatcher",
+        depot: Some("north"),
+    },
+    Account {
+        login: "mia",
+        name: "Mia Okafor",
+        short: "M. Okafor",
+        role: "dispatcher",
+        depot: Some("south"),
+    },
+    Account {
+        login: "sam",
+        name: "Sam Ortiz",
+        short: "S. Ortiz",
+        role: "safety_manager",
+        depot: Some("north"),
+    },
+    Account {
+        login: "fay",
+        name: "Fay Nilsson",
+        short: "F. Nilsson",
+        role: "fleet_admin",
+        depot: None,
+    },
     Account { login: "ada", name: "Ada Brandt", short: "A. Brandt", role: "auditor", depot: None },
 ];
 
@@ -83,13 +119,27 @@ impl Fleet {
         };
         let folder = fleet.server_folder();
         let folder_text = folder.to_str().context("the folder's path is not UTF-8")?;
-        run(command(&fleet.programs.server, &["init", folder_text, "--https", https, "--grpc", grpc]), None)?;
+        run(
+            command(
+                &fleet.programs.server,
+                &["init", folder_text, "--https", https, "--grpc", grpc],
+            ),
+            None,
+        )?;
         for depot in ["north", "south"] {
             fleet.admin(&["depot", "add", depot], None)?;
         }
         for a in &ACCOUNTS {
             let mut arguments = vec![
-                "user", "add", a.login, "--name", a.name, "--short-name", a.short, "--role", a.role,
+                "user",
+                "add",
+                a.login,
+                "--name",
+                a.name,
+                "--short-name",
+                a.short,
+                "--role",
+                a.role,
                 "--password-stdin",
             ];
             if let Some(depot) = a.depot {
@@ -130,7 +180,8 @@ impl Fleet {
         let mut command = command(&self.programs.server, &["serve", "--config"]);
         command.arg(self.server_folder().join("config.toml"));
         let process = Process::start("temoin-server", command, on_line)?;
-        let line = process.wait_for("the server to listen", START_LIMIT, |l| l.starts_with("listening "))?;
+        let line = process
+            .wait_for("the server to listen", START_LIMIT, |l| l.starts_with("listening "))?;
         let address = |key: &str| {
             line.split_whitespace()
                 .find_map(|word| word.strip_prefix(key))

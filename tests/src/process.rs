@@ -4,9 +4,7 @@ use std::{
     io::{BufRead, BufReader, Write},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
-    sync::{
-        Arc, Condvar, Mutex, PoisonError,
-    },
+    sync::{Arc, Condvar, Mutex, PoisonError},
     thread,
     time::{Duration, Instant},
 };
@@ -36,7 +34,10 @@ impl Programs {
                 .map(|folder| folder.join(name))
                 .find(|path| path.is_file())
                 .with_context(|| {
-                    format!("`{name}` is not built beside `{}`: run `cargo build --workspace --bins`", here.display())
+                    format!(
+                        "`{name}` is not built beside `{}`: run `cargo build --workspace --bins`",
+                        here.display()
+                    )
                 })
         };
         Ok(Self { agent: find("temoin-agent")?, server: find("temoin-server")? })
@@ -101,7 +102,12 @@ impl Process {
     ///
     /// # Errors
     /// Where the program ends first or `limit` passes.
-    pub fn wait_for(&self, what: &str, limit: Duration, wanted: impl Fn(&str) -> bool) -> Result<String> {
+    pub fn wait_for(
+        &self,
+        what: &str,
+        limit: Duration,
+        wanted: impl Fn(&str) -> bool,
+    ) -> Result<String> {
         let deadline = Instant::now() + limit;
         let (lock, changed) = &*self.output;
         let mut output = lock.lock().unwrap_or_else(PoisonError::into_inner);
@@ -165,7 +171,9 @@ impl Process {
     /// # Errors
     /// Where the signal cannot be sent.
     pub fn terminate(&self) -> Result<()> {
-        if let Some(pid) = i32::try_from(self.child.id()).ok().and_then(rustix::process::Pid::from_raw) {
+        if let Some(pid) =
+            i32::try_from(self.child.id()).ok().and_then(rustix::process::Pid::from_raw)
+        {
             rustix::process::kill_process(pid, rustix::process::Signal::TERM)?;
         }
         Ok(())
@@ -189,8 +197,9 @@ impl Process {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
         let after = stat.rsplit_once(')').context("/proc stat")?.1;
         let fields: Vec<&str> = after.split_whitespace().collect();
-        let ticks = |i: usize| fields.get(i).and_then(|f| f.parse::<f64>().ok()).context("/proc stat");
-        Ok((ticks(11)? + ticks(12)?) / rustix::param::clock_ticks_per_second() as f64)
+        let ticks =
+            |i: usize| fields.get(i).and_then(|f| f.parse::<f64>().ok()).context("/proc stat");
+        Ok((ticks(11)? + ticks(12)?) / f64::from(u32::try_from(rustix::param::clock_ticks_per_second())?))
     }
 }
 

@@ -201,6 +201,9 @@ mod tests {
         // Known again in the middle: counted from there.
         let found = run(|s| (braking(5.0, 7.0, s), 0.0, (s > 5.99).then_some(50.0)));
         assert_eq!(found.first().map(|e| e.1), Some(6.3));
+        // Lost in the middle: what was before does not count.
+        let lost = |s: f64| (!(5.2..5.4).contains(&s)).then_some(50.0);
+        assert_eq!(run(|s| (braking(5.0, 5.6, s), 0.0, lost(s))), []);
         // Begun fast and ended slow is braking.
         assert_eq!(
             run(|s| (braking(5.0, 7.0, s), 0.0, Some(if s < 5.1 { 12.0 } else { 5.0 }))).len(),

@@ -160,6 +160,18 @@ fn a_refusal_is_not_uploaded() {
 }
 
 #[test]
+fn a_chunk_that_brings_nothing_on_is_a_failure() {
+    let mut uploader = one_event_and_clip(250);
+    let nothing = Answer::Status { have_bytes: 0, durable: false };
+    for answer in [Answer::Durable, nothing, nothing] {
+        assert!(matches!(uploader.next(MonoTime::ZERO), Next::Do(_)));
+        uploader.on_answer(MonoTime::ZERO, answer, 0.5);
+    }
+    let Next::WaitUntil(until) = uploader.next(MonoTime::ZERO) else { panic!("waits") };
+    assert_eq!(uploader.next(until), Next::Do(Action::AskStatus(clip(1))));
+}
+
+#[test]
 fn the_severe_overtakes_between_two_chunks() {
     let mut uploader = one_event_and_clip(1000);
     let mut server = Server::default();

@@ -331,7 +331,7 @@ mod tests {
     #[test]
     fn blur_lowers_sharpness() {
         let stripes = |period: usize| -> Vec<u8> {
-            (0..64 * 64).map(|n| if (n / period) % 2 == 0 { 40 } else { 200 }).collect()
+            (0..64 * 64).map(|n| if (n / period).is_multiple_of(2) { 40 } else { 200 }).collect()
         };
         let slope: Vec<u8> = (0..64 * 64).map(|n| u8::try_from(n % 64 * 3).unwrap()).collect();
         let fine = sharpness(&stripes(4), 64, 80.0);

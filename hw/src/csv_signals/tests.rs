@@ -137,6 +137,13 @@ fn errors_name_the_file_the_line_and_the_way_out() {
 }
 
 #[test]
+fn errors_hold_no_coordinates() {
+    let file = file(b"t_s,lat_deg,lon_deg\n0,54.123456x,7\n");
+    let err = read(&input(file.path(), &[])).unwrap_err().to_string();
+    assert!(err.contains("lat_deg") && !err.contains("54.12"), "{err}");
+}
+
+#[test]
 fn a_line_without_an_end_is_refused() {
     let mut text = b"t_s,speed_mps\n".to_vec();
     text.resize(4 * MAX_LINE, b'1');

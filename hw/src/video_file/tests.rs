@@ -175,6 +175,21 @@ fn damaged_files_are_named_after_their_good_frames() {
 }
 
 #[test]
+fn a_missing_plugin_names_its_package() {
+    for (what, package) in [
+        ("decoder: H.264 (High Profile)", "gstreamer1.0-libav"),
+        ("decoder: On2 VP9", "gstreamer1.0-plugins-good"),
+        ("decoder: Quicktime demuxer", "gstreamer1.0-plugins-good"),
+        ("demuxer: MPEG-TS", "gstreamer1.0-plugins-bad"),
+    ] {
+        assert_eq!(decoder_package(what), package, "{what}");
+    }
+    gst::init().unwrap();
+    let err = element(Path::new("/d/a.mp4"), "no-such-element", GOOD).unwrap_err().to_string();
+    assert!(err.contains("/d/a.mp4") && err.contains(GOOD), "{err}");
+}
+
+#[test]
 fn impossible_sizes_are_refused() {
     for (width, height, fps) in [(1279, 720, 15), (1280, 0, 15), (8000, 720, 15), (1280, 720, 0)] {
         assert!(PictureSize { width, height, fps }.check().is_err(), "{width}x{height} {fps}");

@@ -74,27 +74,31 @@ CREATE TABLE events (
     rule                TEXT NOT NULL,
     -- JSON: [{name, value, unit}]
     numbers             TEXT NOT NULL,
+    -- Several events may name one clip. It stays when the clip is lost.
     clip                TEXT,
+    -- Why there is no clip, or why the one named will never come.
     clip_absent_because TEXT NOT NULL,
     received_at         INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX events_start ON events (start_at);
 CREATE INDEX events_unit ON events (unit, start_at);
+CREATE INDEX events_clip ON events (clip);
 
 -- A clip is visible only when complete_at is set, and that is set only after its objects are
 -- durable. The signed manifest also holds the wrapped key: deletion erases both.
 CREATE TABLE clips (
     id          TEXT PRIMARY KEY,
+    -- The first of the events that name it.
     event       TEXT NOT NULL REFERENCES events (id),
     unit        TEXT NOT NULL REFERENCES units (id),
     manifest    BLOB NOT NULL,
     signature   BLOB NOT NULL,
     -- The key that verified it: a unit that is enrolled again has another one.
     signing_public_key BLOB NOT NULL,
+    duration_ms INTEGER NOT NULL,
     begun_at    INTEGER NOT NULL,
     complete_at INTEGER
 ) STRICT;
-CREATE INDEX clips_event ON clips (event);
 
 -- Apart from the objects that they open.
 CREATE TABLE wrapped_keys (
@@ -118,6 +122,8 @@ CREATE TABLE views (
     id         TEXT PRIMARY KEY,
     log_index  INTEGER NOT NULL UNIQUE,
     clip       TEXT NOT NULL REFERENCES clips (id),
+    -- The event through which it was opened: the decision rests on its driver and time.
+    event      TEXT NOT NULL REFERENCES events (id),
     user       TEXT NOT NULL REFERENCES users (id),
     -- NULL where the row was made again from the log after a crash: such a view shows nothing.
     session    BLOB,

@@ -7,7 +7,7 @@ use temoin_proto::{
     wire::SignedManifest,
 };
 
-use super::{Db, DbError, parsed};
+use super::{Db, DbError, parsed, signed};
 
 /// A clip as stored.
 #[derive(Debug, Clone)]
@@ -40,22 +40,23 @@ impl Db {
     pub async fn begin_clip(
         &self,
         manifest: &Manifest,
-        signed: &SignedManifest,
+        original: &SignedManifest,
         signing_public_key: &[u8],
         now_ms: i64,
     ) -> Result<(), DbError> {
         let mut tx = self.pool.begin_with("BEGIN IMMEDIATE").await?;
         let inserted = sqlx::query(
             "INSERT INTO clips
-             (id, event, unit, manifest, signature, signing_public_key, begun_at)
-             VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING",
+             (id, event, unit, manifest, signature, signing_public_key, duration_ms, begun_at)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING",
         )
         .bind(manifest.clip.to_string())
         .bind(manifest.event.to_string())
         .bind(manifest.unit.as_str())
-        .bind(signed.manifest.as_ref())
-        .bind(signed.signature.as_ref())
+        .bind(original.manifest.as_ref())
+        .bind(original.signature.as_ref())
         .bind(signing_public_key)
+        .bind(signed(manifest.duration_ms))
         .bind(now_ms)
         .execute(&mut *tx)
         .await?;

@@ -31,7 +31,12 @@ pub enum ClipState {
     /// On its way from the unit.
     Waiting,
     /// Complete, verified and durable.
-    Ready(ClipId),
+    Ready {
+        /// The clip.
+        clip: ClipId,
+        /// How long it is.
+        duration_ms: u64,
+    },
 }
 
 /// An event with what is known around it.
@@ -82,13 +87,13 @@ pub enum Reported {
 const SELECT: &str = "
     SELECT e.*, u.depot, d.name AS depot_name,
            v.id AS driver, v.name AS driver_name, v.manager AS driver_manager, v.depot AS driver_depot,
-           c.id AS ready_clip
+           c.id AS ready_clip, c.duration_ms
     FROM events e
     JOIN units u ON u.id = e.unit
     JOIN depots d ON d.id = u.depot
     LEFT JOIN shifts s ON s.unit = e.unit AND s.from_at <= e.start_at AND e.start_at < s.to_at
     LEFT JOIN users v ON v.id = s.driver
-    LEFT JOIN clips c ON c.id = e.clip AND c.event = e.id AND c.complete_at IS NOT NULL";
+    LEFT JOIN clips c ON c.id = e.clip AND c.unit = e.unit AND c.complete_at IS NOT NULL";
 
 fn stored(row: &SqliteRow) -> Result<StoredEvent, DbError> {
     let severity: String = row.try_get("severity")?;
@@ -117,9 +122,9 @@ fn stored(row: &SqliteRow) -> Result<StoredEvent, DbError> {
         depot_name: row.try_get("depot_name")?,
         driver,
         clip: match (clip, ready) {
-            (_, Some(ready)) => ClipState::Ready(ready),
-            (Some(_), None) => ClipState::Waiting,
-            (None, None) => ClipState::Absent(absent.clone()),
+            (_, Some(clip)) => ClipState::Ready { clip, duration_ms: unsigned(row, "duration_ms")? },
+            (Some(_), None) if absent.is_empty() => ClipState::Waiting,
+            (Some(_) | None, None) => ClipState::Absent(absent.clone()),
         },
         received_ms: row.try_get("received_at")?,
         record: EventRecord {
@@ -140,8 +145,7 @@ fn stored(row: &SqliteRow) -> Result<StoredEvent, DbError> {
 }
 
 impl Db {
-    /// Stores an event of a unit. The same event again changes nothing but this: where it had
-    /// no clip, or the other way round, the newer word holds, as long as no clip has begun.
+    /// Stores an event of a unit. The same event again changes nothing.
     ///
     /// # Errors
     /// [`DbError::Sql`].
@@ -153,7 +157,6 @@ impl Db {
     ) -> Result<Reported, DbError> {
         let numbers = serde_json::to_string(&event.numbers)
             .map_err(|e| DbError::Content { column: "numbers", value: e.to_string() })?;
-        let mut tx = self.pool.begin_with("BEGIN IMMEDIATE").await?;
         let inserted = sqlx::query(
             "INSERT INTO events
              (id, unit, kind, start_at, wall_uncertainty_ms, end_at, severity, confidence, rule,
@@ -173,30 +176,42 @@ impl Db {
         .bind(event.clip.as_ref().ok().map(ToString::to_string))
         .bind(event.clip.as_ref().err().map_or("", String::as_str))
         .bind(now_ms)
-        .execute(&mut *tx)
+        .execute(&self.pool)
         .await?;
         if inserted.rows_affected() == 1 {
-            tx.commit().await?;
             return Ok(Reported::New);
         }
         let row = sqlx::query("SELECT unit FROM events WHERE id = ?")
             .bind(event.id.to_string())
-            .fetch_one(&mut *tx)
+            .fetch_one(&self.pool)
             .await?;
-        if row.try_get::<String, _>("unit")? != unit.as_str() {
-            return Ok(Reported::OfAnotherUnit);
+        if row.try_get::<String, _>("unit")? == unit.as_str() {
+            Ok(Reported::Known)
+        } else {
+            Ok(Reported::OfAnotherUnit)
         }
-        sqlx::query(
-            "UPDATE events SET clip = ?1, clip_absent_because = ?2
-             WHERE id = ?3 AND NOT EXISTS (SELECT 1 FROM clips WHERE event = ?3)",
+    }
+
+    /// Notes that a clip of this unit will never come. A complete one has come, and stays. False
+    /// where no event of the unit names it.
+    ///
+    /// # Errors
+    /// [`DbError::Sql`].
+    pub async fn lose_clip(
+        &self,
+        unit: &UnitId,
+        clip: ClipId,
+        reason: &str,
+    ) -> Result<bool, DbError> {
+        let named = sqlx::query(
+            "UPDATE events SET clip_absent_because = ?3 WHERE unit = ?1 AND clip = ?2",
         )
-        .bind(event.clip.as_ref().ok().map(ToString::to_string))
-        .bind(event.clip.as_ref().err().map_or("", String::as_str))
-        .bind(event.id.to_string())
-        .execute(&mut *tx)
+        .bind(unit.as_str())
+        .bind(clip.to_string())
+        .bind(reason)
+        .execute(&self.pool)
         .await?;
-        tx.commit().await?;
-        Ok(Reported::Known)
+        Ok(named.rows_affected() > 0)
     }
 
     /// The event with this id.
@@ -206,18 +221,6 @@ impl Db {
     pub async fn event(&self, id: EventId) -> Result<Option<StoredEvent>, DbError> {
         let row = sqlx::query(sqlx::AssertSqlSafe(format!("{SELECT} WHERE e.id = ?")))
             .bind(id.to_string())
-            .fetch_optional(&self.pool)
-            .await?;
-        row.as_ref().map(stored).transpose()
-    }
-
-    /// The event that a complete clip is around.
-    ///
-    /// # Errors
-    /// [`DbError`].
-    pub async fn event_of_clip(&self, clip: ClipId) -> Result<Option<StoredEvent>, DbError> {
-        let row = sqlx::query(sqlx::AssertSqlSafe(format!("{SELECT} WHERE c.id = ?")))
-            .bind(clip.to_string())
             .fetch_optional(&self.pool)
             .await?;
         row.as_ref().map(stored).transpose()

@@ -18,6 +18,8 @@ pub struct StoredView {
     pub log_index: u64,
     /// The clip.
     pub clip: ClipId,
+    /// The event through which it was opened.
+    pub event: EventId,
     /// Who looks.
     pub user: UserId,
     /// SHA-256 of the session's token; none where the row was made again from the log.
@@ -37,8 +39,6 @@ pub struct ViewRow {
     pub user_name: String,
     /// What the viewer is in the fleet.
     pub user_role: Role,
-    /// The event that the clip is around.
-    pub event: EventId,
     /// The unit.
     pub unit: UnitId,
     /// Who drove.
@@ -63,12 +63,11 @@ pub struct ViewScope {
 }
 
 const SELECT: &str = "
-    SELECT v.*, a.name AS user_name, a.role AS user_role, c.event, c.unit,
+    SELECT v.*, a.name AS user_name, a.role AS user_role, e.unit,
            w.id AS driver, w.name AS driver_name
     FROM views v
     JOIN users a ON a.id = v.user
-    JOIN clips c ON c.id = v.clip
-    JOIN events e ON e.id = c.event
+    JOIN events e ON e.id = v.event
     LEFT JOIN shifts s ON s.unit = e.unit AND s.from_at <= e.start_at AND e.start_at < s.to_at
     LEFT JOIN users w ON w.id = s.driver";
 
@@ -77,6 +76,7 @@ fn stored(row: &SqliteRow) -> Result<StoredView, DbError> {
         id: parsed(row, "id")?,
         log_index: unsigned(row, "log_index")?,
         clip: parsed(row, "clip")?,
+        event: parsed(row, "event")?,
         user: parsed(row, "user")?,
         session: row.try_get("session")?,
         purpose: parsed(row, "purpose")?,
@@ -90,7 +90,6 @@ fn view_row(row: &SqliteRow) -> Result<ViewRow, DbError> {
         view: stored(row)?,
         user_name: row.try_get("user_name")?,
         user_role: parsed(row, "user_role")?,
-        event: parsed(row, "event")?,
         unit: parsed(row, "unit")?,
         driver: parsed_opt(row, "driver")?,
         driver_name: row.try_get("driver_name")?,
@@ -105,12 +104,13 @@ impl Db {
     /// [`DbError::Sql`].
     pub async fn add_view(&self, view: &StoredView) -> Result<(), DbError> {
         sqlx::query(
-            "INSERT INTO views (id, log_index, clip, user, session, purpose, opened_at)
-             VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+            "INSERT INTO views (id, log_index, clip, event, user, session, purpose, opened_at)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
         )
         .bind(view.id.to_string())
         .bind(super::signed(view.log_index))
         .bind(view.clip.to_string())
+        .bind(view.event.to_string())
         .bind(view.user.to_string())
         .bind(&view.session)
         .bind(view.purpose.as_str())

@@ -176,7 +176,7 @@ pub(crate) struct PurposeCell {
 #[derive(Debug, Clone)]
 pub(crate) struct Gate {
     pub(crate) heading: String,
-    pub(crate) text: &'static str,
+    pub(crate) length: String,
     pub(crate) action: String,
     pub(crate) tracks: Vec<TrackCell>,
     /// The driver's own recording: one tap, purpose `own_review`.
@@ -209,12 +209,13 @@ pub(crate) struct EventPage {
     pub(crate) rule: String,
     pub(crate) confidence: String,
     pub(crate) numbers: Vec<Labelled>,
-    pub(crate) clip_id: Option<String>,
     pub(crate) threshold_g: Option<f64>,
     pub(crate) limit_kmh: Option<f64>,
     pub(crate) gate: Option<Gate>,
     pub(crate) closed: Option<Closed>,
     pub(crate) seen_by: Vec<LookedCell>,
+    /// It is the driver's own, and all who looked are the driver.
+    pub(crate) nobody_else: bool,
 }
 
 /// One of a driver's own events.
@@ -223,6 +224,8 @@ pub(crate) struct MineCell {
     pub(crate) e: EventCell,
     pub(crate) can_watch: bool,
     pub(crate) seen_by: Vec<LookedCell>,
+    /// All who looked are the driver.
+    pub(crate) nobody_else: bool,
 }
 
 /// A driver's own events.
@@ -282,7 +285,6 @@ pub(crate) struct UnitCell {
     pub(crate) fine: Vec<HealthCell>,
     pub(crate) fine_summary: String,
     pub(crate) can_order: bool,
-    pub(crate) speed_limit: String,
     pub(crate) orders: Vec<OrderCell>,
 }
 
@@ -301,7 +303,7 @@ pub(crate) struct UnitsPage {
 #[derive(Debug, Clone)]
 pub(crate) struct CheckpointCell {
     pub(crate) origin: String,
-    pub(crate) size: u64,
+    pub(crate) size: String,
     pub(crate) root_hash: String,
 }
 
@@ -310,12 +312,16 @@ pub(crate) struct CheckpointCell {
 pub(crate) struct LogCell {
     pub(crate) index: u64,
     pub(crate) at: Stamp,
-    pub(crate) what: String,
-    pub(crate) tracks: Option<String>,
+    pub(crate) what: &'static str,
+    pub(crate) tracks: String,
     pub(crate) who: String,
+    /// Absent where the name already is the role.
     pub(crate) role: Option<&'static str>,
     pub(crate) purpose: &'static str,
-    pub(crate) clip: String,
+    pub(crate) driver: Option<String>,
+    pub(crate) unit: String,
+    pub(crate) event: String,
+    /// The event's page, for those who may open it.
     pub(crate) href: Option<String>,
 }
 
@@ -326,6 +332,7 @@ pub(crate) struct AccessLogPage {
     pub(crate) layout: Layout,
     pub(crate) scope: &'static str,
     pub(crate) checkpoint: Option<CheckpointCell>,
+    pub(crate) show_driver: bool,
     pub(crate) rows: Vec<LogCell>,
     pub(crate) newest: Option<String>,
     pub(crate) older: Option<String>,

@@ -18,7 +18,11 @@ fn at(minutes_ago: i64) -> Stamp {
     words::stamp(NOW - minutes_ago * 60_000)
 }
 
-pub(crate) fn layout(title: &str, role: &'static str, nav: &[(&'static str, &'static str)]) -> Layout {
+pub(crate) fn layout(
+    title: &str,
+    role: &'static str,
+    nav: &[(&'static str, &'static str)],
+) -> Layout {
     Layout {
         title: title.to_owned(),
         assets: "/static",
@@ -48,9 +52,15 @@ fn clip(slug: &'static str) -> ClipCell {
 pub(crate) fn numbers(kind: EventKind) -> Vec<Number> {
     let n = Number::new;
     match kind {
-        EventKind::HarshBraking => vec![n("peak", 0.478, "g"), n("threshold", 0.36, "g"), n("speed", 61.7, "km/h")],
-        EventKind::HarshAcceleration => vec![n("peak", 0.37, "g"), n("threshold", 0.35, "g"), n("speed", 18.0, "km/h")],
-        EventKind::HarshCornering => vec![n("peak", 0.41, "g"), n("threshold", 0.35, "g"), n("speed", 44.0, "km/h")],
+        EventKind::HarshBraking => {
+            vec![n("peak", 0.478, "g"), n("threshold", 0.36, "g"), n("speed", 61.7, "km/h")]
+        }
+        EventKind::HarshAcceleration => {
+            vec![n("peak", 0.37, "g"), n("threshold", 0.35, "g"), n("speed", 18.0, "km/h")]
+        }
+        EventKind::HarshCornering => {
+            vec![n("peak", 0.41, "g"), n("threshold", 0.35, "g"), n("speed", 44.0, "km/h")]
+        }
         EventKind::Speeding => vec![
             n("peak", 142.0, "km/h"),
             n("limit", 120.0, "km/h"),
@@ -63,13 +73,23 @@ pub(crate) fn numbers(kind: EventKind) -> Vec<Number> {
             n("speed", 92.0, "km/h"),
             n("ignored_for", 2.1, "s"),
         ],
-        EventKind::Microsleep => vec![n("closed", 1.43, "s"), n("threshold", 1.0, "s"), n("speed", 88.0, "km/h")],
-        EventKind::Sleep => vec![n("closed", 3.2, "s"), n("threshold", 3.0, "s"), n("speed", 71.0, "km/h")],
+        EventKind::Microsleep => {
+            vec![n("closed", 1.43, "s"), n("threshold", 1.0, "s"), n("speed", 88.0, "km/h")]
+        }
+        EventKind::Sleep => {
+            vec![n("closed", 3.2, "s"), n("threshold", 3.0, "s"), n("speed", 71.0, "km/h")]
+        }
         EventKind::DriverSaved => vec![],
     }
 }
 
-pub(crate) fn cell(kind: EventKind, severity: Severity, minutes_ago: i64, clip_slug: &'static str, views: u64) -> EventCell {
+pub(crate) fn cell(
+    kind: EventKind,
+    severity: Severity,
+    minutes_ago: i64,
+    clip_slug: &'static str,
+    views: u64,
+) -> EventCell {
     let (slug, name) = words::severity(kind, severity);
     EventCell {
         id: "0198c0de-7e57-7000-8000-000000000001".into(),
@@ -102,8 +122,13 @@ fn list() -> Vec<EventCell> {
 }
 
 pub(crate) fn chips() -> Vec<Chip> {
-    let mut chips =
-        vec![Chip { href: "events.html".into(), slug: "all", icon: "list", label: "All", current: true }];
+    let mut chips = vec![Chip {
+        href: "events.html".into(),
+        slug: "all",
+        icon: "list",
+        label: "All",
+        current: true,
+    }];
     chips.extend(EventKind::ALL.map(|k| Chip {
         href: format!("events.html?kind={k}"),
         slug: k.as_str(),
@@ -136,7 +161,11 @@ pub(crate) fn error() -> ErrorPage {
 
 pub(crate) fn events(empty: bool) -> EventsPage {
     EventsPage {
-        layout: layout("Events", "Dispatcher", &[("/events", "Events"), ("/access-log", "Access log")]),
+        layout: layout(
+            "Events",
+            "Dispatcher",
+            &[("/events", "Events"), ("/access-log", "Access log")],
+        ),
         scope: "Your depot, newest first.",
         chips: chips(),
         show_driver: true,
@@ -179,7 +208,11 @@ pub(crate) fn event(own: bool) -> EventPage {
         layout: if own {
             layout("Harsh braking", "Driver", &[("/my", "My events")])
         } else {
-            layout("Harsh braking", "Safety manager", &[("/events", "Events"), ("/access-log", "Access log")])
+            layout(
+                "Harsh braking",
+                "Safety manager",
+                &[("/events", "Events"), ("/access-log", "Access log")],
+            )
         },
         back: Link { href: "events.html".into(), label: if own { "My events" } else { "Events" } },
         csrf: "c".repeat(43),
@@ -199,29 +232,51 @@ pub(crate) fn event(own: bool) -> EventPage {
         confidence: "92 %".into(),
         numbers: list
             .iter()
-            .map(|n| Labelled { label: words::label(&n.name), value: words::quantity(n.value, &n.unit) })
+            .map(|n| Labelled {
+                label: words::label(&n.name),
+                value: words::quantity(n.value, &n.unit),
+            })
             .collect(),
-        clip_id: Some("0198c0de-7e57-7000-8000-000000000002".into()),
         threshold_g: Some(0.36),
         limit_kmh: None,
         gate: Some(Gate {
             heading: "The recording is sealed".into(),
-            text: "15 s around the event. It is opened for you alone, for one purpose.",
+            length: "15 s".into(),
             action: "/events/0198c0de-7e57-7000-8000-000000000001/views".into(),
             tracks: vec![
                 TrackCell { name: "Road camera", note: None },
-                TrackCell { name: "Cab camera", note: (!own).then_some("the driver's face is blurred") },
+                TrackCell {
+                    name: "Cab camera",
+                    note: (!own).then_some("the driver's face is blurred"),
+                },
             ],
             own,
             purposes: vec![
-                PurposeCell { value: "coaching", label: "Coaching", text: "to talk about it with the driver" },
-                PurposeCell { value: "triage", label: "Triage", text: "to see whether anyone must act" },
-                PurposeCell { value: "collision", label: "Collision", text: "to establish what happened" },
-                PurposeCell { value: "contest", label: "Contest", text: "to answer a driver who disagrees" },
+                PurposeCell {
+                    value: "coaching",
+                    label: "Coaching",
+                    text: "to talk about it with the driver",
+                },
+                PurposeCell {
+                    value: "triage",
+                    label: "Triage",
+                    text: "to see whether anyone must act",
+                },
+                PurposeCell {
+                    value: "collision",
+                    label: "Collision",
+                    text: "to establish what happened",
+                },
+                PurposeCell {
+                    value: "contest",
+                    label: "Contest",
+                    text: "to answer a driver who disagrees",
+                },
             ],
         }),
         closed: None,
         seen_by: looked(own),
+        nobody_else: false,
     }
 }
 
@@ -231,9 +286,10 @@ pub(crate) fn event_without_clip() -> EventPage {
         closed: Some(Closed {
             icon: "upload",
             heading: "The clip is on its way",
-            text: "The unit has sent 42 % of it. This page shows it once it is complete and verified.".into(),
+            text:
+                "The unit has sent 42 % of it. This page shows it once it is complete and verified."
+                    .into(),
         }),
-        clip_id: None,
         seen_by: vec![],
         ..event(false)
     }
@@ -242,13 +298,26 @@ pub(crate) fn event_without_clip() -> EventPage {
 pub(crate) fn my(empty: bool) -> MyPage {
     let mut events: Vec<_> = list()
         .into_iter()
-        .map(|e| MineCell { can_watch: e.clip.slug == "ready", seen_by: if e.views > 0 { looked(true) } else { vec![] }, e })
+        .map(|e| MineCell {
+            can_watch: e.clip.slug == "ready",
+            seen_by: match e.views {
+                0 => vec![],
+                1 => looked(true).split_off(1),
+                _ => looked(true),
+            },
+            nobody_else: e.views == 1,
+            e,
+        })
         .collect();
     if empty {
         events.clear();
     }
     MyPage {
-        layout: layout("My events", "Driver", &[("/my", "My events")]),
+        layout: layout(
+            "My events",
+            "Driver",
+            &[("/my", "My events"), ("/access-log", "Access log")],
+        ),
         events,
         empty: Empty {
             heading: "No recordings of you",
@@ -261,7 +330,12 @@ pub(crate) fn my(empty: bool) -> MyPage {
 }
 
 pub(crate) fn units() -> UnitsPage {
-    let health = |slug, state, part: &str, text: &str| HealthCell { slug, state, part: words::health_part(part), text: text.to_owned() };
+    let health = |slug, state, part: &str, text: &str| HealthCell {
+        slug,
+        state,
+        part: words::health_part(part),
+        text: text.to_owned(),
+    };
     let fine = || {
         vec![
             health("ok", "Fine", "camera.road", "1280x720 at 15 a second"),
@@ -286,11 +360,14 @@ pub(crate) fn units() -> UnitsPage {
         fine: fine(),
         fine_summary: "3 parts are fine".into(),
         can_order: true,
-        speed_limit: "120".into(),
         orders: vec![],
     };
     UnitsPage {
-        layout: layout("Units", "Fleet administrator", &[("/units", "Units"), ("/access-log", "Access log")]),
+        layout: layout(
+            "Units",
+            "Fleet administrator",
+            &[("/units", "Units"), ("/access-log", "Access log")],
+        ),
         csrf: "c".repeat(43),
         summary: "3 units, 1 needs a look.".into(),
         notice: Some("The order is on its way. The unit takes it at its next contact."),
@@ -299,12 +376,28 @@ pub(crate) fn units() -> UnitsPage {
                 state: StateCell { slug: "degraded", text: "Needs a look" },
                 spool: words::spool(3, 12_400_000),
                 faults: vec![
-                    health("failed", "Not working", "camera.cabin", "no picture for 40 s: check the plug at the cab camera"),
-                    health("degraded", "Limited", "perception.eyelids", "no model installed: microsleep is not detected"),
+                    health(
+                        "failed",
+                        "Not working",
+                        "camera.cabin",
+                        "no picture for 40 s: check the plug at the cab camera",
+                    ),
+                    health(
+                        "degraded",
+                        "Limited",
+                        "perception.eyelids",
+                        "no model installed: microsleep is not detected",
+                    ),
                 ],
                 orders: vec![
-                    OrderCell { what: "Blink and say its name:".into(), state: "done 2 min ago".into() },
-                    OrderCell { what: "Speed limit 120 km/h:".into(), state: "waiting for the unit".into() },
+                    OrderCell {
+                        what: "Blink and say its name:".into(),
+                        state: "done 2 min ago".into(),
+                    },
+                    OrderCell {
+                        what: "Speed limit 120 km/h:".into(),
+                        state: "waiting for the unit".into(),
+                    },
                 ],
                 ..unit("van-12")
             },
@@ -324,20 +417,23 @@ pub(crate) fn access_log(empty: bool) -> AccessLogPage {
     let row = |index: u64, who: &str, role, purpose| LogCell {
         index,
         at: at(i64::try_from(index).unwrap_or(0)),
-        what: "View opened".into(),
-        tracks: Some("road camera and cab camera".into()),
+        what: "Recording opened",
+        tracks: "road camera and cab camera".into(),
         who: who.into(),
         role: Some(role),
         purpose,
-        clip: "0198c0de…0002".into(),
+        driver: Some("Julie Moreau".into()),
+        unit: "van-12".into(),
+        event: "0198c0de-7e57-7000-8000-000000000001".into(),
         href: Some("event.html".into()),
     };
     AccessLogPage {
         layout: layout("Access log", "Auditor", &[("/access-log", "Access log")]),
-        scope: "Every opened view of every clip, newest first.",
+        scope: "Every opened recording, newest first.",
+        show_driver: true,
         checkpoint: Some(CheckpointCell {
             origin: "temoin.example/demo".into(),
-            size: 42,
+            size: "42".into(),
             root_hash: "9mZ1v5kXx0yq2i3sN1oT8bq5H5m8p3wVb1g5J6uQk0E=".into(),
         }),
         rows: if empty {

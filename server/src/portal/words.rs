@@ -75,6 +75,7 @@ fn value(numbers: &[Number], name: &str) -> Option<f64> {
 /// A number with as many digits as its unit deserves, and the unit.
 pub(crate) fn quantity(value: f64, unit: &str) -> String {
     match unit {
+        _ if !value.is_finite() => "unknown".to_owned(),
         "g" => format!("{value:.2} g"),
         "s" if value.abs() < 60.0 => format!("{} s", one_digit(value)),
         "s" => duration_ms((value * 1000.0).clamp(0.0, 1e15).round()),
@@ -96,10 +97,18 @@ fn duration_ms(ms: f64) -> String {
     }
     let (minutes, rest) = ((s / 60.0).floor(), s % 60.0);
     if minutes < 60.0 {
-        return if rest > 0.0 { format!("{minutes} min {rest} s") } else { format!("{minutes} min") };
+        return if rest > 0.0 {
+            format!("{minutes} min {rest} s")
+        } else {
+            format!("{minutes} min")
+        };
     }
     let hours = (minutes / 60.0).floor();
-    if hours < 48.0 { format!("{hours} h {} min", minutes % 60.0) } else { format!("{} days", (hours / 24.0).floor()) }
+    if hours < 48.0 {
+        format!("{hours} h {} min", minutes % 60.0)
+    } else {
+        format!("{} days", (hours / 24.0).floor())
+    }
 }
 
 /// A length of time given in whole milliseconds, such as `4.2 s` or `3 min 10 s`.
@@ -135,8 +144,10 @@ pub(crate) fn sentence(kind: EventKind, numbers: &[Number]) -> String {
             || format!("The van {verb} hard{}.", at(word)),
             |v| format!("The van {verb} at {}{}.", quantity(v, "g"), at(word)),
         );
-        get("threshold")
-            .map_or_else(|| peak.clone(), |t| format!("{peak} The threshold is {}.", quantity(t, "g")))
+        get("threshold").map_or_else(
+            || peak.clone(),
+            |t| format!("{peak} The threshold is {}.", quantity(t, "g")),
+        )
     };
     let eyes = || {
         let closed = get("closed")
@@ -154,8 +165,9 @@ pub(crate) fn sentence(kind: EventKind, numbers: &[Number]) -> String {
                 || "The van went faster than the limit".to_owned(),
                 |v| format!("The van went up to {}", quantity(v, "km/h")),
             );
-            let limit = get("limit")
-                .map_or_else(String::new, |v| format!(" where the limit is {}", quantity(v, "km/h")));
+            let limit = get("limit").map_or_else(String::new, |v| {
+                format!(" where the limit is {}", quantity(v, "km/h"))
+            });
             let stayed = match (get("threshold"), get("duration")) {
                 (Some(t), Some(d)) => {
                     format!(", and stayed above {} for {}", quantity(t, "km/h"), quantity(d, "s"))
@@ -166,20 +178,23 @@ pub(crate) fn sentence(kind: EventKind, numbers: &[Number]) -> String {
             format!("{peak}{limit}{stayed}.")
         }
         EventKind::LongDistraction => {
-            let away = get("off_road")
-                .map_or_else(|| "too long".to_owned(), |v| quantity(v, "s"));
+            let away = get("off_road").map_or_else(|| "too long".to_owned(), |v| quantity(v, "s"));
             let allowed = get("threshold").map_or_else(String::new, |t| {
                 format!(" At this speed the rule allows {}.", quantity(t, "s"))
             });
             let flagged = match (get("ignored_for"), get("repeats")) {
-                (Some(s), _) => format!(" It went on for {} after the alert in the cab.", quantity(s, "s")),
+                (Some(s), _) => {
+                    format!(" It went on for {} after the alert in the cab.", quantity(s, "s"))
+                }
                 (None, Some(n)) => format!(" It came {n:.0} times in 10 minutes."),
                 (None, None) => String::new(),
             };
             format!("Head or gaze was off the road for {away}{}.{allowed}{flagged}", at("at"))
         }
         EventKind::Microsleep | EventKind::Sleep => eyes(),
-        EventKind::DriverSaved => "The driver pressed the button to keep this recording.".to_owned(),
+        EventKind::DriverSaved => {
+            "The driver pressed the button to keep this recording.".to_owned()
+        }
     };
     unbroken(&text)
 }
@@ -207,7 +222,9 @@ pub(crate) struct Measured {
 /// What the rule compared with what.
 pub(crate) fn measured(kind: EventKind, numbers: &[Number]) -> Option<Measured> {
     let (name, unit) = match kind {
-        EventKind::HarshBraking | EventKind::HarshAcceleration | EventKind::HarshCornering => ("peak", "g"),
+        EventKind::HarshBraking | EventKind::HarshAcceleration | EventKind::HarshCornering => {
+            ("peak", "g")
+        }
         EventKind::Speeding => ("peak", "km/h"),
         EventKind::LongDistraction => ("off_road", "s"),
         EventKind::Microsleep | EventKind::Sleep => ("closed", "s"),
@@ -243,9 +260,9 @@ pub(crate) fn label(name: &str) -> String {
         _ => {
             let spaced = name.replace('_', " ");
             let mut chars = spaced.chars();
-            return chars
-                .next()
-                .map_or_else(String::new, |first| first.to_uppercase().collect::<String>() + chars.as_str());
+            return chars.next().map_or_else(String::new, |first| {
+                first.to_uppercase().collect::<String>() + chars.as_str()
+            });
         }
     };
     known.to_owned()
@@ -262,7 +279,11 @@ pub(crate) struct Stamp {
 /// The instant `unix_ms` milliseconds after 1970 began.
 pub(crate) fn stamp(unix_ms: i64) -> Stamp {
     Timestamp::from_millisecond(unix_ms).map_or_else(
-        |_| Stamp { iso: String::new(), date: "outside the calendar".to_owned(), clock: String::new() },
+        |_| Stamp {
+            iso: String::new(),
+            date: "outside the calendar".to_owned(),
+            clock: String::new(),
+        },
         |t| {
             let utc = t.to_zoned(TimeZone::UTC);
             Stamp {
@@ -293,7 +314,9 @@ pub(crate) fn uncertain(at: WallTime) -> Option<String> {
 /// How sure the time is, as a sentence.
 pub(crate) fn certainty(at: WallTime) -> String {
     unbroken(&match at.uncertainty_ms {
-        NO_CLOCK_MS.. => "The unit's clock was not set: this time may be wrong by any amount.".to_owned(),
+        NO_CLOCK_MS.. => {
+            "The unit's clock was not set: this time may be wrong by any amount.".to_owned()
+        }
         0 => "By the unit's clock.".to_owned(),
         ms @ 1..1000 => format!("By the unit's clock, ± {ms} ms."),
         ms => format!("By the unit's clock, ± {}.", milliseconds(ms)),
@@ -400,13 +423,23 @@ mod tests {
             ),
             (
                 EventKind::Speeding,
-                numbers(&[("peak", 142.0, "km/h"), ("limit", 120.0, "km/h"), ("threshold", 132.0, "km/h"), ("duration", 30.0, "s")]),
+                numbers(&[
+                    ("peak", 142.0, "km/h"),
+                    ("limit", 120.0, "km/h"),
+                    ("threshold", 132.0, "km/h"),
+                    ("duration", 30.0, "s"),
+                ]),
                 "The van went up to 142 km/h where the limit is 120 km/h, and stayed above 132 km/h for 30 s.",
                 Some("up to 142 km/h"),
             ),
             (
                 EventKind::LongDistraction,
-                numbers(&[("off_road", 5.62, "s"), ("threshold", 3.5, "s"), ("speed", 92.0, "km/h"), ("ignored_for", 2.1, "s")]),
+                numbers(&[
+                    ("off_road", 5.62, "s"),
+                    ("threshold", 3.5, "s"),
+                    ("speed", 92.0, "km/h"),
+                    ("ignored_for", 2.1, "s"),
+                ]),
                 "Head or gaze was off the road for 5.6 s at 92 km/h. At this speed the rule allows 3.5 s. It went on for 2.1 s after the alert in the cab.",
                 Some("5.6 s off road"),
             ),
@@ -416,7 +449,12 @@ mod tests {
                 "The driver's eyes were closed for 1.4 s. The rule counts from 1 s.",
                 Some("1.4 s closed"),
             ),
-            (EventKind::DriverSaved, vec![], "The driver pressed the button to keep this recording.", None),
+            (
+                EventKind::DriverSaved,
+                vec![],
+                "The driver pressed the button to keep this recording.",
+                None,
+            ),
         ];
         for (event, list, text, key) in cases {
             assert_eq!(sentence(event, &list).replace('\u{a0}', " "), text);
@@ -468,7 +506,7 @@ mod tests {
         for (n, text) in [(999, "999 B"), (1_250_000, "1.2 MB"), (u64::MAX, "18446744073.7 GB")] {
             assert_eq!(bytes(n), text);
         }
-        assert_eq!(quantity(f64::NAN, "s"), "0 s");
+        assert_eq!(quantity(f64::NAN, "s"), "unknown");
     }
 
     #[test]

@@ -62,7 +62,7 @@ pub struct Streams {
     limits: Views,
     running: Mutex<HashMap<[u8; 32], usize>>,
     stopping: AtomicBool,
-    codecs: Mutex<HashMap<(u32, u32), String>>,
+    coded: Mutex<HashMap<(u32, u32), StreamConfig>>,
 }
 
 /// A place among the streams; dropping it gives it back.
@@ -90,7 +90,7 @@ impl Streams {
             limits,
             running: Mutex::default(),
             stopping: AtomicBool::new(false),
-            codecs: Mutex::default(),
+            coded: Mutex::default(),
         }
     }
 
@@ -129,19 +129,26 @@ impl Streams {
         Ok(Slot { streams: Arc::clone(self), session })
     }
 
-    /// The media type of what the encoder makes of pictures of this size. The first time, one
-    /// black picture is encoded to find out.
-    pub(super) async fn codec(&self, size: (u32, u32)) -> Result<String, AppError> {
-        let known = self.codecs.lock().unwrap_or_else(PoisonError::into_inner).get(&size).cloned();
-        if let Some(codec) = known {
-            return Ok(codec);
+    /// The media type of what the encoder makes of pictures of this size.
+    pub(super) async fn codec(self: &Arc<Self>, size: (u32, u32)) -> Result<String, AppError> {
+        let streams = Arc::clone(self);
+        let stream = blocking(move || streams.coded(size)).await??;
+        Ok(format!("video/mp4; codecs=\"{}\"", stream.codec_string()))
+    }
+
+    /// The parameters of what the encoder makes of pictures of this size. The first time, one
+    /// black picture is encoded to find out. Blocks.
+    fn coded(&self, size: (u32, u32)) -> Result<StreamConfig, PictureError> {
+        let known = self.coded.lock().unwrap_or_else(PoisonError::into_inner).get(&size).cloned();
+        if let Some(stream) = known {
+            return Ok(stream);
         }
-        let codec = blocking(move || probe(size)).await??;
-        self.codecs
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(size, codec.clone());
-        Ok(codec)
+        let mut encoder = Encoder::new(encoder_config(size))?;
+        encoder.push(I420Picture::black(size.0, size.1)?, MonoTime::ZERO)?;
+        let _unit = encoder.next_within(PROBE)?;
+        let stream = encoder.stream().ok_or(PictureError::Short("probe"))?.as_ref().clone();
+        self.coded.lock().unwrap_or_else(PoisonError::into_inner).insert(size, stream.clone());
+        Ok(stream)
     }
 }
 
@@ -151,14 +158,6 @@ fn encoder_config((width, height): (u32, u32)) -> EncoderConfig {
     // The cameras may be faster than nominal.
     config.max_bitrate_kbps *= 2;
     config
-}
-
-fn probe(size: (u32, u32)) -> Result<String, PictureError> {
-    let mut encoder = Encoder::new(encoder_config(size))?;
-    encoder.push(I420Picture::black(size.0, size.1)?, MonoTime::ZERO)?;
-    let _unit = encoder.next_within(PROBE)?;
-    let stream = encoder.stream().ok_or(PictureError::Short("probe"))?;
-    Ok(format!("video/mp4; codecs=\"{}\"", stream.codec_string()))
 }
 
 /// What a worker needs for one stream.
@@ -185,7 +184,7 @@ pub(super) struct Job {
 pub(super) fn start<R, F>(app: &App, job: Job, slot: Slot, recheck: R) -> TrackStream
 where
     R: Fn() -> F + Send + 'static,
-    F: Future<Output = Result<bool, AppError>> + Send,
+    F: Future<Output = Result<bool, AppError>> + Send + 'static,
 {
     let (from_worker, pieces) = mpsc::channel(QUEUE);
     let (to_viewer, body) = mpsc::channel(1);
@@ -300,8 +299,7 @@ fn make(
                 return Err(PictureError::Short(track.name.as_str()).into());
             };
             for unit in transcoder.push(unit).map_err(PictureError::from)? {
-                let stream = transcoder.stream().map(Arc::clone);
-                if !out.unit(unit, stream)? {
+                if !out.unit(unit, transcoder.stream().map(Arc::as_ref))? {
                     return Ok(());
                 }
             }
@@ -309,11 +307,17 @@ fn make(
     }
     reader.finish().map_err(PictureError::from)?;
     let end = reader.end();
+    let size = reader.stream().map(|s| (s.width(), s.height()));
     let transcoder = transcoder.ok_or(PictureError::Short(track.name.as_str()))?;
-    let stream = transcoder.stream().map(Arc::clone);
+    // A recording of a few pictures may end before the first one has come out.
+    let stream = match (transcoder.stream(), size) {
+        (Some(stream), _) => Some(stream.as_ref().clone()),
+        (None, Some(size)) => Some(streams.coded(size)?),
+        (None, None) => None,
+    };
     let mut failed = None;
     transcoder
-        .finish(|unit| match out.unit(unit, stream.clone()) {
+        .finish(|unit| match out.unit(unit, stream.as_ref()) {
             Ok(go_on) => go_on && !stopped(),
             Err(error) => {
                 failed = Some(error);
@@ -339,13 +343,13 @@ impl Output<'_> {
     fn unit(
         &mut self,
         unit: AccessUnit,
-        stream: Option<Arc<StreamConfig>>,
+        stream: Option<&StreamConfig>,
     ) -> Result<bool, PictureError> {
         let fragments = match &mut self.fragments {
             Some(fragments) => fragments,
             none => {
                 let stream = stream.ok_or(PictureError::Short("encoder"))?;
-                let writer = Writer::new(stream, MonoTime::ZERO);
+                let writer = Writer::new(stream.clone(), MonoTime::ZERO);
                 let init = writer.init(Some(self.duration))?;
                 if self.to_viewer.blocking_send(Ok(init)).is_err() {
                     return Ok(false);

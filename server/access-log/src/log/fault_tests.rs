@@ -436,6 +436,25 @@ fn entries_kept_after_a_failed_sync_are_written_again() {
     assert_eq!(story.open().unwrap().len(), 2, "and signed only once it is on the disk");
 }
 
+/// The process ends between renaming the head and syncing the folder. Whoever opens the log sees
+/// the new head, and may act on its entries.
+#[test]
+fn a_head_that_is_found_is_synced_before_it_is_believed() {
+    let mut story = Story::new("renamed, not synced".to_owned());
+    let log = story.open().unwrap();
+    story.append(&log, 1);
+    story.disk.fail_after(4, Fault::NotPersisted);
+    assert!(story.append(&log, 1));
+    drop(log);
+    story.crash((None, true));
+    let log = story.open().unwrap();
+    let index = log.recall(1).unwrap();
+    story.acknowledged.push((index.get(), index.leaf().clone()));
+    drop(log);
+    story.power_cut(Keep::Nothing, false);
+    story.check(&story.open().unwrap());
+}
+
 /// All that wait while the disk syncs go into the next commit together.
 #[test]
 fn callers_that_wait_share_a_sync() {

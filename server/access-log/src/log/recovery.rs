@@ -94,5 +94,6 @@ pub(super) fn recover(files: &dyn LogFiles, key: &LogKey) -> Result<(Committed, 
 /// Replaces the signed head on disk. Everything under it must be durable.
 pub(super) fn publish(files: &dyn LogFiles, head: &Checkpoint) -> Result<(), FileError> {
     files.write_new_checkpoint(head.note().as_bytes())?;
-    files.rename_new_checkpoint()
+    files.rename_new_checkpoint()?;
+    files.sync_folder()
 }

@@ -1,0 +1,201 @@
+//! What an administrator does beside the running server: depots, accounts, units, shifts.
+
+use std::{
+    io::{Read as _, Write as _},
+    os::unix::fs::OpenOptionsExt as _,
+    path::Path,
+};
+
+use anyhow::Context as _;
+use serde::Serialize;
+use temoin_proto::ids::{UnitId, UserId};
+use zeroize::{Zeroize as _, Zeroizing};
+
+use super::{AddUser, EnrolCode, open, say};
+use crate::{
+    app::system_clock,
+    authn::{MAX_PASSWORD, generate_password, hash_password},
+    authz::Role,
+    config::Config,
+    db::users::{MAX_NAME, User},
+    enrol::new_code,
+    pki::Pki,
+};
+
+/// Longest short name: what the mark has room for.
+const MAX_SHORT_NAME: usize = 20;
+
+pub(super) async fn add_depot(config: &Path, name: &str) -> Result<(), anyhow::Error> {
+    let (_, db) = open(config).await?;
+    check_name("the depot's name", name, MAX_NAME)?;
+    db.add_depot(name, name).await?;
+    say(&format!("added depot {name}"))
+}
+
+fn check_name(what: &str, name: &str, longest: usize) -> Result<(), anyhow::Error> {
+    let count = name.chars().count();
+    anyhow::ensure!(
+        (1..=longest).contains(&count) && !name.chars().any(char::is_control) && name.trim() == name,
+        "{what} `{name}` is not possible: 1 to {longest} characters, none of them invisible"
+    );
+    Ok(())
+}
+
+pub(super) async fn add_user(add: AddUser) -> Result<(), anyhow::Error> {
+    let (_, db) = open(&add.at.config).await?;
+    check_name("the login", &add.login, MAX_NAME)?;
+    check_name("the name", &add.name, MAX_NAME)?;
+    check_name("the short name", &add.short_name, MAX_SHORT_NAME)?;
+    anyhow::ensure!(
+        add.depot.is_some() || !matches!(add.role, Role::Driver | Role::Dispatcher),
+        "a {} belongs to a depot: say which with --depot",
+        add.role.words().to_lowercase()
+    );
+    let manager = match &add.manager {
+        None => None,
+        Some(login) => {
+            let found = db.user_by_login(login).await?;
+            let manager = found.map(|(user, _)| user).filter(|u| u.role == Role::SafetyManager);
+            Some(manager.with_context(|| format!("`{login}` is no safety manager"))?.id)
+        }
+    };
+    let (password, made) = if add.password_stdin {
+        (read_password()?, false)
+    } else {
+        (generate_password()?, true)
+    };
+    let hash = hash_password(&password)?;
+    let user = User {
+        id: UserId::new(),
+        login: add.login,
+        name: add.name,
+        short_name: add.short_name,
+        role: add.role,
+        depot: add.depot,
+        manager,
+        disabled: false,
+    };
+    db.add_user(&user, &hash, system_clock()()).await?;
+    say(&format!("added {} {}", user.role.as_str(), user.login))?;
+    if made {
+        say(&format!("password (shown only now): {}", password.as_str()))?;
+    }
+    Ok(())
+}
+
+fn read_password() -> Result<Zeroizing<String>, anyhow::Error> {
+    let limit = u64::try_from(MAX_PASSWORD + 2).unwrap_or(u64::MAX);
+    let mut text = Zeroizing::new(String::new());
+    std::io::stdin()
+        .take(limit)
+        .read_to_string(&mut text)
+        .context("cannot read the password from standard input")?;
+    let end = text.trim_end_matches(['\r', '\n']).len();
+    text.truncate(end);
+    Ok(text)
+}
+
+pub(super) async fn set_disabled(
+    config: &Path,
+    login: &str,
+    disabled: bool,
+) -> Result<(), anyhow::Error> {
+    let (_, db) = open(config).await?;
+    db.set_user_disabled(login, disabled).await?;
+    say(&format!("{login} is switched {}", if disabled { "off" } else { "on" }))
+}
+
+pub(super) async fn add_unit(
+    config: &Path,
+    unit: &UnitId,
+    depot: &str,
+) -> Result<(), anyhow::Error> {
+    let (_, db) = open(config).await?;
+    anyhow::ensure!(db.unit(unit).await?.is_none(), "there is a unit `{unit}` already");
+    db.add_unit(unit, depot).await?;
+    say(&format!("added unit {unit}"))
+}
+
+pub(super) async fn revoke(config: &Path, unit: &UnitId) -> Result<(), anyhow::Error> {
+    let (_, db) = open(config).await?;
+    db.revoke_unit(unit).await?;
+    say(&format!("revoked {unit}: its certificate is no longer accepted"))
+}
+
+pub(super) async fn set_shift(
+    config: &Path,
+    unit: &UnitId,
+    driver: &str,
+) -> Result<(), anyhow::Error> {
+    let (_, db) = open(config).await?;
+    let found = db.user_by_login(driver).await?.map(|(user, _)| user);
+    let user = found.with_context(|| format!("there is no account `{driver}`"))?;
+    anyhow::ensure!(user.role == Role::Driver, "`{driver}` is no driver");
+    db.set_shift(unit, user.id, system_clock()()).await?;
+    say(&format!("{driver} drives {unit} from now on"))
+}
+
+/// What a unit reads to enrol.
+#[derive(Serialize)]
+struct Ticket<'a> {
+    server: &'a str,
+    unit: &'a str,
+    code: &'a str,
+    expires_unix_ms: i64,
+    ca_pem: &'a str,
+}
+
+pub(super) async fn enrol_code(args: EnrolCode) -> Result<(), anyhow::Error> {
+    let (config, db) = open(&args.at.config).await?;
+    anyhow::ensure!(args.valid_s > 0, "--valid-s 0 is not possible: a code lasts at least 1 s");
+    anyhow::ensure!(
+        db.unit(&args.unit).await?.is_some(),
+        "there is no unit `{0}`: add it with `temoin-server unit add {0} --depot ...`",
+        args.unit
+    );
+    let pki = Pki::open(&config.pki())?;
+    let server = server_url(&config, args.server)?;
+    // The file first: a code that nobody can read would be of no use.
+    let mut file = std::fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&args.out)
+        .with_context(|| format!("cannot make the ticket {}", args.out.display()))?;
+    let expires_unix_ms = system_clock()().saturating_add(i64::from(args.valid_s) * 1000);
+    let code = Zeroizing::new(new_code(&db, &args.unit, expires_unix_ms).await?);
+    let ticket = Ticket {
+        server: &server,
+        unit: args.unit.as_str(),
+        code: &code,
+        expires_unix_ms,
+        ca_pem: pki.ca_pem(),
+    };
+    let mut text = toml::to_string(&ticket).context("cannot write the ticket as TOML")?;
+    let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_all());
+    text.zeroize();
+    written.with_context(|| format!("cannot write the ticket {}", args.out.display()))?;
+    say(&format!(
+        "wrote {}: bring it to the unit and run `temoin-agent enrol` there within {} s",
+        args.out.display(),
+        args.valid_s
+    ))
+}
+
+fn server_url(config: &Config, given: Option<String>) -> Result<String, anyhow::Error> {
+    let url = match (given, &config.grpc.public_url) {
+        (Some(url), _) => url,
+        (None, Some(url)) => url.clone(),
+        (None, None) => {
+            let listen = config.grpc.listen;
+            anyhow::ensure!(
+                listen.port() != 0 && !listen.ip().is_unspecified(),
+                "units cannot connect to {listen}: say where they can with --server https://HOST:PORT, \
+                 or set `grpc.public_url` in the configuration"
+            );
+            format!("https://{listen}")
+        }
+    };
+    anyhow::ensure!(url.starts_with("https://"), "`{url}` is no address of a server: https://HOST:PORT");
+    Ok(url)
+}

@@ -1,0 +1,119 @@
+//! `serve`: opens everything, listens, and ends in order.
+
+use std::{net::SocketAddr, path::Path, time::Duration};
+
+use anyhow::Context as _;
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+};
+use tracing_subscriber::EnvFilter;
+
+use super::say;
+use crate::{
+    app::{App, system_clock},
+    config::Config,
+    grpc, https, pki, portal,
+    report::Report,
+};
+
+/// The end of everything after a signal, where something does not end by itself.
+const LAST_WORD: Duration = Duration::from_secs(5);
+
+pub(super) async fn run(path: &Path) -> Result<(), anyhow::Error> {
+    tracing_subscriber::fmt()
+        .with_env_filter(
+            EnvFilter::try_from_env("TEMOIN_LOG").unwrap_or_else(|_| EnvFilter::new("info")),
+        )
+        .with_writer(std::io::stderr)
+        .init();
+    // A second provider cannot be installed, and there is only this one.
+    drop(rustls::crypto::ring::default_provider().install_default());
+    let config = Config::read(path)?;
+    let report = Report::new(|happening| {
+        if let Err(error) = say(&happening.to_string()) {
+            tracing::warn!(%error, "an event could not be printed");
+        }
+    });
+    let app = App::open(config.clone(), system_clock(), report).await?;
+    let identity = match (&config.https.certificate, &config.https.private_key) {
+        (Some(certificate), Some(key)) => {
+            pki::read_identity(&config.folder.join(certificate), &config.folder.join(key))?
+        }
+        (Some(_) | None, Some(_) | None) => app.pki().https_identity(&config.https.hosts)?,
+    };
+    let tls = https::tls_config(&identity).context("the portal's certificate cannot be used")?;
+    let portal_listener = listen(config.https.listen, "https.listen").await?;
+    let unit_listener = listen(config.grpc.listen, "grpc.listen").await?;
+    say(&format!(
+        "listening https={} grpc={}",
+        portal_listener.local_addr()?,
+        unit_listener.local_addr()?
+    ))?;
+    let (stop, stopped) = watch::channel(false);
+    let wait = |mut stopped: watch::Receiver<bool>| async move {
+        // An error says that the sender is gone: then it is time to stop, too.
+        drop(stopped.wait_for(|stop| *stop).await);
+    };
+    let hosts = config.https.hosts.clone();
+    let units = tokio::spawn({
+        let (app, wait) = (app.clone(), wait(stopped.clone()));
+        async move { grpc::serve(app, unit_listener, &hosts, wait).await }
+    });
+    let people = tokio::spawn({
+        let (router, wait) = (portal::router(app.clone()), wait(stopped));
+        async move { https::serve(portal_listener, tls, router, wait).await }
+    });
+    let (mut units, mut people) = (units, people);
+    let ended = tokio::select! {
+        signal = signals() => signal.map(|name| tracing::info!("{name}: stopping")),
+        ended = &mut units => flatten(ended).and(Err(anyhow::anyhow!("the units' listener ended"))),
+        ended = &mut people => flatten(ended).and(Err(anyhow::anyhow!("the portal's listener ended"))),
+    };
+    app.streams().stop_all();
+    stop.send_replace(true);
+    let all = async {
+        for task in [units, people] {
+            if !task.is_finished()
+                && let Err(error) = flatten(task.await)
+            {
+                tracing::warn!(%error, "a listener did not end well");
+            }
+        }
+        app.close().await;
+    };
+    if tokio::time::timeout(LAST_WORD, all).await.is_err() {
+        tracing::warn!("some connections did not end in time and were cut off");
+    }
+    ended
+}
+
+fn flatten(
+    ended: Result<Result<(), anyhow::Error>, tokio::task::JoinError>,
+) -> Result<(), anyhow::Error> {
+    ended.map_err(anyhow::Error::from)?
+}
+
+/// SIGINT or SIGTERM, whichever comes first.
+async fn signals() -> Result<&'static str, anyhow::Error> {
+    let mut int = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
+    let mut term = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
+    tokio::select! {
+        _ = int.recv() => Ok("SIGINT"),
+        _ = term.recv() => Ok("SIGTERM"),
+    }
+}
+
+async fn listen(address: SocketAddr, key: &str) -> Result<TcpListener, anyhow::Error> {
+    TcpListener::bind(address).await.map_err(|error| match error.kind() {
+        std::io::ErrorKind::AddrInUse => anyhow::anyhow!(
+            "port {} of {} is in use by another program: stop it, or change `{key}` in the \
+             configuration",
+            address.port(),
+            address.ip()
+        ),
+        _ => anyhow::Error::new(error)
+            .context(format!("cannot listen on {address} (`{key}` in the configuration)")),
+    })
+}

@@ -1,0 +1,110 @@
+//! The portal: HTML for people, made on the server, that works without script but for playing.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`gate`] | who is asking: session, form token, same-origin check |
+//! | [`answers`] | pages, JSON, refusals as pages and as JSON |
+//! | [`headers`] | what every answer carries: content policy, no caching |
+//! | [`assets`] | style sheet, scripts and mark, under an address that changes with them |
+//! | [`sign_in`], [`events`], [`units`], [`access_log`], [`views`] | the routes |
+//! | [`pages`], [`cells`], [`words`] | what the templates get, and the words in it |
+//!
+//! INVARIANT: the portal decides nothing and queries nothing. It shows what [`crate::show`] and
+//! [`crate::view`] answer, which have been through the policies. No route takes an action without
+//! a session, a same-origin request and that session's form token; signing in needs the second.
+//!
+//! Nothing is stored here: a crash leaves nothing behind.
+
+mod access_log;
+mod answers;
+mod assets;
+mod cells;
+mod events;
+mod gate;
+mod headers;
+mod pages;
+mod sign_in;
+mod units;
+mod views;
+mod words;
+
+#[cfg(test)]
+mod route_tests;
+#[cfg(test)]
+mod samples;
+#[cfg(test)]
+mod template_tests;
+
+use axum::{
+    Router,
+    extract::{DefaultBodyLimit, State},
+    http::StatusCode,
+    middleware,
+    response::{IntoResponse, Redirect, Response},
+    routing::{get, post},
+};
+
+use crate::{app::App, error::AppError, show::Home};
+
+use gate::{Asked, SignedIn};
+
+/// No form of the portal is longer, bytes.
+const MAX_FORM: usize = 16 * 1024;
+
+/// Everything that the portal answers.
+pub fn router(app: App) -> Router {
+    Router::new()
+        .route("/", get(home))
+        .route("/sign-in", get(sign_in::page).post(sign_in::submit))
+        .route("/sign-out", post(sign_in::sign_out))
+        .route("/events", get(events::list))
+        .route("/events/{event}", get(events::page))
+        .route("/events/{event}/views", post(views::open))
+        .route("/my", get(events::mine))
+        .route("/units", get(units::list))
+        .route("/units/{unit}/commands", post(units::command))
+        .route("/access-log", get(access_log::list))
+        .route("/views/{view}/{file}", get(views::file).head(views::head))
+        .route("/static/{version}/{name}", get(assets::serve))
+        .route("/healthz", get(healthz))
+        .fallback(unknown)
+        .method_not_allowed_fallback(wrong_method)
+        .layer(DefaultBodyLimit::max(MAX_FORM))
+        .layer(middleware::from_fn(headers::add))
+        .with_state(app)
+}
+
+const fn home_path(home: Home) -> &'static str {
+    match home {
+        Home::MyEvents => "/my",
+        Home::Events => "/events",
+        Home::Units => "/units",
+        Home::AccessLog => "/access-log",
+    }
+}
+
+async fn home(SignedIn(session): SignedIn) -> Redirect {
+    Redirect::to(home_path(session.user.role.home()))
+}
+
+async fn healthz(State(app): State<App>) -> Response {
+    if app.healthy().await {
+        "ok\n".into_response()
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "not able to work: see the server's log\n")
+            .into_response()
+    }
+}
+
+async fn unknown(asked: Asked) -> Response {
+    answers::refuse_page(asked.session.as_ref(), &AppError::NotFound)
+}
+
+async fn wrong_method(asked: Asked) -> Response {
+    let mut answer = answers::refuse_page(
+        asked.session.as_ref(),
+        &AppError::Invalid("This address cannot be used in this way.".to_owned()),
+    );
+    *answer.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
+    answer
+}

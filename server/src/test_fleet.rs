@@ -1,0 +1,355 @@
+//! A whole fleet in a temporary folder, for tests: accounts, a unit that is enrolled over real
+//! TLS, and clips made and sealed as a unit would.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
+};
+
+use ring::{
+    rand::SystemRandom,
+    signature::{Ed25519KeyPair, KeyPair as _},
+};
+use temoin_media::{
+    fmp4::Writer,
+    frame::I420Picture,
+    h264::{Encoder, EncoderConfig},
+};
+use temoin_proto::{
+    convert::EventRecord,
+    events::{EventKind, Number, Severity},
+    ids::{ClipId, EventId, UnitId, UserId},
+    manifest::{Manifest, Track},
+    sealed::{ClipKey, TrackCipher, TrackName},
+    time::{MonoTime, WallTime},
+    wire::{
+        self, EnrolRequest, SignedManifest, enrolment_service_client::EnrolmentServiceClient,
+        fleet_service_client::FleetServiceClient,
+    },
+};
+use tokio::net::TcpListener;
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
+
+use crate::{
+    app::App,
+    authn::Session,
+    authz::Role,
+    cli::init,
+    config::Config,
+    db::users::User,
+    report::{Happening, Report},
+};
+
+/// What time it is at first in every test: 2026-11-20T12:00:00Z.
+pub(crate) const START_MS: i64 = 1_795_176_000_000;
+/// The password of every account here.
+pub(crate) const PASSWORD: &str = "correct horse battery";
+
+pub(crate) struct TestFleet {
+    pub(crate) app: App,
+    pub(crate) config: Config,
+    pub(crate) happened: Arc<std::sync::Mutex<Vec<Happening>>>,
+    clock: Arc<AtomicI64>,
+    _dir: tempfile::TempDir,
+}
+
+impl TestFleet {
+    /// A fleet with the depots north and south.
+    pub(crate) async fn new() -> Self {
+        drop(rustls::crypto::ring::default_provider().install_default());
+        let dir = tempfile::tempdir().unwrap();
+        let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
+        let config = init::make(dir.path().join("data"), any, any, &[]).await.unwrap();
+        let clock = Arc::new(AtomicI64::new(START_MS));
+        let happened = Arc::default();
+        let app = open(&config, &clock, &happened).await;
+        for depot in ["north", "south"] {
+            app.db().add_depot(depot, depot).await.unwrap();
+        }
+        Self { app, config, happened, clock, _dir: dir }
+    }
+
+    /// Ends the server as a crash would and starts it again on the same folder.
+    pub(crate) async fn restart(self) -> Self {
+        let Self { app, config, happened, clock, _dir } = self;
+        app.close().await;
+        drop(app);
+        let app = open(&config, &clock, &happened).await;
+        Self { app, config, happened, clock, _dir }
+    }
+
+    pub(crate) fn pass(&self, time: Duration) {
+        self.clock.fetch_add(i64::try_from(time.as_millis()).unwrap(), Ordering::Relaxed);
+    }
+
+    pub(crate) async fn user(&self, login: &str, role: Role, depot: &str) -> User {
+        // One hash for all: it takes long on purpose.
+        static HASH: std::sync::OnceLock<String> = std::sync::OnceLock::new();
+        let hash = HASH.get_or_init(|| crate::authn::hash_password(PASSWORD).unwrap());
+        let user = User {
+            id: UserId::new(),
+            login: login.into(),
+            name: format!("Name of {login}"),
+            short_name: login.into(),
+            role,
+            depot: Some(depot.into()),
+            manager: None,
+            disabled: false,
+        };
+        self.app.db().add_user(&user, hash, self.app.now_ms()).await.unwrap();
+        user
+    }
+
+    /// A signed-in session of this account.
+    pub(crate) async fn session(&self, user: &User) -> Session {
+        let from = "192.0.2.1".parse().unwrap();
+        let new =
+            self.app.sign_in(&user.login, PASSWORD.to_owned().into(), from).await.unwrap();
+        self.app.session(&new.cookie).await.unwrap().unwrap()
+    }
+
+    /// Serves units, and enrols this one with a fresh code.
+    pub(crate) async fn unit(&self, name: &str, depot: &str) -> TestUnit {
+        let id: UnitId = name.parse().unwrap();
+        self.app.db().add_unit(&id, depot).await.unwrap();
+        let server = self.serve().await;
+        let expires = self.app.now_ms() + 1000;
+        let code = crate::enrol::new_code(self.app.db(), &id, expires).await.unwrap();
+        TestUnit::enrol(&server, id, &code).await.unwrap()
+    }
+
+    /// Serves units until the test ends.
+    pub(crate) async fn serve(&self) -> TestServer {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (app, hosts) = (self.app.clone(), self.config.https.hosts.clone());
+        let ca_pem = app.pki().ca_pem().to_owned();
+        tokio::spawn(async move {
+            crate::grpc::serve(app, listener, &hosts, std::future::pending()).await.unwrap();
+        });
+        TestServer { address, ca_pem }
+    }
+}
+
+async fn open(
+    config: &Config,
+    clock: &Arc<AtomicI64>,
+    happened: &Arc<std::sync::Mutex<Vec<Happening>>>,
+) -> App {
+    let clock = Arc::clone(clock);
+    let happened = Arc::clone(happened);
+    let report = Report::new(move |h| happened.lock().unwrap().push(h.clone()));
+    App::open(config.clone(), Arc::new(move || clock.load(Ordering::Relaxed)), report)
+        .await
+        .unwrap()
+}
+
+#[derive(Clone)]
+pub(crate) struct TestServer {
+    address: SocketAddr,
+    ca_pem: String,
+}
+
+impl TestServer {
+    pub(crate) async fn channel(&self, identity: Option<Identity>) -> Channel {
+        let mut tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(&self.ca_pem));
+        if let Some(identity) = identity {
+            tls = tls.identity(identity);
+        }
+        Endpoint::from_shared(format!("https://{}", self.address))
+            .unwrap()
+            .tls_config(tls)
+            .unwrap()
+            .connect()
+            .await
+            .unwrap()
+    }
+}
+
+pub(crate) struct TestUnit {
+    pub(crate) id: UnitId,
+    pub(crate) client: FleetServiceClient<Channel>,
+    pub(crate) key: Ed25519KeyPair,
+    pub(crate) fleet_key: wire::FleetKey,
+    identity: Identity,
+}
+
+impl TestUnit {
+    pub(crate) async fn enrol(
+        server: &TestServer,
+        id: UnitId,
+        code: &str,
+    ) -> Result<Self, tonic::Status> {
+        let pkcs8 = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).unwrap();
+        let key = Ed25519KeyPair::from_pkcs8(pkcs8.as_ref()).unwrap();
+        let pair = rcgen::KeyPair::try_from(pkcs8.as_ref()).unwrap();
+        let csr = rcgen::CertificateParams::default().serialize_request(&pair).unwrap();
+        let answer = EnrolmentServiceClient::new(server.channel(None).await)
+            .enrol(EnrolRequest {
+                code: code.to_owned(),
+                csr_pem: csr.pem().unwrap(),
+                signing_public_key: bytes::Bytes::copy_from_slice(key.public_key().as_ref()),
+                agent_version: "test".into(),
+            })
+            .await?
+            .into_inner();
+        assert_eq!(answer.unit_id, id.as_str());
+        let identity = Identity::from_pem(&answer.certificate_pem, pair.serialize_pem());
+        let client = FleetServiceClient::new(server.channel(Some(identity.clone())).await);
+        Ok(Self { id, client, key, fleet_key: answer.fleet_key.unwrap(), identity })
+    }
+
+    /// Connects again, to a server that was started again.
+    pub(crate) async fn reconnect(&mut self, server: &TestServer) {
+        let channel = server.channel(Some(self.identity.clone())).await;
+        self.client = FleetServiceClient::new(channel);
+    }
+
+    pub(crate) async fn report(&mut self, event: &EventRecord) -> Result<(), tonic::Status> {
+        let event = Some(wire::Event::from(event));
+        self.client.report_event(wire::ReportEventRequest { event }).await.map(drop)
+    }
+
+    pub(crate) async fn begin(
+        &mut self,
+        clip: &TestClip,
+    ) -> Result<wire::BeginClipResponse, tonic::Status> {
+        let manifest = Some(clip.signed.clone());
+        Ok(self.client.begin_clip(wire::BeginClipRequest { manifest }).await?.into_inner())
+    }
+
+    /// Sends bytes of a track from this offset in pieces of this size.
+    pub(crate) async fn send(
+        &mut self,
+        clip: &TestClip,
+        track: TrackName,
+        offset: usize,
+        bytes: &[u8],
+    ) -> Result<u64, tonic::Status> {
+        let mut pieces: Vec<_> = bytes
+            .chunks(100_000)
+            .map(|data| wire::UploadTrackRequest {
+                data: bytes::Bytes::copy_from_slice(data),
+                ..Default::default()
+            })
+            .collect();
+        if pieces.is_empty() {
+            pieces.push(wire::UploadTrackRequest::default());
+        }
+        pieces[0].clip_id = bytes::Bytes::copy_from_slice(clip.manifest.clip.as_bytes());
+        pieces[0].track = track.as_str().into();
+        pieces[0].offset = offset as u64;
+        let answer = self.client.upload_track(tokio_stream::iter(pieces)).await?;
+        Ok(answer.into_inner().durable_len)
+    }
+
+    pub(crate) async fn finish(&mut self, clip: &TestClip) -> Result<(), tonic::Status> {
+        let clip_id = bytes::Bytes::copy_from_slice(clip.manifest.clip.as_bytes());
+        self.client.finish_clip(wire::FinishClipRequest { clip_id }).await.map(drop)
+    }
+
+    /// Event and clip, all the way.
+    pub(crate) async fn deliver(&mut self, event: &EventRecord, clip: &TestClip) {
+        self.report(event).await.unwrap();
+        self.begin(clip).await.unwrap();
+        for (track, sealed) in &clip.sealed {
+            self.send(clip, *track, 0, sealed).await.unwrap();
+        }
+        self.finish(clip).await.unwrap();
+    }
+
+    /// A clip of these tracks, sealed and signed.
+    pub(crate) fn clip(&self, event: &EventRecord, tracks: &[(TrackName, Vec<u8>)]) -> TestClip {
+        let clip = event.clip.clone().unwrap();
+        let key = ClipKey::generate().unwrap();
+        let wrapped_key = key
+            .wrap(clip, &self.fleet_key.key_id, &self.fleet_key.x25519_public_key)
+            .unwrap();
+        let sealed: Vec<_> = tracks
+            .iter()
+            .map(|(name, plain)| {
+                (*name, TrackCipher::new(&key, clip, *name).unwrap().seal(plain).unwrap())
+            })
+            .collect();
+        let manifest = Manifest {
+            clip,
+            event: event.id,
+            unit: self.id.clone(),
+            start: WallTime { unix_ms: event.start.unix_ms - 500, uncertainty_ms: 5 },
+            duration_ms: CLIP_MS,
+            event_ms: (500, 1000),
+            tracks: tracks
+                .iter()
+                .zip(&sealed)
+                .map(|((name, plain), (_, sealed))| Track {
+                    name: *name,
+                    media_type: "video/mp4".into(),
+                    plain_len: plain.len() as u64,
+                    sealed_len: sealed.len() as u64,
+                    sealed_sha256: crate::authn::sha256(sealed),
+                })
+                .collect(),
+            wrapped_key,
+            agent_version: "test".into(),
+        };
+        let signed = manifest.sign(&self.key);
+        TestClip { manifest, signed, sealed }
+    }
+}
+
+pub(crate) struct TestClip {
+    pub(crate) manifest: Manifest,
+    pub(crate) signed: SignedManifest,
+    pub(crate) sealed: Vec<(TrackName, Vec<u8>)>,
+}
+
+/// Length of every clip here.
+pub(crate) const CLIP_MS: u64 = 2000;
+/// Size of its pictures.
+pub(crate) const SIZE: (u32, u32) = (320, 240);
+
+/// An event with a clip that began at this time.
+pub(crate) fn event_at(start_ms: i64) -> EventRecord {
+    EventRecord {
+        id: EventId::new(),
+        kind: EventKind::HarshBraking,
+        start: WallTime { unix_ms: start_ms, uncertainty_ms: 5 },
+        end_unix_ms: start_ms + 500,
+        severity: Severity::Medium,
+        confidence: 0.9,
+        rule: "harsh_braking/1".into(),
+        numbers: vec![Number::new("peak", 0.48, "g")],
+        clip: Ok(ClipId::new()),
+    }
+}
+
+/// Two seconds of video at 10 pictures a second, all of this luma, as an MP4.
+pub(crate) fn video(luma: u8) -> Vec<u8> {
+    let (width, height) = SIZE;
+    let mut encoder = Encoder::new(EncoderConfig::new(width, height, 10)).unwrap();
+    for n in 0..20 {
+        let mut picture = I420Picture::black(width, height).unwrap();
+        picture.planes_mut().y.fill(luma);
+        encoder.push(picture, MonoTime::from_ns(n * 100_000_000)).unwrap();
+    }
+    let mut units = Vec::new();
+    while let Some(unit) = encoder.next_within(Duration::from_secs(5)).unwrap() {
+        units.push(unit);
+        if units.len() == 20 {
+            break;
+        }
+    }
+    let stream = encoder.stream().unwrap().as_ref().clone();
+    let mut writer = Writer::new(stream, MonoTime::ZERO);
+    let end = MonoTime::from_ns(CLIP_MS * 1_000_000);
+    let mut file = writer.init(Some(Duration::from_millis(CLIP_MS))).unwrap().to_vec();
+    let second = units.split_off(10);
+    let middle = second[0].at;
+    file.extend_from_slice(&writer.fragment(&units, middle).unwrap());
+    file.extend_from_slice(&writer.fragment(&second, end).unwrap());
+    file
+}

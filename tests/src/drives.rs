@@ -1,0 +1,115 @@
+//! Drives composed of the recordings in `shared/data` beside the checkout, where they are there.
+//! Nothing of them is copied into the project; a composed drive only names them.
+
+use std::{
+    fs::{self, File},
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use anyhow::{Context, Result, ensure};
+
+/// The recordings' folder, where there is one beside the checkout.
+pub fn shared_data() -> Option<PathBuf> {
+    let data = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2)?.join("shared/data");
+    data.join("driver_video/head_turns.mp4").is_file().then_some(data)
+}
+
+/// `head_turns.mp4` in the cabin of a real car that begins at 99 km/h (its log has speed and
+/// accelerations) and is still at 50 km/h or more while the head turns.
+///
+/// # Errors
+/// Where the folder cannot be written.
+pub fn motorway(data: &Path, folder: &Path) -> Result<()> {
+    fs::create_dir_all(folder)?;
+    let text = format!(
+        r#"[drive]
+name = "head turns at motorway speed"
+duration_s = 30
+
+[cabin]
+video = {cabin:?}
+
+[road]
+video = {road:?}
+loop = true
+
+[[signals]]
+file = {car:?}
+start_s = 694.308316
+axes = ["x", "-y", "-z"]
+columns = {{ "Seconds" = "t_s", "Speed (MPH)" = "speed_mph", "Lateral Gs" = "accel_y_g", "Acceleration Gs" = "accel_x_g" }}
+"#,
+        cabin = data.join("driver_video/head_turns.mp4"),
+        road = data.join("road_video/highway_white.mp4"),
+        car = data.join("telemetry/cloudpose/car.csv"),
+    );
+    Ok(fs::write(folder.join("drive.toml"), text)?)
+}
+
+/// The demo's drive: the same driver, and 60 s of a real car's bus (decoded by its DBC), IMU and
+/// GNSS, with one press of the button.
+///
+/// # Errors
+/// Where the folder cannot be written or the bus log cannot be unpacked.
+pub fn city(data: &Path, folder: &Path) -> Result<()> {
+    fs::create_dir_all(folder)?;
+    let car = data.join("telemetry/comma2k19");
+    let unpacked = File::create(folder.join("can.log"))?;
+    let status = Command::new("gzip")
+        .arg("-dc")
+        .arg(car.join("can.candump.log.gz"))
+        .stdout(Stdio::from(unpacked))
+        .status()
+        .context("gzip is needed to unpack the bus log")?;
+    ensure!(status.success(), "the bus log cannot be unpacked");
+    fs::write(folder.join("button.csv"), "t_s,button\n0,0\n20.0,1\n20.4,0\n")?;
+    let text = format!(
+        r#"[drive]
+name = "a real car's minute"
+duration_s = 60
+
+[cabin]
+video = {cabin:?}
+loop = true
+
+[road]
+video = {road:?}
+loop = true
+
+[[signals]]
+file = "can.log"
+format = "candump"
+dbc = {dbc:?}
+speed = "SPEED.SPEED"
+start_s = 46408.58
+
+[[signals]]
+file = {accelerometer:?}
+join = [{gyro:?}]
+start_s = 46408.58
+axes = ["x", "-y", "-z"]
+[signals.columns]
+x_mps2 = "accel_x_mps2"
+y_mps2 = "accel_y_mps2"
+z_mps2 = "accel_z_mps2"
+x_rad_s = "gyro_x_rad_s"
+y_rad_s = "gyro_y_rad_s"
+z_rad_s = "gyro_z_rad_s"
+
+[[signals]]
+file = {gnss:?}
+start_s = 46408.58
+
+[[signals]]
+file = "button.csv"
+"#,
+        cabin = data.join("driver_video/head_turns.mp4"),
+        road = data.join("road_video/highway_white.mp4"),
+        dbc = car.join("dbc/_toyota_2017.dbc"),
+        accelerometer = car.join("accelerometer.csv"),
+        gyro = car.join("gyro.csv"),
+        gnss = car.join("gnss_ublox.csv"),
+    );
+    Ok(fs::write(folder.join("drive.toml"), text)?)
+}
