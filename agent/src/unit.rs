@@ -29,7 +29,7 @@ use crate::{
     config::Config,
     health::{HealthBoard, State},
     identity::Identity,
-    net::{Connector, TrustedTime},
+    net::{Connector, CorrectedClock, TrustedTime},
     perception::{self, HealthStatement, Perception},
     pipeline::{Eyes, Parts, Pipeline, SealJob},
     sealer,
@@ -92,7 +92,10 @@ pub fn run(run: Run) -> Result<()> {
         .map_or_else(|| "temoin".to_owned(), |s| s.identity.fleet().unit.to_string());
 
     let mut rules = config.rules.clone();
-    let (clock, eyes, zero) = open_eyes(&config, &source, &to_pipeline, &health, &mut rules)?;
+    let (mut clock, eyes, zero) = open_eyes(&config, &source, &to_pipeline, &health, &mut rules)?;
+    if let Some(stored) = &stored {
+        clock = Arc::new(CorrectedClock { clock, time: Arc::clone(&stored.time) });
+    }
     let parts = Parts {
         rules,
         privacy: config.privacy.into(),
@@ -111,9 +114,8 @@ pub fn run(run: Run) -> Result<()> {
     let (settled_told, settled) = watch::channel(false);
     let sealing = match stored {
         None => discard(jobs)?,
-        Some(Stored { identity, spool, at_start }) => {
+        Some(Stored { identity, time, spool, at_start }) => {
             let (queue, queue_in) = unbounded_channel();
-            let time = Arc::new(TrustedTime::load(&identity.trusted_time_path()));
             let connector = Connector::for_unit(&identity, Arc::clone(&time))?;
             let upload = Upload {
                 identity: Arc::clone(&identity),
@@ -166,6 +168,7 @@ pub fn run(run: Run) -> Result<()> {
 
 struct Stored {
     identity: Arc<Identity>,
+    time: Arc<TrustedTime>,
     spool: Arc<Spool>,
     at_start: Vec<Queued>,
 }
@@ -180,7 +183,8 @@ fn open_stored(config: &Config, health: &HealthBoard) -> Result<Stored> {
                 format!("`{path}` is not the spool's: left alone"),
             );
         })?;
-    Ok(Stored { identity, spool: Arc::new(spool), at_start })
+    let time = Arc::new(TrustedTime::load(&identity.trusted_time_path()));
+    Ok(Stored { identity, time, spool: Arc::new(spool), at_start })
 }
 
 fn open_eyes(

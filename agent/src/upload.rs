@@ -290,6 +290,7 @@ impl Upload {
             Ok(client) => client,
             Err(_) => return false,
         };
+        let asked = Instant::now();
         let response = match call(client.heartbeat(request)).await {
             Ok(response) => response,
             Err(e) => {
@@ -300,7 +301,7 @@ impl Upload {
             }
         };
         done.clear();
-        self.take_time(response.server_unix_ms);
+        self.take_time(response.server_unix_ms, asked.elapsed());
         if let Some(key) = response.fleet_key {
             let key = FleetKey { key_id: key.key_id, public: key.x25519_public_key.into() };
             if let Err(e) = self.identity.change_sealing_key(key) {
@@ -313,15 +314,19 @@ impl Upload {
         true
     }
 
-    fn take_time(&self, server_unix_ms: i64) {
-        let system = system_unix_ms();
-        if let Err(e) = self.time.told(server_unix_ms) {
-            self.health.set("clock", State::Degraded, e.to_string());
-        }
-        let off_s = system.saturating_sub(server_unix_ms) / 1000;
-        if off_s.abs() > 120 {
+    fn take_time(&self, server_unix_ms: i64, round_trip: Duration) {
+        let behind_s = match self.time.told(server_unix_ms, round_trip) {
+            Ok(offset_ms) => offset_ms / 1000,
+            Err(e) => {
+                self.health.set("clock", State::Degraded, e.to_string());
+                return;
+            }
+        };
+        if behind_s.abs() > 120 {
             let text = format!(
-                "the unit's clock is {off_s} s off the server's: set it, or check its battery"
+                "the unit's clock is {} s {} the server's, whose time is used: check its battery",
+                behind_s.abs(),
+                if behind_s > 0 { "behind" } else { "ahead of" }
             );
             self.health.set("clock", State::Degraded, text);
         } else {

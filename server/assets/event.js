@@ -6,7 +6,7 @@
 import { SignalChart } from "./chart.js";
 import { Players } from "./players.js";
 import { Transport } from "./transport.js";
-import { WATCH_KEY } from "./portal.js";
+import { WATCH_KEY, localise } from "./portal.js";
 
 const TRACK_WORDS = { road: "Road camera", cabin: "Cab camera" };
 
@@ -139,6 +139,11 @@ function play(view) {
     chart.setTime(players.time);
   });
   addEventListener("pagehide", () => players.stop(), { once: true });
+  players.addEventListener("time", function listed() {
+    if (players.time < 1) return;
+    players.removeEventListener("time", listed);
+    showOwnView();
+  });
   players.start();
   document.getElementById("play").focus({ preventScroll: true });
 }
@@ -151,6 +156,21 @@ async function loadSignals(viewId, chart) {
     chart.setSignals(await answer.json());
   } catch {
     chart.say("Speed and acceleration could not be loaded. The pictures are not affected.");
+  }
+}
+
+/** The list of who has seen this, with the view that just began: the server has it by now. */
+async function showOwnView() {
+  try {
+    const answer = await fetch(location.href, { credentials: "same-origin" });
+    if (!answer.ok || answer.redirected) return;
+    const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+    const fresh = page.querySelector("[data-testid=seen-by]");
+    if (!fresh) return;
+    localise(fresh);
+    document.querySelector("[data-testid=seen-by]").replaceWith(document.adoptNode(fresh));
+  } catch {
+    // The list is as old as the page: the next load has it.
   }
 }
 

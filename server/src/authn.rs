@@ -18,12 +18,7 @@ use ring::{
 };
 use zeroize::Zeroizing;
 
-use crate::{
-    app::App,
-    brake::Brake,
-    db::users::User,
-    error::AppError,
-};
+use crate::{app::App, brake::Brake, db::users::User, error::AppError};
 
 /// The cookie's name. `__Host-` makes browsers insist on Secure, Path=/ and no Domain.
 pub const COOKIE: &str = "__Host-temoin-session";
@@ -225,9 +220,8 @@ impl App {
         let guard = self.guard();
         let now = guard.now_ms();
         let account = sha256(login.as_bytes());
-        let wait_ms = lock(&guard.addresses)
-            .take(from, now)
-            .max(lock(&guard.accounts).take(account, now));
+        let wait_ms =
+            lock(&guard.addresses).take(from, now).max(lock(&guard.accounts).take(account, now));
         if wait_ms > 0 {
             return Err(SignInError::TooMany { retry_after_s: wait_ms.div_ceil(1000) });
         }

@@ -343,7 +343,12 @@ impl Authz {
     ///
     /// # Errors
     /// [`AuthzError`]: then nothing.
-    pub fn log_sight(&self, who: &User, row: &ViewRow, now_ms: i64) -> Result<LogSight, AuthzError> {
+    pub fn log_sight(
+        &self,
+        who: &User,
+        row: &ViewRow,
+        now_ms: i64,
+    ) -> Result<LogSight, AuthzError> {
         self.log_sight_of(who, row.view.log_index, row.view.user, row.driver, now_ms)
     }
 

@@ -36,7 +36,10 @@ fn events(me: UserId) -> Vec<(&'static str, EventFacts)> {
         ("I drove, 1 year ago", facts("own", Some(me), None, 8760 * HOUR_MS)),
         ("I drove, in a foreign depot", facts("foreign", Some(me), None, HOUR_MS)),
         ("I am the driver's manager, 1 h ago", facts("foreign", Some(OTHER), Some(me), HOUR_MS)),
-        ("I am the driver's manager, 1 year ago", facts("foreign", Some(OTHER), Some(me), 8760 * HOUR_MS)),
+        (
+            "I am the driver's manager, 1 year ago",
+            facts("foreign", Some(OTHER), Some(me), 8760 * HOUR_MS),
+        ),
         ("my depot, driver without a manager", facts("own", Some(OTHER), None, HOUR_MS)),
         ("my depot, driver of another manager", facts("own", Some(OTHER), Some(OTHER), HOUR_MS)),
         ("my depot, 71.9 h ago", facts("own", Some(OTHER), None, 72 * HOUR_MS - 1)),
@@ -46,7 +49,10 @@ fn events(me: UserId) -> Vec<(&'static str, EventFacts)> {
         ("my depot, nobody on shift", facts("own", None, None, HOUR_MS)),
         ("foreign depot and driver", facts("foreign", Some(OTHER), Some(OTHER), HOUR_MS)),
         ("foreign depot, nobody on shift", facts("foreign", None, None, HOUR_MS)),
-        ("my depot, the unit's clock at its end", EventFacts { start_ms: i64::MIN, ..facts("own", Some(OTHER), None, 0) }),
+        (
+            "my depot, the unit's clock at its end",
+            EventFacts { start_ms: i64::MIN, ..facts("own", Some(OTHER), None, 0) },
+        ),
     ]
 }
 
@@ -85,11 +91,19 @@ fn matrix() -> String {
             writeln!(
                 rows,
                 "  {name:<42} event {:<4} road {:<5} cabin {:<5} face {:<5} position {}",
-                yes(see), cell(0), cell(1), cell(2), cell(3)
+                yes(see),
+                cell(0),
+                cell(1),
+                cell(2),
+                cell(3)
             )
             .unwrap();
         }
-        out.push_str(if any { &rows } else { "  every event                                no event, no picture\n" });
+        out.push_str(if any {
+            &rows
+        } else {
+            "  every event                                no event, no picture\n"
+        });
         for depot in ["own", "foreign"] {
             let unit = unit_of(depot);
             writeln!(
@@ -166,10 +180,22 @@ fn who_is_switched_off_may_nothing() {
 #[test]
 fn policies_that_do_not_fit_their_schema_do_not_load() {
     for (text, why) in [
-        (r#"@id("x") permit (principal in Role::"drivr", action, resource);"#, "role of a wrong name"),
-        (r#"@id("x") permit (principal, action == Action::"play_rode", resource);"#, "wrong action"),
-        (r#"@id("x") permit (principal, action == Action::"see_event", resource) when { resource.driver == principal };"#, "optional attribute"),
-        (r#"permit (principal in Role::"driver", action == Action::"see_event", resource);"#, "no id"),
+        (
+            r#"@id("x") permit (principal in Role::"drivr", action, resource);"#,
+            "role of a wrong name",
+        ),
+        (
+            r#"@id("x") permit (principal, action == Action::"play_rode", resource);"#,
+            "wrong action",
+        ),
+        (
+            r#"@id("x") permit (principal, action == Action::"see_event", resource) when { resource.driver == principal };"#,
+            "optional attribute",
+        ),
+        (
+            r#"permit (principal in Role::"driver", action == Action::"see_event", resource);"#,
+            "no id",
+        ),
         ("permit (", "no policy"),
     ] {
         assert!(Authz::parse(SCHEMA, &[("x.cedar", text)]).is_err(), "{why}");

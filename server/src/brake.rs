@@ -3,8 +3,8 @@
 
 use std::{collections::HashMap, hash::Hash};
 
-/// Most keys that are remembered. Beyond, those that are full again are forgotten, then the one
-/// that has waited longest: whoever fills the table gains one bucket, not all of them.
+/// Most keys that are remembered. Beyond, those that are full again are forgotten, then the tenth
+/// that is nearest to it: whoever fills the table gains little for ten thousand attempts.
 const MAX_KEYS: usize = 10_000;
 
 /// Counts attempts per key.
@@ -53,10 +53,16 @@ impl<K: Eq + Hash + Clone> Brake<K> {
         }
         self.full_at_ms.retain(|_, full_at| *full_at > now_ms);
         if self.full_at_ms.len() >= MAX_KEYS {
-            let oldest = self.full_at_ms.iter().min_by_key(|(_, at)| **at).map(|(k, _)| k.clone());
-            if let Some(oldest) = oldest {
-                self.full_at_ms.remove(&oldest);
-            }
+            let mut times: Vec<u64> = self.full_at_ms.values().copied().collect();
+            let (_, limit, _) = times.select_nth_unstable(MAX_KEYS / 10);
+            let limit = *limit;
+            // Strictly below would keep all where all are the same.
+            let mut room = MAX_KEYS / 10;
+            self.full_at_ms.retain(|_, full_at| {
+                let forget = room > 0 && *full_at <= limit;
+                room -= usize::from(forget);
+                !forget
+            });
         }
     }
 }

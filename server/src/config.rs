@@ -161,7 +161,9 @@ impl Config {
             ));
         }
         if self.views.max_streams == 0 || self.views.max_streams_per_session == 0 {
-            problems.push("`views.max_streams` and `views.max_streams_per_session` are at least 1".to_owned());
+            problems.push(
+                "`views.max_streams` and `views.max_streams_per_session` are at least 1".to_owned(),
+            );
         }
         if let Some(url) = &self.grpc.public_url
             && !url.starts_with("https://")

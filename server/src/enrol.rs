@@ -6,9 +6,7 @@
 
 use temoin_proto::{
     ids::UnitId,
-    wire::{
-        EnrolRequest, EnrolResponse, enrolment_service_server::EnrolmentService,
-    },
+    wire::{EnrolRequest, EnrolResponse, enrolment_service_server::EnrolmentService},
 };
 use tonic::{Request, Response, Status};
 
@@ -70,16 +68,16 @@ impl EnrolmentService for Enrolment {
     ) -> Result<Response<EnrolResponse>, Status> {
         let from = peer(&request)?;
         let now = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let wait_ms = self
-            .brake
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-            .take(from, now);
+        let wait_ms =
+            self.brake.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take(from, now);
         if wait_ms > 0 {
             let wait_s = wait_ms.div_ceil(1000);
-            return Err(Status::resource_exhausted(format!("too many attempts, again in {wait_s} s")));
+            return Err(Status::resource_exhausted(format!(
+                "too many attempts, again in {wait_s} s"
+            )));
         }
-        let EnrolRequest { code, csr_pem, signing_public_key, agent_version } = request.into_inner();
+        let EnrolRequest { code, csr_pem, signing_public_key, agent_version } =
+            request.into_inner();
         if csr_pem.len() > 8192 || code.len() > 64 || agent_version.len() > 64 {
             return Err(Status::invalid_argument("the request is too long to be one"));
         }
@@ -91,13 +89,14 @@ impl EnrolmentService for Enrolment {
             .await
             .map_err(internal)?
             .ok_or_else(|| Status::permission_denied(NO_CODE))?;
-        let certificate =
-            self.app.pki().sign_unit(&unit, &csr_pem, &signing_public_key).map_err(|e| match e {
+        let certificate = self.app.pki().sign_unit(&unit, &csr_pem, &signing_public_key).map_err(
+            |e| match e {
                 PkiError::Request(_) => Status::invalid_argument(chain(&e)),
                 PkiError::File { .. } | PkiError::Mode { .. } | PkiError::Certificate { .. } => {
                     internal(e)
                 }
-            })?;
+            },
+        )?;
         let enrolled = db
             .enrol_unit(&code, &unit, &certificate.sha256, &signing_public_key, now_ms)
             .await

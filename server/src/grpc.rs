@@ -1,7 +1,7 @@
 //! The units' side: tonic over TLS, both services on one port.
 //!
 //! A client certificate is asked for but not demanded by TLS, because a new unit has none. INVARIANT:
-//! every call of `FleetService` begins with [`caller`], which refuses whoever has no certificate of
+//! every call of `FleetService` begins with `caller`, which refuses whoever has no certificate of
 //! an enrolled, unrevoked unit; the database is asked each time, so that revoking works at once.
 
 use std::{future::Future, net::IpAddr, time::Duration};
@@ -19,12 +19,7 @@ use tonic::{
 };
 
 use crate::{
-    app::App,
-    authn::sha256,
-    db::units::Unit,
-    enrol::Enrolment,
-    error::chain,
-    ingest::Fleet,
+    app::App, authn::sha256, db::units::Unit, enrol::Enrolment, error::chain, ingest::Fleet,
 };
 
 /// Longest message: 256 KiB of data and its frame.
@@ -48,10 +43,10 @@ pub async fn serve(
         .client_ca_root(Certificate::from_pem(app.pki().ca_pem()))
         .client_auth_optional(true)
         .timeout(HANDSHAKE);
-    let fleet = FleetServiceServer::new(Fleet::new(app.clone()))
-        .max_decoding_message_size(MAX_MESSAGE);
-    let enrolment = EnrolmentServiceServer::new(Enrolment::new(app))
-        .max_decoding_message_size(MAX_MESSAGE);
+    let fleet =
+        FleetServiceServer::new(Fleet::new(app.clone())).max_decoding_message_size(MAX_MESSAGE);
+    let enrolment =
+        EnrolmentServiceServer::new(Enrolment::new(app)).max_decoding_message_size(MAX_MESSAGE);
     Server::builder()
         .tls_config(tls)?
         .http2_keepalive_interval(Some(Duration::from_secs(30)))
@@ -91,7 +86,9 @@ pub(crate) async fn caller<T>(app: &App, request: &Request<T>) -> Result<Unit, S
         .first()
         .ok_or_else(|| Status::unauthenticated("a unit's certificate is needed: enrol first"))?;
     app.db().unit_by_certificate(&sha256(certificate)).await.map_err(internal)?.ok_or_else(|| {
-        Status::permission_denied("this certificate is revoked or of no unit of this fleet: enrol again")
+        Status::permission_denied(
+            "this certificate is revoked or of no unit of this fleet: enrol again",
+        )
     })
 }
 

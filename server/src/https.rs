@@ -139,3 +139,67 @@ fn with_address(
         })
         .service(router)
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::routing::get;
+    use rustls::{ClientConfig, RootCertStore, pki_types::ServerName};
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::TcpStream,
+        sync::oneshot,
+    };
+
+    use super::*;
+    use crate::pki::Pki;
+
+    #[tokio::test]
+    async fn serves_over_tls_with_the_clients_address_and_ends() {
+        let dir = tempfile::tempdir().unwrap();
+        Pki::create(&dir.path().join("pki")).unwrap();
+        let pki = Pki::open(&dir.path().join("pki")).unwrap();
+        let identity = pki.https_identity(&["localhost".to_owned()]).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let router = Router::new().route(
+            "/",
+            get(|ConnectInfo(from): ConnectInfo<SocketAddr>| async move { from.ip().to_string() }),
+        );
+        let (stop, stopped) = oneshot::channel::<()>();
+        let served = tokio::spawn(serve(listener, tls_config(&identity).unwrap(), router, async {
+            drop(stopped.await);
+        }));
+
+        let mut roots = RootCertStore::empty();
+        let ca = CertificateDer::from_pem_slice(pki.ca_pem().as_bytes()).unwrap();
+        roots.add(ca).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
+        let tcp = TcpStream::connect(address).await.unwrap();
+        let name = ServerName::try_from("localhost").unwrap();
+        let mut tls = connector.connect(name, tcp).await.unwrap();
+        tls.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"127.0.0.1") {
+            let mut buffer = [0; 1024];
+            let n = tls.read(&mut buffer).await.unwrap();
+            assert!(n > 0, "{}", String::from_utf8_lossy(&answer));
+            answer.extend_from_slice(&buffer[..n]);
+        }
+        assert!(answer.starts_with(b"HTTP/1.1 200 OK"));
+        // Who speaks no TLS gets nothing and takes nothing down.
+        let mut plain = TcpStream::connect(address).await.unwrap();
+        plain.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+        let mut rest = Vec::new();
+        drop(plain.read_to_end(&mut rest).await);
+        assert!(!rest.starts_with(b"HTTP"));
+        // A connection that idles is closed, not waited for.
+        stop.send(()).unwrap();
+        tokio::time::timeout(DRAIN / 2, served).await.unwrap().unwrap().unwrap();
+    }
+}

@@ -8,7 +8,6 @@
 //! INVARIANT: a unit touches only its own events and clips, and a manifest counts only with the
 //! signature of the unit that the certificate names.
 
-
 use temoin_proto::{
     convert::EventRecord,
     ids::{ClipId, CommandId},
@@ -17,8 +16,8 @@ use temoin_proto::{
     wire::{
         BeginClipRequest, BeginClipResponse, FinishClipRequest, FinishClipResponse,
         HeartbeatRequest, HeartbeatResponse, ReportEventRequest, ReportEventResponse,
-        ReportLostClipRequest, ReportLostClipResponse, TrackOffset,
-        UploadTrackRequest, UploadTrackResponse, fleet_service_server::FleetService,
+        ReportLostClipRequest, ReportLostClipResponse, TrackOffset, UploadTrackRequest,
+        UploadTrackResponse, fleet_service_server::FleetService,
     },
 };
 use tokio::sync::mpsc;
@@ -70,7 +69,8 @@ impl Fleet {
     /// The unit's own clip with its manifest.
     async fn own_clip(&self, unit: &Unit, id: &[u8]) -> Result<(StoredClip, Manifest), Status> {
         let id = ClipId::from_slice(id).map_err(|e| Status::invalid_argument(e.to_string()))?;
-        let unknown = || Status::failed_precondition("the clip was not begun: call BeginClip first");
+        let unknown =
+            || Status::failed_precondition("the clip was not begun: call BeginClip first");
         let clip = self.app.db().clip(id).await.map_err(internal)?.ok_or_else(unknown)?;
         // The same answer as for a clip that is not there: another unit's clips are not its business.
         if clip.unit != unit.id {
@@ -130,7 +130,9 @@ fn store_status(error: ObjectError) -> Status {
         | ObjectError::Config(_) => {
             tracing::error!(error = %chain(&error), "an upload could not be stored");
             if error.is_out_of_space() {
-                Status::resource_exhausted("the server's disk is full; keep the clip and try again later")
+                Status::resource_exhausted(
+                    "the server's disk is full; keep the clip and try again later",
+                )
             } else {
                 Status::unavailable("the server could not store this; try again later")
             }
@@ -243,12 +245,13 @@ impl FleetService for Fleet {
         let key = ObjectKey { clip: manifest.clip, track: track.name };
         let (offset, limit) = (first.offset, track.sealed_len);
         let upload = self.app.partials().upload(key).await;
-        let whole = clip.complete
-            || self.app.objects().len(key).await.map_err(store_status)?.is_some();
+        let whole =
+            clip.complete || self.app.objects().len(key).await.map_err(store_status)?.is_some();
         if whole {
             return Err(Status::out_of_range("the track is here already: ask BeginClip"));
         }
         // The disk is written on a thread of its own; the queue bounds what waits for it.
+        let mut wanted = upload.wanted();
         let (to_disk, mut queue) = mpsc::channel::<bytes::Bytes>(UPLOAD_QUEUE);
         let writer = tokio::task::spawn_blocking(move || {
             let mut upload = upload.append_at(offset, limit)?;
@@ -268,7 +271,11 @@ impl FleetService for Fleet {
             if to_disk.send(data).await.is_err() {
                 break;
             }
-            message = match messages.message().await {
+            let next = tokio::select! {
+                next = messages.message() => next,
+                () = wanted.wait() => Err(Status::aborted("the unit began again elsewhere")),
+            };
+            message = match next {
                 Ok(message) => message,
                 Err(status) => {
                     broken = Some(status);
@@ -359,7 +366,6 @@ fn heartbeat_facts(beat: HeartbeatRequest, now_ms: i64) -> Result<HeartbeatFacts
 fn shortened(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(MAX_TEXT).collect()
 }
-
 
 #[cfg(test)]
 #[path = "ingest_tests.rs"]

@@ -114,16 +114,13 @@ impl Keyring {
         let private = Zeroizing::new(private);
         // Named by what it is: the same key never gets two names.
         let id: String = hex::encode(public).chars().take(16).collect();
-        let file = File {
-            current: id.clone(),
-            key: vec![FileKey { id, private: hex::encode(*private) }],
-        };
-        let text = Zeroizing::new(toml::to_string(&file).map_err(|e| KeyError::Content {
-            path: path.to_owned(),
-            what: e.to_string(),
-        })?);
-        let failed =
-            |source| KeyError::File { what: "write", path: path.to_owned(), source };
+        let file =
+            File { current: id.clone(), key: vec![FileKey { id, private: hex::encode(*private) }] };
+        let text = Zeroizing::new(
+            toml::to_string(&file)
+                .map_err(|e| KeyError::Content { path: path.to_owned(), what: e.to_string() })?,
+        );
+        let failed = |source| KeyError::File { what: "write", path: path.to_owned(), source };
         let mut out = std::fs::OpenOptions::new()
             .write(true)
             .create_new(true)
@@ -221,10 +218,7 @@ mod tests {
         };
         assert!(ring.unwrap(clip, &wrapped, &entry(Action::VIEW, clip)).is_ok());
         for refused in [entry(Action::VIEW, other), entry(Action::VIEW_REFUSED, clip)] {
-            assert!(matches!(
-                ring.unwrap(clip, &wrapped, &refused),
-                Err(KeyError::NotLogged(_))
-            ));
+            assert!(matches!(ring.unwrap(clip, &wrapped, &refused), Err(KeyError::NotLogged(_))));
         }
         let foreign = WrappedKey { key_id: "other".into(), ..wrapped };
         let proof = entry(Action::VIEW, clip);

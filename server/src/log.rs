@@ -82,10 +82,8 @@ impl Log {
     pub async fn catch_up(&self, db: &Db) -> Result<usize, AppError> {
         let from = db.next_view_index().await?.saturating_sub(LOOK_BACK);
         let log = Arc::clone(&self.inner);
-        let entries = blocking(move || {
-            log.entries(from)?.collect::<Result<Vec<_>, LogError>>()
-        })
-        .await??;
+        let entries =
+            blocking(move || log.entries(from)?.collect::<Result<Vec<_>, LogError>>()).await??;
         let people = db.log_tags().await?;
         for entry in &entries {
             let Some(mut view) = row_of(&entry.leaf, |tag| people.get(&tag).copied()) else {
@@ -141,9 +139,8 @@ pub async fn view_leaf(
         Some(driver) => db.log_tag(driver).await?,
         None => None,
     };
-    leaf.purpose = Some(
-        purpose.as_str().parse().map_err(|e| AppError::Internal(format!("access log: {e}")))?,
-    );
+    leaf.purpose =
+        Some(purpose.as_str().parse().map_err(|e| AppError::Internal(format!("access log: {e}")))?);
     Ok(leaf)
 }
 

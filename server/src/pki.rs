@@ -127,8 +127,11 @@ impl Pki {
     /// [`PkiError`].
     pub fn open(folder: &Path) -> Result<Self, PkiError> {
         let path = folder.join("ca.crt");
-        let ca_pem = std::fs::read_to_string(&path)
-            .map_err(|source| PkiError::File { what: "read", path, source })?;
+        let ca_pem = std::fs::read_to_string(&path).map_err(|source| PkiError::File {
+            what: "read",
+            path,
+            source,
+        })?;
         let key_path = folder.join("ca.key");
         let key_pem = read_private(&key_path)?;
         let key = KeyPair::from_pem(&key_pem)

@@ -336,7 +336,8 @@ impl App {
         };
         let mut face_blurred = false;
         for purpose in &purposes {
-            face_blurred |= self.authz().view_grant(who, &facts, *purpose, now_ms)?.blur_driver_face;
+            face_blurred |=
+                self.authz().view_grant(who, &facts, *purpose, now_ms)?.blur_driver_face;
         }
         let seen = self.seen(who, &event).await?;
         Ok(EventPage {

@@ -31,11 +31,11 @@ use temoin_proto::{
         fleet_service_client::FleetServiceClient,
     },
 };
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, sync::watch};
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 
 use crate::{
-    app::App,
+    app::{App, Clock, StartError},
     authn::Session,
     authz::Role,
     cli::init,
@@ -54,6 +54,7 @@ pub(crate) struct TestFleet {
     pub(crate) config: Config,
     pub(crate) happened: Arc<std::sync::Mutex<Vec<Happening>>>,
     clock: Arc<AtomicI64>,
+    stop: watch::Sender<bool>,
     _dir: tempfile::TempDir,
 }
 
@@ -70,16 +71,17 @@ impl TestFleet {
         for depot in ["north", "south"] {
             app.db().add_depot(depot, depot).await.unwrap();
         }
-        Self { app, config, happened, clock, _dir: dir }
+        Self { app, config, happened, clock, stop: watch::Sender::new(false), _dir: dir }
     }
 
-    /// Ends the server as a crash would and starts it again on the same folder.
+    /// Ends the server and starts it again on the same folder.
     pub(crate) async fn restart(self) -> Self {
-        let Self { app, config, happened, clock, _dir } = self;
+        let Self { app, config, happened, clock, stop, _dir } = self;
+        stop.send_replace(true);
         app.close().await;
         drop(app);
         let app = open(&config, &clock, &happened).await;
-        Self { app, config, happened, clock, _dir }
+        Self { app, config, happened, clock, stop: watch::Sender::new(false), _dir }
     }
 
     pub(crate) fn pass(&self, time: Duration) {
@@ -107,8 +109,7 @@ impl TestFleet {
     /// A signed-in session of this account.
     pub(crate) async fn session(&self, user: &User) -> Session {
         let from = "192.0.2.1".parse().unwrap();
-        let new =
-            self.app.sign_in(&user.login, PASSWORD.to_owned().into(), from).await.unwrap();
+        let new = self.app.sign_in(&user.login, PASSWORD.to_owned().into(), from).await.unwrap();
         self.app.session(&new.cookie).await.unwrap().unwrap()
     }
 
@@ -122,14 +123,16 @@ impl TestFleet {
         TestUnit::enrol(&server, id, &code).await.unwrap()
     }
 
-    /// Serves units until the test ends.
+    /// Serves units until the test ends or the fleet is started again.
     pub(crate) async fn serve(&self) -> TestServer {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (app, hosts) = (self.app.clone(), self.config.https.hosts.clone());
+        let mut stopped = self.stop.subscribe();
         let ca_pem = app.pki().ca_pem().to_owned();
         tokio::spawn(async move {
-            crate::grpc::serve(app, listener, &hosts, std::future::pending()).await.unwrap();
+            let ended = async { drop(stopped.wait_for(|stop| *stop).await) };
+            crate::grpc::serve(app, listener, &hosts, ended).await.unwrap();
         });
         TestServer { address, ca_pem }
     }
@@ -143,9 +146,17 @@ async fn open(
     let clock = Arc::clone(clock);
     let happened = Arc::clone(happened);
     let report = Report::new(move |h| happened.lock().unwrap().push(h.clone()));
-    App::open(config.clone(), Arc::new(move || clock.load(Ordering::Relaxed)), report)
-        .await
-        .unwrap()
+    let clock: Clock = Arc::new(move || clock.load(Ordering::Relaxed));
+    // The last connection of the server before may still be closing.
+    let opened = async {
+        loop {
+            match App::open(config.clone(), Arc::clone(&clock), report.clone()).await {
+                Err(StartError::Locked(_)) => tokio::task::yield_now().await,
+                opened => break opened.unwrap(),
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), opened).await.unwrap()
 }
 
 #[derive(Clone)]
@@ -266,9 +277,8 @@ impl TestUnit {
     pub(crate) fn clip(&self, event: &EventRecord, tracks: &[(TrackName, Vec<u8>)]) -> TestClip {
         let clip = event.clip.clone().unwrap();
         let key = ClipKey::generate().unwrap();
-        let wrapped_key = key
-            .wrap(clip, &self.fleet_key.key_id, &self.fleet_key.x25519_public_key)
-            .unwrap();
+        let wrapped_key =
+            key.wrap(clip, &self.fleet_key.key_id, &self.fleet_key.x25519_public_key).unwrap();
         let sealed: Vec<_> = tracks
             .iter()
             .map(|(name, plain)| {

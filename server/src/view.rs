@@ -6,8 +6,8 @@
 //!
 //! INVARIANT: no byte of a recording leaves without all three: a permit of the policy engine, an
 //! entry of the access log that was durable before, and the viewing's mark in every picture. The
-//! types hold it up: [`crate::keys::Keyring::unwrap`] takes the log's proof, [`stream`] takes the
-//! unwrapped key, and what comes out of it has been through [`paint`].
+//! types hold it up: [`crate::keys::Keyring::unwrap`] takes the log's proof, `stream` takes the
+//! unwrapped key, and what comes out of it has been through `paint`.
 //!
 //! INVARIANT: it fails closed. A fault anywhere ends the view; a face whose place is not known
 //! blurs the whole picture. The decision is asked again with each request and while a stream runs.
@@ -143,7 +143,8 @@ impl App {
         event: EventId,
         purpose: &str,
     ) -> Result<OpenedView, AppError> {
-        let event = self.permitted_event(&session.user, event).await?;
+        let user = self.user_now(session).await?;
+        let event = self.permitted_event(&user, event).await?;
         let purpose: Purpose = purpose
             .parse()
             .map_err(|_| AppError::Refused("Say what you want to watch this for."))?;
@@ -156,7 +157,7 @@ impl App {
                 return Err(AppError::Refused("There is no recording of this event."));
             }
         };
-        let grant = self.grant(&session.user, &event, purpose)?;
+        let grant = self.grant(&user, &event, purpose)?;
         if !grant.any_picture() {
             return Err(AppError::Refused("Your role may not watch this for that purpose."));
         }
@@ -243,8 +244,7 @@ impl App {
         session: &Session,
         view: ViewId,
     ) -> Result<ViewSignals, AppError> {
-        let Permitted { view, grant, manifest, proof } =
-            self.permitted_view(session, view).await?;
+        let Permitted { view, grant, manifest, proof } = self.permitted_view(session, view).await?;
         let key = self.clip_key(view.clip, &proof).await?;
         let signals = self.signals(&key, &manifest).await?.unwrap_or_default();
         Ok(ViewSignals {
@@ -260,6 +260,11 @@ impl App {
                 signals.position.iter().map(|p| (p.offset_ms, p.lat_deg, p.lon_deg)).collect()
             }),
         })
+    }
+
+    /// Who the session belongs to as of now: the caller may have read it a while ago.
+    async fn user_now(&self, session: &Session) -> Result<User, AppError> {
+        self.session_user(&session.id, true).await?.ok_or(AppError::NotFound)
     }
 
     fn grant(
@@ -282,8 +287,7 @@ impl App {
         let (id, opened_ms) = (ViewId::new(), self.now_ms());
         let driver = event.driver.as_ref().map(|d| d.id);
         let ids = (id, clip, event.record.id);
-        let leaf =
-            view_leaf(self.db(), ids, session.user.id, driver, purpose, opened_ms).await?;
+        let leaf = view_leaf(self.db(), ids, session.user.id, driver, purpose, opened_ms).await?;
         let proof = self.log().append(leaf).await?;
         let view = StoredView {
             id,
@@ -300,21 +304,18 @@ impl App {
     }
 
     /// A view of this session that is still permitted, with the proof of its entry.
-    async fn permitted_view(
-        &self,
-        session: &Session,
-        id: ViewId,
-    ) -> Result<Permitted, AppError> {
+    async fn permitted_view(&self, session: &Session, id: ViewId) -> Result<Permitted, AppError> {
+        let user = self.user_now(session).await?;
         let view = self.db().view(id).await?.ok_or(AppError::NotFound)?;
         let age_ms = self.now_ms() - view.opened_ms;
         if view.session.as_deref() != Some(session.id.as_slice())
-            || view.user != session.user.id
+            || view.user != user.id
             || !(0..VIEW_MS).contains(&age_ms)
         {
             return Err(AppError::NotFound);
         }
         let event = self.db().event(view.event).await?.ok_or(AppError::NotFound)?;
-        let grant = self.grant(&session.user, &event, view.purpose)?;
+        let grant = self.grant(&user, &event, view.purpose)?;
         if !grant.any_picture() {
             return Err(AppError::NotFound);
         }

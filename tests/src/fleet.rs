@@ -197,7 +197,14 @@ impl Fleet {
     /// # Errors
     /// Where a step fails.
     pub fn enrol(&self, configuration: &str) -> Result<()> {
-        let grpc = self.addresses.context("the server never ran")?.grpc;
+        self.enrol_at(configuration, self.addresses.context("the server never ran")?.grpc)
+    }
+
+    /// The same, with another address in the ticket than the server's own.
+    ///
+    /// # Errors
+    /// Where a step fails.
+    pub fn enrol_at(&self, configuration: &str, grpc: SocketAddr) -> Result<()> {
         let ticket = self.root.join("ticket.toml");
         let ticket_text = ticket.to_str().context("the folder's path is not UTF-8")?;
         let server = format!("https://{grpc}");

@@ -8,4 +8,8 @@
 pub mod client;
 pub mod drives;
 pub mod fleet;
+pub mod fuzz_targets;
+pub mod journal;
 pub mod process;
+pub mod storage;
+pub mod wire_tap;

@@ -199,7 +199,8 @@ impl Process {
         let fields: Vec<&str> = after.split_whitespace().collect();
         let ticks =
             |i: usize| fields.get(i).and_then(|f| f.parse::<f64>().ok()).context("/proc stat");
-        Ok((ticks(11)? + ticks(12)?) / f64::from(u32::try_from(rustix::param::clock_ticks_per_second())?))
+        Ok((ticks(11)? + ticks(12)?)
+            / f64::from(u32::try_from(rustix::param::clock_ticks_per_second())?))
     }
 }
 

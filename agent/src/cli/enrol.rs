@@ -42,7 +42,8 @@ impl Args {
 
 async fn enrol(config: &Config, ticket: &Ticket) -> Result<()> {
     let request = KeyRequest::generate(&ticket.unit)?;
-    let time = Arc::new(TrustedTime::load(&config.data_dir.join("identity/trusted-time.json")));
+    let time_path = config.data_dir.join("identity/trusted-time.json");
+    let time = Arc::new(TrustedTime::of_ticket(&time_path, ticket.expires_unix_ms));
     let connector = Connector::for_enrolment(&ticket.server, &ticket.ca_pem, time)?;
     let mut client = EnrolmentServiceClient::new(connector.connect().await?);
     let answer = client

@@ -35,7 +35,9 @@ pub(super) async fn add_depot(config: &Path, name: &str) -> Result<(), anyhow::E
 fn check_name(what: &str, name: &str, longest: usize) -> Result<(), anyhow::Error> {
     let count = name.chars().count();
     anyhow::ensure!(
-        (1..=longest).contains(&count) && !name.chars().any(char::is_control) && name.trim() == name,
+        (1..=longest).contains(&count)
+            && !name.chars().any(char::is_control)
+            && name.trim() == name,
         "{what} `{name}` is not possible: 1 to {longest} characters, none of them invisible"
     );
     Ok(())
@@ -59,11 +61,8 @@ pub(super) async fn add_user(add: AddUser) -> Result<(), anyhow::Error> {
             Some(manager.with_context(|| format!("`{login}` is no safety manager"))?.id)
         }
     };
-    let (password, made) = if add.password_stdin {
-        (read_password()?, false)
-    } else {
-        (generate_password()?, true)
-    };
+    let (password, made) =
+        if add.password_stdin { (read_password()?, false) } else { (generate_password()?, true) };
     let hash = hash_password(&password)?;
     let user = User {
         id: UserId::new(),
@@ -196,6 +195,9 @@ fn server_url(config: &Config, given: Option<String>) -> Result<String, anyhow::
             format!("https://{listen}")
         }
     };
-    anyhow::ensure!(url.starts_with("https://"), "`{url}` is no address of a server: https://HOST:PORT");
+    anyhow::ensure!(
+        url.starts_with("https://"),
+        "`{url}` is no address of a server: https://HOST:PORT"
+    );
     Ok(url)
 }

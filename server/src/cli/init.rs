@@ -63,8 +63,9 @@ pub(crate) async fn make(
     std::fs::create_dir_all(parent).with_context(|| format!("cannot make {}", parent.display()))?;
     let new = parent.join(format!(".{name}.new"));
     if new.exists() {
-        std::fs::remove_dir_all(&new)
-            .with_context(|| format!("cannot remove {}, left by an `init` that did not end", new.display()))?;
+        std::fs::remove_dir_all(&new).with_context(|| {
+            format!("cannot remove {}, left by an `init` that did not end", new.display())
+        })?;
     }
     std::fs::DirBuilder::new()
         .mode(0o700)

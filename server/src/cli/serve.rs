@@ -106,14 +106,16 @@ async fn signals() -> Result<&'static str, anyhow::Error> {
 }
 
 async fn listen(address: SocketAddr, key: &str) -> Result<TcpListener, anyhow::Error> {
-    TcpListener::bind(address).await.map_err(|error| match error.kind() {
-        std::io::ErrorKind::AddrInUse => anyhow::anyhow!(
-            "port {} of {} is in use by another program: stop it, or change `{key}` in the \
-             configuration",
-            address.port(),
-            address.ip()
-        ),
-        _ => anyhow::Error::new(error)
-            .context(format!("cannot listen on {address} (`{key}` in the configuration)")),
+    TcpListener::bind(address).await.map_err(|error| {
+        if error.kind() == std::io::ErrorKind::AddrInUse {
+            return anyhow::anyhow!(
+                "port {} of {} is in use by another program: stop it, or change `{key}` in the \
+                 configuration",
+                address.port(),
+                address.ip()
+            );
+        }
+        anyhow::Error::new(error)
+            .context(format!("cannot listen on {address} (`{key}` in the configuration)"))
     })
 }

@@ -70,10 +70,8 @@ impl Db {
         rows.iter()
             .map(|row| {
                 let bytes: Vec<u8> = row.try_get("command")?;
-                wire::Command::decode(bytes.as_slice()).map_err(|e| DbError::Content {
-                    column: "command",
-                    value: e.to_string(),
-                })
+                wire::Command::decode(bytes.as_slice())
+                    .map_err(|e| DbError::Content { column: "command", value: e.to_string() })
             })
             .collect()
     }

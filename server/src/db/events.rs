@@ -122,7 +122,9 @@ fn stored(row: &SqliteRow) -> Result<StoredEvent, DbError> {
         depot_name: row.try_get("depot_name")?,
         driver,
         clip: match (clip, ready) {
-            (_, Some(clip)) => ClipState::Ready { clip, duration_ms: unsigned(row, "duration_ms")? },
+            (_, Some(clip)) => {
+                ClipState::Ready { clip, duration_ms: unsigned(row, "duration_ms")? }
+            }
             (Some(_), None) if absent.is_empty() => ClipState::Waiting,
             (Some(_) | None, None) => ClipState::Absent(absent.clone()),
         },
@@ -203,14 +205,13 @@ impl Db {
         clip: ClipId,
         reason: &str,
     ) -> Result<bool, DbError> {
-        let named = sqlx::query(
-            "UPDATE events SET clip_absent_because = ?3 WHERE unit = ?1 AND clip = ?2",
-        )
-        .bind(unit.as_str())
-        .bind(clip.to_string())
-        .bind(reason)
-        .execute(&self.pool)
-        .await?;
+        let named =
+            sqlx::query("UPDATE events SET clip_absent_because = ?3 WHERE unit = ?1 AND clip = ?2")
+                .bind(unit.as_str())
+                .bind(clip.to_string())
+                .bind(reason)
+                .execute(&self.pool)
+                .await?;
         Ok(named.rows_affected() > 0)
     }
 
@@ -230,7 +231,11 @@ impl Db {
     ///
     /// # Errors
     /// [`DbError`].
-    pub async fn events(&self, scope: &EventScope, limit: u32) -> Result<Vec<StoredEvent>, DbError> {
+    pub async fn events(
+        &self,
+        scope: &EventScope,
+        limit: u32,
+    ) -> Result<Vec<StoredEvent>, DbError> {
         let rows = sqlx::query(sqlx::AssertSqlSafe(format!(
             "{SELECT}
              WHERE (?1 IS NULL OR s.driver = ?1) AND (?2 IS NULL OR u.depot = ?2)

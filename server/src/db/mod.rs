@@ -54,7 +54,9 @@ pub enum DbError {
     #[error("the database refused a statement: {0}")]
     Sql(#[from] sqlx::Error),
     /// A row holds something that this version never writes.
-    #[error("column `{column}` of the database holds `{value}`: damaged, or written by a newer version")]
+    #[error(
+        "column `{column}` of the database holds `{value}`: damaged, or written by a newer version"
+    )]
     Content {
         /// The column.
         column: &'static str,

@@ -26,13 +26,15 @@ impl Db {
         user: &User,
         now_ms: i64,
     ) -> Result<(), DbError> {
-        sqlx::query("INSERT INTO sessions (token_sha256, user, created_at, used_at) VALUES (?, ?, ?, ?)")
-            .bind(token_sha256.as_slice())
-            .bind(user.id.to_string())
-            .bind(now_ms)
-            .bind(now_ms)
-            .execute(&self.pool)
-            .await?;
+        sqlx::query(
+            "INSERT INTO sessions (token_sha256, user, created_at, used_at) VALUES (?, ?, ?, ?)",
+        )
+        .bind(token_sha256.as_slice())
+        .bind(user.id.to_string())
+        .bind(now_ms)
+        .bind(now_ms)
+        .execute(&self.pool)
+        .await?;
         Ok(())
     }
 
@@ -41,10 +43,11 @@ impl Db {
     /// # Errors
     /// [`DbError`].
     pub async fn session(&self, token_sha256: &[u8; 32]) -> Result<Option<StoredSession>, DbError> {
-        let row = sqlx::query("SELECT user, created_at, used_at FROM sessions WHERE token_sha256 = ?")
-            .bind(token_sha256.as_slice())
-            .fetch_optional(&self.pool)
-            .await?;
+        let row =
+            sqlx::query("SELECT user, created_at, used_at FROM sessions WHERE token_sha256 = ?")
+                .bind(token_sha256.as_slice())
+                .fetch_optional(&self.pool)
+                .await?;
         let Some(row) = row else { return Ok(None) };
         let Some(user) = self.user(parsed(&row, "user")?).await? else { return Ok(None) };
         Ok(Some(StoredSession {

@@ -95,7 +95,8 @@ pub struct HeartbeatFacts {
     pub health: Vec<Health>,
 }
 
-const SELECT: &str = "SELECT u.*, d.name AS depot_name FROM units u JOIN depots d ON d.id = u.depot";
+const SELECT: &str =
+    "SELECT u.*, d.name AS depot_name FROM units u JOIN depots d ON d.id = u.depot";
 
 fn unit(row: &SqliteRow) -> Result<Unit, DbError> {
     let health: String = row.try_get("health")?;
@@ -104,7 +105,9 @@ fn unit(row: &SqliteRow) -> Result<Unit, DbError> {
         depot: row.try_get("depot")?,
         depot_name: row.try_get("depot_name")?,
         status: parsed(row, "status")?,
-        signing_public_key: row.try_get::<Option<Vec<u8>>, _>("signing_public_key")?.unwrap_or_default(),
+        signing_public_key: row
+            .try_get::<Option<Vec<u8>>, _>("signing_public_key")?
+            .unwrap_or_default(),
         last_heartbeat_ms: row.try_get("last_heartbeat_at")?,
         clock_error_ms: row.try_get("clock_error_ms")?,
         agent_version: row.try_get("agent_version")?,

@@ -89,9 +89,11 @@ impl Db {
         .bind(now_ms)
         .execute(&self.pool)
         .await
-        .map_err(|e| match missing_or(e, "depot", user.depot.as_deref().unwrap_or("")) {
-            DbError::Sql(e) => exists_or(e, &user.login),
-            other => other,
+        .map_err(|e| match e.as_database_error() {
+            Some(cause) if cause.is_foreign_key_violation() => {
+                DbError::Missing { what: "depot", id: user.depot.clone().unwrap_or_default() }
+            }
+            Some(_) | None => exists_or(e, &user.login),
         })?;
         Ok(())
     }
@@ -256,7 +258,14 @@ mod tests {
         for (driver, at) in [(&ann, 10), (&bob, 20), (&ann, 20), (&bob, 30)] {
             db.set_shift(&van, driver.id, at).await.unwrap();
         }
-        for (at, expected) in [(9, None), (10, Some(&ann)), (20, Some(&ann)), (29, Some(&ann)), (30, Some(&bob)), (99, Some(&bob))] {
+        for (at, expected) in [
+            (9, None),
+            (10, Some(&ann)),
+            (20, Some(&ann)),
+            (29, Some(&ann)),
+            (30, Some(&bob)),
+            (99, Some(&bob)),
+        ] {
             let event = EventRecord {
                 id: temoin_proto::ids::EventId::new(),
                 kind: EventKind::Speeding,

@@ -8,7 +8,11 @@ pub mod disk;
 pub mod partial;
 pub mod s3;
 
-use std::{fmt, ops::Range, path::{Path, PathBuf}};
+use std::{
+    fmt,
+    ops::Range,
+    path::{Path, PathBuf},
+};
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
@@ -110,8 +114,11 @@ pub(crate) fn file_error(
 pub trait Objects: Send + Sync + fmt::Debug {
     /// Makes the file the object, durably, and takes the file away. The same object again is
     /// replaced by the same bytes.
-    fn put_file<'a>(&'a self, key: ObjectKey, file: &'a Path)
-    -> BoxFuture<'a, Result<(), ObjectError>>;
+    fn put_file<'a>(
+        &'a self,
+        key: ObjectKey,
+        file: &'a Path,
+    ) -> BoxFuture<'a, Result<(), ObjectError>>;
 
     /// The object's length, or none where there is no such object.
     fn len(&self, key: ObjectKey) -> BoxFuture<'_, Result<Option<u64>, ObjectError>>;
@@ -132,7 +139,7 @@ pub trait Objects: Send + Sync + fmt::Debug {
 pub(crate) async fn check_store(store: &dyn Objects, scratch: &Path) {
     let key = ObjectKey { clip: ClipId::new(), track: TrackName::Road };
     let other = ObjectKey { track: TrackName::Cabin, ..key };
-    let bytes: Vec<u8> = (0..200_000_u32).map(|i| (i % 251) as u8).collect();
+    let bytes: Vec<u8> = (0..200_000_u32).map(|i| u8::try_from(i % 251).unwrap()).collect();
     assert_eq!(store.len(key).await.unwrap(), None);
     assert!(matches!(store.get_range(key, 0..1).await, Err(ObjectError::Missing(_))));
     for round in 0..2 {
@@ -145,7 +152,9 @@ pub(crate) async fn check_store(store: &dyn Objects, scratch: &Path) {
     assert_eq!(store.len(other).await.unwrap(), None);
     for range in [0..1, 0..200_000, 65_552..131_104, 199_999..200_000] {
         let got = store.get_range(key, range.clone()).await.unwrap();
-        let wanted = &bytes[range.start as usize..range.end as usize];
+        let (start, end): (usize, usize) =
+            (range.start.try_into().unwrap(), range.end.try_into().unwrap());
+        let wanted = &bytes[start..end];
         assert!(got.as_ref() == wanted, "{range:?}");
     }
     store.delete(key).await.unwrap();

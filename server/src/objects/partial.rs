@@ -15,6 +15,7 @@ use std::{
 
 use bytes::Bytes;
 use ring::digest;
+use tokio::sync::watch;
 
 use super::{ObjectError, ObjectKey, disk::sync_folder, file_error};
 
@@ -23,14 +24,39 @@ use super::{ObjectError, ObjectKey, disk::sync_folder, file_error};
 pub struct Partials {
     folder: PathBuf,
     /// One lock per upload that somebody works on.
-    locks: Mutex<HashMap<ObjectKey, Weak<tokio::sync::Mutex<()>>>>,
+    turns: Mutex<HashMap<ObjectKey, Weak<Turn>>>,
+}
+
+/// Whose turn it is to work on an upload.
+#[derive(Debug)]
+struct Turn {
+    lock: Arc<tokio::sync::Mutex<()>>,
+    /// Counts those who had to wait.
+    waiting: watch::Sender<u64>,
 }
 
 /// The only one who may work on an upload.
 pub struct Upload {
     key: ObjectKey,
     path: PathBuf,
-    _turn: tokio::sync::OwnedMutexGuard<()>,
+    wanted: watch::Receiver<u64>,
+    /// Keeps the turn known to those who come later.
+    _turn: Arc<Turn>,
+    _guard: tokio::sync::OwnedMutexGuard<()>,
+}
+
+/// Says when somebody else wants an upload: the unit came back while an old connection of it
+/// still hangs.
+pub struct Wanted(watch::Receiver<u64>);
+
+impl Wanted {
+    /// Returns when somebody waits for the upload.
+    pub async fn wait(&mut self) {
+        // An error says that nobody can come any more.
+        if self.0.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
 }
 
 impl Partials {
@@ -40,27 +66,37 @@ impl Partials {
     /// [`ObjectError::File`].
     pub fn open(folder: &Path) -> Result<Self, ObjectError> {
         fs::create_dir_all(folder).map_err(file_error("make", folder))?;
-        Ok(Self { folder: folder.to_owned(), locks: Mutex::default() })
+        Ok(Self { folder: folder.to_owned(), turns: Mutex::default() })
     }
 
-    /// Waits until nobody else works on this upload.
+    /// Waits until nobody else works on this upload, and lets whoever does know (see [`Wanted`]).
     pub async fn upload(&self, key: ObjectKey) -> Upload {
-        let lock = {
-            let mut locks = self.locks.lock().unwrap_or_else(PoisonError::into_inner);
-            locks.retain(|_, lock| lock.strong_count() > 0);
-            match locks.get(&key).and_then(Weak::upgrade) {
-                Some(lock) => lock,
+        let turn = {
+            let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+            turns.retain(|_, turn| turn.strong_count() > 0);
+            match turns.get(&key).and_then(Weak::upgrade) {
+                Some(turn) => turn,
                 None => {
-                    let lock = Arc::new(tokio::sync::Mutex::new(()));
-                    locks.insert(key, Arc::downgrade(&lock));
-                    lock
+                    let turn =
+                        Arc::new(Turn { lock: Arc::default(), waiting: watch::Sender::new(0) });
+                    turns.insert(key, Arc::downgrade(&turn));
+                    turn
                 }
+            }
+        };
+        let guard = match Arc::clone(&turn.lock).try_lock_owned() {
+            Ok(guard) => guard,
+            Err(_) => {
+                turn.waiting.send_modify(|count| *count += 1);
+                Arc::clone(&turn.lock).lock_owned().await
             }
         };
         Upload {
             key,
             path: self.folder.join(format!("{}.{}.partial", key.clip, key.track.as_str())),
-            _turn: lock.lock_owned().await,
+            wanted: turn.waiting.subscribe(),
+            _turn: turn,
+            _guard: guard,
         }
     }
 }
@@ -78,6 +114,11 @@ impl Upload {
     /// The file.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Says when somebody else wants it.
+    pub fn wanted(&self) -> Wanted {
+        Wanted(self.wanted.clone())
     }
 
     /// How many bytes are here, after making them durable. Blocks.
@@ -232,8 +273,11 @@ mod tests {
         let key = ObjectKey { clip: ClipId::new(), track: TrackName::Cabin };
         let partials = Partials::open(dir.path()).unwrap();
         let first = partials.upload(key).await;
+        let mut wanted = first.wanted();
+        assert!(futures::poll!(Box::pin(wanted.wait())).is_pending());
         let mut second = Box::pin(partials.upload(key));
         assert!(futures::poll!(&mut second).is_pending());
+        wanted.wait().await;
         drop(first);
         assert!(futures::poll!(&mut second).is_ready());
     }

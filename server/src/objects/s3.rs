@@ -5,7 +5,7 @@
 //! crash between the put and the end of the upload leaves both; the put is then made again with
 //! the same bytes.
 
-use std::{os::unix::fs::PermissionsExt as _, ops::Range, path::Path};
+use std::{ops::Range, os::unix::fs::PermissionsExt as _, path::Path};
 
 use aws_sdk_s3::{
     Client,
@@ -46,7 +46,8 @@ impl S3Objects {
     /// [`ObjectError::File`], [`ObjectError::Config`].
     pub fn open(config: &S3, folder: &Path) -> Result<Self, ObjectError> {
         let path = folder.join(&config.credentials_file);
-        let mode = std::fs::metadata(&path).map_err(file_error("read", &path))?.permissions().mode();
+        let mode =
+            std::fs::metadata(&path).map_err(file_error("read", &path))?.permissions().mode();
         if mode & 0o077 != 0 {
             return Err(ObjectError::Config(format!(
                 "others can read the credentials {}: `chmod 600` it",
@@ -129,10 +130,13 @@ impl Objects for S3Objects {
 
     fn len(&self, key: ObjectKey) -> BoxFuture<'_, Result<Option<u64>, ObjectError>> {
         Box::pin(async move {
-            let head = self.client.head_object().bucket(&self.bucket).key(self.key(key)).send().await;
+            let head =
+                self.client.head_object().bucket(&self.bucket).key(self.key(key)).send().await;
             match head {
                 Ok(head) => Ok(head.content_length().and_then(|len| u64::try_from(len).ok())),
-                Err(e) if e.as_service_error().is_some_and(HeadObjectError::is_not_found) => Ok(None),
+                Err(e) if e.as_service_error().is_some_and(HeadObjectError::is_not_found) => {
+                    Ok(None)
+                }
                 Err(e) => Err(refused("look at", key)(e)),
             }
         })
@@ -160,7 +164,8 @@ impl Objects for S3Objects {
                         refused("get", key)(e)
                     }
                 })?;
-            let broken = |why: String| ObjectError::Store { what: "get", key: key.to_string(), why };
+            let broken =
+                |why: String| ObjectError::Store { what: "get", key: key.to_string(), why };
             let bytes = got.body.collect().await.map_err(|e| broken(e.to_string()))?.into_bytes();
             if bytes.len() as u64 == wanted {
                 Ok(bytes)
@@ -181,5 +186,101 @@ impl Objects for S3Objects {
                 .map_err(refused("delete", key))?;
             Ok(())
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::Write as _,
+        os::unix::fs::OpenOptionsExt as _,
+        process::{Child, Command, Stdio},
+        time::Duration,
+    };
+
+    use super::*;
+    use crate::objects::check_store;
+
+    fn credentials(path: &Path, mode: u32, text: &str) {
+        let mut file = std::fs::OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(mode)
+            .open(path)
+            .unwrap();
+        file.write_all(text.as_bytes()).unwrap();
+    }
+
+    fn config(endpoint: Option<String>) -> S3 {
+        S3 {
+            bucket: "clips".into(),
+            prefix: "fleet/".into(),
+            region: "us-east-1".into(),
+            endpoint,
+            credentials_file: "s3.toml".into(),
+        }
+    }
+
+    const GOOD: &str = "access_key_id = \"id\"\nsecret_access_key = \"hush\"\n";
+
+    #[test]
+    fn credentials_are_private_and_never_quoted() {
+        for (name, mode, text) in [
+            ("readable by others", 0o644, GOOD),
+            ("incomplete", 0o600, "secret_access_key = \"hush\"\n"),
+            ("damaged", 0o600, "secret_access_key == \"hush\"\n"),
+        ] {
+            let dir = tempfile::tempdir().unwrap();
+            credentials(&dir.path().join("s3.toml"), mode, text);
+            let error = S3Objects::open(&config(None), dir.path()).unwrap_err().to_string();
+            assert!(!error.contains("hush"), "{name}: {error}");
+        }
+    }
+
+    /// Ends the test server with the test.
+    struct Moto(Child);
+
+    impl Drop for Moto {
+        fn drop(&mut self) {
+            drop(self.0.kill());
+            drop(self.0.wait());
+        }
+    }
+
+    #[tokio::test]
+    async fn does_what_a_store_must() {
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let started = Command::new("moto_server")
+            .args(["-H", "127.0.0.1", "-p", &free.port().to_string()])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn();
+        let Ok(child) = started else {
+            println!(
+                "SKIPPED: no S3 test server: `pip install moto[server]` puts moto_server in PATH"
+            );
+            return;
+        };
+        let mut moto = Moto(child);
+        let dir = tempfile::tempdir().unwrap();
+        credentials(&dir.path().join("s3.toml"), 0o600, GOOD);
+        let store = S3Objects::open(&config(Some(format!("http://{free}"))), dir.path()).unwrap();
+        let made = async {
+            while store.client.create_bucket().bucket("clips").send().await.is_err() {
+                if moto.0.try_wait().unwrap().is_some() {
+                    return false;
+                }
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+            true
+        };
+        if !tokio::time::timeout(Duration::from_secs(60), made).await.unwrap() {
+            println!(
+                "SKIPPED: moto_server is there but does not start: `pip install moto[server]`"
+            );
+            return;
+        }
+        check_store(&store, dir.path()).await;
     }
 }

@@ -104,6 +104,8 @@ async fn list_page(
         },
         chips: cells::chips(filter.kind),
         show_driver: true,
+        // These roles know of their own views only: the column must not say that nobody looked.
+        seen_label: if session.user.role == Role::Driver { "Seen" } else { "Seen by you" },
         events: list.rows.iter().map(cells::event).collect(),
         empty,
         newest: asked.before.map(|_| asked.page("/events", None)),

@@ -1,8 +1,8 @@
 //! Who is asking. Extractors that a handler names to get a session, or that refuse for it.
 //!
-//! INVARIANT: a handler that changes something takes [`Form`] or [`views`](super::views)'
-//! equivalent, which go through [`check_origin`] and [`check_token`]; a handler that shows
-//! something takes [`SignedIn`].
+//! INVARIANT: a handler that changes something takes `Form` or the
+//! equivalent in `views`, which go through `check_origin` and `check_token`; a handler that shows
+//! something takes `SignedIn`.
 
 use axum::{
     RequestExt,

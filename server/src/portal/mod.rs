@@ -2,12 +2,12 @@
 //!
 //! | module | what |
 //! |---|---|
-//! | [`gate`] | who is asking: session, form token, same-origin check |
-//! | [`answers`] | pages, JSON, refusals as pages and as JSON |
-//! | [`headers`] | what every answer carries: content policy, no caching |
-//! | [`assets`] | style sheet, scripts and mark, under an address that changes with them |
-//! | [`sign_in`], [`events`], [`units`], [`access_log`], [`views`] | the routes |
-//! | [`pages`], [`cells`], [`words`] | what the templates get, and the words in it |
+//! | `gate` | who is asking: session, form token, same-origin check |
+//! | `answers` | pages, JSON, refusals as pages and as JSON |
+//! | `headers` | what every answer carries: content policy, no caching |
+//! | `assets` | style sheet, scripts and mark, under an address that changes with them |
+//! | `sign_in`, `events`, `units`, `access_log`, `views` | the routes |
+//! | `pages`, `cells`, `words` | what the templates get, and the words in it |
 //!
 //! INVARIANT: the portal decides nothing and queries nothing. It shows what [`crate::show`] and
 //! [`crate::view`] answer, which have been through the policies. No route takes an action without

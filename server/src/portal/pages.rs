@@ -135,6 +135,8 @@ pub(crate) struct EventsPage {
     pub(crate) scope: &'static str,
     pub(crate) chips: Vec<Chip>,
     pub(crate) show_driver: bool,
+    /// Whose views the last column counts.
+    pub(crate) seen_label: &'static str,
     pub(crate) events: Vec<EventCell>,
     pub(crate) empty: Empty,
     pub(crate) newest: Option<String>,

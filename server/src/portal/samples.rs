@@ -169,6 +169,7 @@ pub(crate) fn events(empty: bool) -> EventsPage {
         scope: "Your depot, newest first.",
         chips: chips(),
         show_driver: true,
+        seen_label: "Seen by you",
         events: if empty { vec![] } else { list() },
         empty: Empty {
             heading: "Nothing to look at",

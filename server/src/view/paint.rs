@@ -128,7 +128,12 @@ mod tests {
 
     #[test]
     fn unknown_places_blur_everything() {
-        let track = FaceTrack::new(&[point(2000, 0.4), point(1000, 0.1), point(1500, 0.2), point(2501, 0.5)]);
+        let track = FaceTrack::new(&[
+            point(2000, 0.4),
+            point(1000, 0.1),
+            point(1500, 0.2),
+            point(2501, 0.5),
+        ]);
         for (at, expected) in [
             (0, None),
             (499, None),

@@ -11,11 +11,7 @@ use temoin_proto::{
 };
 
 use super::PictureError;
-use crate::{
-    app::App,
-    error::AppError,
-    objects::ObjectKey,
-};
+use crate::{app::App, error::AppError, objects::ObjectKey};
 
 /// Longest signals track that is read into memory: 10 minutes at 100 Hz are 2 MB.
 const MAX_SIGNALS: u64 = 16 * 1024 * 1024;

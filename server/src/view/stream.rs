@@ -200,7 +200,7 @@ where
             drop(from_worker.blocking_send(Err(cut())));
         }
     });
-    tokio::spawn(pass_on(pieces, to_viewer, recheck, view));
+    tokio::spawn(pass_on(pieces, to_viewer, recheck, RECHECK, view));
     ReceiverStream::new(body)
 }
 
@@ -215,12 +215,13 @@ async fn pass_on<R, F>(
     mut pieces: mpsc::Receiver<Piece>,
     to_viewer: mpsc::Sender<Piece>,
     recheck: R,
+    every: Duration,
     view: ViewId,
 ) where
     R: Fn() -> F,
     F: Future<Output = Result<bool, AppError>>,
 {
-    let mut ticks = tokio::time::interval_at(tokio::time::Instant::now() + RECHECK, RECHECK);
+    let mut ticks = tokio::time::interval_at(tokio::time::Instant::now() + every, every);
     let mut waiting: Option<Piece> = None;
     loop {
         tokio::select! {
@@ -236,8 +237,9 @@ async fn pass_on<R, F>(
                 };
                 if !go_on {
                     tracing::info!(%view, "a running stream was cut off: no longer permitted");
-                    // The viewer may be gone already.
-                    drop(to_viewer.try_send(Err(cut())));
+                    // What made no error would look like the recording's end. Where the viewer has
+                    // gone away, nobody is left to tell.
+                    drop(to_viewer.send(Err(cut())).await);
                     return;
                 }
             }
@@ -378,10 +380,55 @@ impl Output<'_> {
 mod tests {
     use super::*;
 
+    /// A fast viewer, a slow one who takes nothing for a while, and one who waits for more.
+    #[tokio::test]
+    async fn a_changed_decision_cuts_a_running_stream_with_an_error() {
+        for (pieces_ready, read_first) in [(QUEUE, true), (QUEUE, false), (0, true)] {
+            let (from_worker, pieces) = mpsc::channel(QUEUE);
+            for _ in 0..pieces_ready {
+                from_worker.try_send(Ok(Bytes::from_static(b"piece"))).unwrap();
+            }
+            let (to_viewer, mut body) = mpsc::channel(1);
+            let asked = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+            let recheck = {
+                let asked = Arc::clone(&asked);
+                move || {
+                    let n = asked.fetch_add(1, Ordering::Relaxed);
+                    async move { Ok(n < 3) }
+                }
+            };
+            let every = Duration::from_millis(5);
+            let passing = tokio::spawn(pass_on(pieces, to_viewer, recheck, every, ViewId::new()));
+            if !read_first {
+                while asked.load(Ordering::Relaxed) < 4 {
+                    tokio::task::yield_now().await;
+                }
+            }
+            let mut last = None;
+            while let Some(piece) = body.recv().await {
+                assert!(last.is_none(), "nothing after the error");
+                last = piece.err();
+            }
+            assert!(last.is_some(), "an end without an error looks like the recording's end");
+            passing.await.unwrap();
+            assert!(from_worker.is_closed(), "the worker is told");
+        }
+    }
+
+    #[tokio::test]
+    async fn without_a_decision_a_running_stream_is_cut() {
+        let (_from_worker, pieces) = mpsc::channel(QUEUE);
+        let (to_viewer, mut body) = mpsc::channel(1);
+        let recheck = || async { Err(AppError::Internal("no database".into())) };
+        let every = Duration::from_millis(5);
+        tokio::spawn(pass_on(pieces, to_viewer, recheck, every, ViewId::new()));
+        assert!(body.recv().await.unwrap().is_err());
+        assert!(body.recv().await.is_none());
+    }
+
     #[test]
     fn places_are_limited_and_given_back() {
-        let streams =
-            Arc::new(Streams::new(Views { max_streams: 3, max_streams_per_session: 2 }));
+        let streams = Arc::new(Streams::new(Views { max_streams: 3, max_streams_per_session: 2 }));
         let (a, b, c) = ([1; 32], [2; 32], [3; 32]);
         let first = streams.take(a).unwrap();
         let _second = streams.take(a).unwrap();
