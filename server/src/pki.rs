@@ -359,4 +359,48 @@ mod tests {
         std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o644)).unwrap();
         assert!(matches!(Pki::open(&dir.path().join("pki")), Err(PkiError::Mode { .. })));
     }
+
+    proptest::proptest! {
+        #[test]
+        fn no_request_panics(
+            text in ".{0,300}",
+            cut in 0usize..300,
+            at in 0usize..300,
+            with: u8,
+        ) {
+            static CA: std::sync::OnceLock<(tempfile::TempDir, Pki)> = std::sync::OnceLock::new();
+            let (_, pki) = CA.get_or_init(pki);
+            let unit: UnitId = "van-1".parse().unwrap();
+            let key = KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
+            let csr = CertificateParams::default().serialize_request(&key).unwrap();
+            let mut der = csr.der().to_vec();
+            if let Some(byte) = der.get_mut(at) {
+                *byte = with;
+            }
+            der.truncate(cut);
+            let mut spoilt = String::from("-----BEGIN CERTIFICATE REQUEST-----\n");
+            spoilt.push_str(&base64(&der));
+            spoilt.push_str("\n-----END CERTIFICATE REQUEST-----\n");
+            for request in [&text, &spoilt] {
+                drop(pki.sign_unit(&unit, request, key.public_key_raw()));
+            }
+        }
+    }
+
+    fn base64(bytes: &[u8]) -> String {
+        const LETTERS: &[u8; 64] =
+            b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+        bytes
+            .chunks(3)
+            .map(|three| {
+                let bits = three.iter().fold(0_u32, |bits, b| bits << 8 | u32::from(*b))
+                    << (8 * (3 - three.len()));
+                let mut four: Vec<char> = (0..4)
+                    .map(|i| char::from(LETTERS[(bits >> (18 - 6 * i) & 63) as usize]))
+                    .collect();
+                four[three.len() + 1..].fill('=');
+                four.into_iter().collect::<String>()
+            })
+            .collect()
+    }
 }

@@ -148,7 +148,11 @@ impl Fleet {
             fleet.admin(&arguments, Some(&fleet.password))?;
         }
         fleet.admin(&["unit", "add", UNIT, "--depot", "north"], None)?;
-        fleet.admin(&["shift", "set", "--unit", UNIT, "--driver", DRIVER], None)?;
+        // A replay at full speed dates its events a drive's length back.
+        let yesterday = jiff::Timestamp::now() - jiff::SignedDuration::from_hours(24);
+        let from = yesterday.to_string();
+        fleet
+            .admin(&["shift", "set", "--unit", UNIT, "--driver", DRIVER, "--from", &from], None)?;
         Ok(fleet)
     }
 

@@ -125,13 +125,16 @@ pub(super) async fn set_shift(
     config: &Path,
     unit: &UnitId,
     driver: &str,
+    from: Option<jiff::Timestamp>,
 ) -> Result<(), anyhow::Error> {
     let (_, db) = open(config).await?;
     let found = db.user_by_login(driver).await?.map(|(user, _)| user);
     let user = found.with_context(|| format!("there is no account `{driver}`"))?;
     anyhow::ensure!(user.role == Role::Driver, "`{driver}` is no driver");
-    db.set_shift(unit, user.id, system_clock()()).await?;
-    say(&format!("{driver} drives {unit} from now on"))
+    let from_unix_ms = from.map_or_else(|| system_clock()(), |t| t.as_millisecond());
+    db.set_shift(unit, user.id, from_unix_ms).await?;
+    let since = from.map_or_else(|| "now on".to_owned(), |t| t.to_string());
+    say(&format!("{driver} drives {unit} from {since}"))
 }
 
 /// What a unit reads to enrol.

@@ -170,7 +170,7 @@ struct EnrolCode {
 
 #[derive(Debug, Subcommand)]
 enum Shift {
-    /// Says that this driver drives this unit from now on, until changed.
+    /// Says that this driver drives this unit from now on, or from a given time, until changed.
     Set {
         /// The unit's name.
         #[arg(long)]
@@ -178,6 +178,10 @@ enum Shift {
         /// The driver's login.
         #[arg(long)]
         driver: String,
+        /// When it began, such as 2026-11-21T06:00:00Z; now where it is not given. Replaces what
+        /// was set for that time and later.
+        #[arg(long, value_name = "TIME")]
+        from: Option<jiff::Timestamp>,
         #[command(flatten)]
         at: At,
     },
@@ -230,8 +234,8 @@ async fn dispatch(command: Command) -> Result<(), anyhow::Error> {
         }
         Command::Unit(Unit::EnrolCode(code)) => admin::enrol_code(code).await,
         Command::Unit(Unit::Revoke { unit, at }) => admin::revoke(&at.config, &unit).await,
-        Command::Shift(Shift::Set { unit, driver, at }) => {
-            admin::set_shift(&at.config, &unit, &driver).await
+        Command::Shift(Shift::Set { unit, driver, from, at }) => {
+            admin::set_shift(&at.config, &unit, &driver, from).await
         }
     }
 }

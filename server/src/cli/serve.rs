@@ -1,6 +1,6 @@
 //! `serve`: opens everything, listens, and ends in order.
 
-use std::{net::SocketAddr, path::Path, time::Duration};
+use std::{io::IsTerminal as _, net::SocketAddr, path::Path, time::Duration};
 
 use anyhow::Context as _;
 use tokio::{
@@ -27,6 +27,7 @@ pub(super) async fn run(path: &Path) -> Result<(), anyhow::Error> {
             EnvFilter::try_from_env("TEMOIN_LOG").unwrap_or_else(|_| EnvFilter::new("info")),
         )
         .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
         .init();
     // A second provider cannot be installed, and there is only this one.
     drop(rustls::crypto::ring::default_provider().install_default());
