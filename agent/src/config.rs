@@ -80,7 +80,7 @@ pub struct VideoConfig {
     pub height: u32,
     /// Pictures a second.
     pub fps: u32,
-    /// `x264`, `openh264`, `nvv4l2h264enc` or `v4l2h264enc`.
+    /// `x264`, `openh264`, `nvv4l2` (Jetson) or `v4l2`.
     pub encoder: String,
     /// `ultrafast`, `superfast` or `veryfast` (x264 only).
     pub effort: String,
@@ -210,6 +210,9 @@ impl Config {
             config.rules.validate().iter().map(|e: &RuleError| format!("rules.{e}")).collect();
         if let Err(e) = config.encoder() {
             mistakes.push(e);
+        }
+        if let Err(e) = config.perception.seat.checked() {
+            mistakes.push(format!("perception.seat: {e}"));
         }
         if !(0.5..=30.0).contains(&config.perception.rate_hz) {
             mistakes.push(format!(

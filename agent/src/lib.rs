@@ -27,5 +27,6 @@ pub mod pipeline;
 pub mod seal;
 pub mod sealer;
 pub mod spool;
+pub mod standing_orders;
 pub mod unit;
 pub mod upload;

@@ -4,10 +4,17 @@
 use std::{io::Write as _, process::ExitCode};
 
 use clap::Parser;
+use rustix::process::{Resource, Rlimit, setrlimit};
 use temoin_agent::cli::Cli;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    // Pictures are in this process's memory: a core dump would put them on the disk.
+    let none = Rlimit { current: Some(0), maximum: Some(0) };
+    if let Err(e) = setrlimit(Resource::Core, none) {
+        drop(writeln!(std::io::stderr(), "temoin-agent: core dumps cannot be switched off: {e}"));
+        return ExitCode::FAILURE;
+    }
     let level = match cli.verbose {
         0 => "warn",
         1 => "info",

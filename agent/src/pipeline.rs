@@ -11,6 +11,7 @@
 
 use std::{
     collections::BTreeMap,
+    path::PathBuf,
     sync::{
         Arc,
         mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, TrySendError, sync_channel},
@@ -51,6 +52,7 @@ use crate::{
     journal::{self, Entry},
     metrics::Metrics,
     perception::Perception,
+    standing_orders::StandingOrders,
 };
 
 /// Work for the thread that seals and spools.
@@ -137,6 +139,8 @@ pub struct Parts {
     pub results: UnboundedSender<OrderResult>,
     /// The privacy state, for heartbeats.
     pub privacy_told: watch::Sender<&'static str>,
+    /// Where the fleet's standing orders are kept; None: nowhere.
+    pub orders: Option<PathBuf>,
     /// Device health.
     pub health: Arc<HealthBoard>,
 }
@@ -253,6 +257,7 @@ impl Pipeline {
                 }
                 let state =
                     if on { PrivacyState::Recording } else { PrivacyState::AiWithoutRecording };
+                self.keep_order(|orders| orders.record = Some(on))?;
                 self.flush_encoders();
                 self.step(Input::Privacy(state));
                 Ok(())
@@ -263,11 +268,25 @@ impl Pipeline {
                 if let Some(mistake) = rules.validate().first() {
                     return Err(mistake.to_string());
                 }
+                self.keep_order(|orders| {
+                    orders.limit_ordered = true;
+                    orders.limit_kmh = limit;
+                })?;
                 self.drive.set_speed_limit(limit);
                 self.parts.rules = rules;
                 Ok(())
             }
         }
+    }
+
+    /// Makes an order durable before it counts as carried out.
+    fn keep_order(&self, change: impl FnOnce(&mut StandingOrders)) -> Result<(), String> {
+        let Some(path) = &self.parts.orders else { return Ok(()) };
+        let kept = StandingOrders::load(path).and_then(|mut orders| {
+            change(&mut orders);
+            orders.store(path)
+        });
+        kept.map_err(|e| e.to_string())
     }
 
     fn on_frame(&mut self, frame: Frame, taken: Instant) {

@@ -4,12 +4,13 @@
 //! be kept is recorded as lost with its reason: never silently.
 
 use std::{
+    collections::BTreeSet,
     sync::{Arc, mpsc::Receiver},
     thread::{self, JoinHandle},
 };
 
 use temoin_agent_core::spool_plan::{Lost, LostReason};
-use temoin_proto::ids::ClipId;
+use temoin_proto::{convert::EventRecord, ids::ClipId};
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::{
@@ -33,21 +34,17 @@ pub fn start(
     uploader: UnboundedSender<Queued>,
     health: Arc<HealthBoard>,
 ) -> std::io::Result<JoinHandle<()>> {
-    let sealer = Sealer { identity, spool, uploader, health };
+    let mut sealer =
+        Sealer { identity, spool, uploader, health, unkept: Vec::new(), let_go: BTreeSet::new() };
     thread::Builder::new().name("sealer".into()).spawn(move || {
         for job in jobs {
+            sealer.retry();
             match job {
-                SealJob::Event(record) => match sealer.spool.put_event(record) {
-                    Ok(queued) => sealer.queue(queued),
-                    Err(e) => sealer.health.set(
-                        "spool",
-                        State::Failed,
-                        format!("a flagged event could not be kept: {e}"),
-                    ),
-                },
+                SealJob::Event(record) => sealer.event(record),
                 SealJob::Clip(job) => sealer.clip(&job),
             }
         }
+        sealer.retry();
     })
 }
 
@@ -56,16 +53,51 @@ struct Sealer {
     spool: Arc<Spool>,
     uploader: UnboundedSender<Queued>,
     health: Arc<HealthBoard>,
+    /// Events whose records the disk did not take yet.
+    unkept: Vec<EventRecord>,
+    /// Their clips that came meanwhile and were let go.
+    let_go: BTreeSet<ClipId>,
 }
 
 impl Sealer {
+    fn event(&mut self, record: EventRecord) {
+        match self.spool.put_event(record.clone()) {
+            Ok(queued) => self.queue(queued),
+            Err(e) => {
+                let text = format!("a flagged event could not be kept, and is tried again: {e}");
+                self.health.set("spool", State::Failed, text);
+                self.unkept.push(record);
+            }
+        }
+    }
+
+    /// Tries again what the disk did not take.
+    fn retry(&mut self) {
+        for record in std::mem::take(&mut self.unkept) {
+            let clip = record.clip.clone();
+            let before = self.unkept.len();
+            self.event(record);
+            if let Ok(clip) = clip
+                && self.unkept.len() == before
+                && self.let_go.remove(&clip)
+            {
+                self.lost(clip, LostReason::WriteFailed);
+            }
+        }
+    }
+
     fn queue(&self, queued: Queued) {
         if self.uploader.send(queued).is_err() {
             tracing::debug!("no uploader: the spool keeps it for the next start");
         }
     }
 
-    fn clip(&self, job: &ClipJob) {
+    fn clip(&mut self, job: &ClipJob) {
+        // A clip without its event's record would be refused by the server for ever.
+        if self.unkept.iter().any(|r| r.id == job.event) {
+            self.let_go.insert(job.clip);
+            return;
+        }
         match self.keep(job) {
             Ok(()) => self.health.set("spool", State::Ok, "flagged clips are kept"),
             Err((reason, said)) => {

@@ -34,6 +34,7 @@ use crate::{
     pipeline::{Eyes, Parts, Pipeline, SealJob},
     sealer,
     spool::{Queued, Spool},
+    standing_orders::StandingOrders,
     upload::Upload,
 };
 
@@ -92,13 +93,20 @@ pub fn run(run: Run) -> Result<()> {
         .map_or_else(|| "temoin".to_owned(), |s| s.identity.fleet().unit.to_string());
 
     let mut rules = config.rules.clone();
+    let orders = stored.is_some().then(|| StandingOrders::path(&config.data_dir));
+    let standing = match &orders {
+        Some(path) => StandingOrders::load(path)
+            .context("remove the file to go on as configured, after asking the fleet")?,
+        None => StandingOrders::default(),
+    };
+    let configured = standing.apply(config.privacy, &mut rules);
     let (mut clock, eyes, zero) = open_eyes(&config, &source, &to_pipeline, &health, &mut rules)?;
     if let Some(stored) = &stored {
         clock = Arc::new(CorrectedClock { clock, time: Arc::clone(&stored.time) });
     }
     let parts = Parts {
         rules,
-        privacy: config.privacy.into(),
+        privacy: configured.into(),
         encoder: config.encoder().map_err(anyhow::Error::msg)?,
         label,
         look_hz: config.perception.rate_hz,
@@ -109,6 +117,7 @@ pub fn run(run: Run) -> Result<()> {
         seal,
         results,
         privacy_told,
+        orders,
         health: Arc::clone(&health),
     };
     let (settled_told, settled) = watch::channel(false);

@@ -1,1 +1,22 @@
-//! Placeholder.
+//! What the line costs, how quick it is and how well it scores.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`figures`], [`machine`] | a figure with the limit beside it; on which machine and commit |
+//! | [`input`], [`line`](mod@line), [`viewing`] | the whole line, out of real processes |
+//! | [`bare`] | the limits: the same work without the line around it |
+//! | [`score`] | what perception and the detectors get right |
+//!
+//! INVARIANT: a figure names the data it was measured on, how often, and, where there is one, a
+//! limit that was measured in the same run on the same data.
+//! INVARIANT: nothing of `../shared/data` is copied; pictures stay in memory.
+#![forbid(unsafe_code)]
+
+pub mod bare;
+pub mod cpu;
+pub mod figures;
+pub mod input;
+pub mod line;
+pub mod machine;
+pub mod score;
+pub mod viewing;

@@ -151,6 +151,28 @@ impl Client {
         Ok(ids)
     }
 
+    /// Ids of all events, on every page of this person's list.
+    ///
+    /// # Errors
+    /// Where a page is refused.
+    pub async fn all_events(&self, path: &str) -> Result<Vec<String>> {
+        let mut path = path.to_owned();
+        let mut ids = Vec::new();
+        loop {
+            ids.extend(self.events(&path).await?);
+            let (_, page) = self.page(&path).await?;
+            let Some((before, _)) = page.split_once("data-testid=\"older\"") else { break };
+            let href = before.rsplit_once("href=\"").and_then(|(_, rest)| rest.split_once('"'));
+            path = href
+                .context("an `older` link without address")?
+                .0
+                .replace("&amp;", "&")
+                .replace("&#38;", "&");
+        }
+        ids.sort();
+        Ok(ids)
+    }
+
     /// Asks for a view of an event's clip.
     ///
     /// # Errors

@@ -11,5 +11,6 @@ pub mod fleet;
 pub mod fuzz_targets;
 pub mod journal;
 pub mod process;
+pub mod stage;
 pub mod storage;
 pub mod wire_tap;

@@ -138,6 +138,14 @@ impl Process {
         self.errors.lock().unwrap_or_else(PoisonError::into_inner).join("\n")
     }
 
+    /// How it ended, where it has.
+    ///
+    /// # Errors
+    /// Where the system does not say.
+    pub fn try_wait(&mut self) -> Result<Option<ExitStatus>> {
+        Ok(self.child.try_wait()?)
+    }
+
     /// Waits for its end.
     ///
     /// # Errors
@@ -183,7 +191,7 @@ impl Process {
     ///
     /// # Errors
     /// Where it cannot be killed.
-    pub fn kill(mut self) -> Result<()> {
+    pub fn kill_now(&mut self) -> Result<()> {
         self.child.kill()?;
         self.child.wait()?;
         Ok(())

@@ -3,7 +3,7 @@
 use std::{
     net::SocketAddr,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
@@ -22,8 +22,8 @@ pub struct WireTap {
     shared: Arc<Shared>,
 }
 
-#[derive(Default)]
 struct Shared {
+    server: Mutex<SocketAddr>,
     up: AtomicU64,
     cut: AtomicBool,
     changed: Notify,
@@ -37,13 +37,19 @@ impl WireTap {
     pub async fn start(server: SocketAddr) -> Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
-        let shared = Arc::new(Shared::default());
+        let shared = Arc::new(Shared {
+            server: Mutex::new(server),
+            up: AtomicU64::new(0),
+            cut: AtomicBool::new(false),
+            changed: Notify::new(),
+        });
         let relay = Arc::clone(&shared);
         tokio::spawn(async move {
             while let Ok((unit, _)) = listener.accept().await {
                 if relay.cut.load(Ordering::SeqCst) {
                     continue;
                 }
+                let server = *relay.server.lock().unwrap_or_else(PoisonError::into_inner);
                 let Ok(server) = TcpStream::connect(server).await else { continue };
                 let (from_unit, to_unit) = unit.into_split();
                 let (from_server, to_server) = server.into_split();
@@ -63,6 +69,11 @@ impl WireTap {
     pub fn cut(&self) {
         self.shared.cut.store(true, Ordering::SeqCst);
         self.shared.changed.notify_waiters();
+    }
+
+    /// From now on relays to another address: the server was started again.
+    pub fn redirect(&self, server: SocketAddr) {
+        *self.shared.server.lock().unwrap_or_else(PoisonError::into_inner) = server;
     }
 
     /// Lets connections through again.

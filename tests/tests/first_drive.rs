@@ -27,50 +27,11 @@ use temoin_tests::{
     drives,
     fleet::{DRIVER, Fleet},
     journal::UnitJournal,
-    process::{Process, Programs},
+    stage::{LIMIT, Stage},
     storage,
-    wire_tap::WireTap,
 };
 
-/// How long a drive and its upload may take on a busy machine.
-const LIMIT: Duration = Duration::from_secs(240);
-/// Retries soon, so that a test with a cut line need not wait.
-const QUICK_RETRY: &str = "[rules.upload]\nbackoff_cap_s = 1.0\n";
-
-struct Stage {
-    fleet: Fleet,
-    server: Process,
-    tap: WireTap,
-    folder: tempfile::TempDir,
-}
-
-/// A fleet whose unit reaches its server through a tap.
-async fn stage(configuration: &str) -> Result<Stage> {
-    let folder = tempfile::tempdir()?;
-    let mut fleet = Fleet::create(Programs::find()?, folder.path(), "127.0.0.1:0", "127.0.0.1:0")?;
-    let server = fleet.start_server(None)?;
-    let tap = WireTap::start(fleet.addresses.context("no address")?.grpc).await?;
-    let configuration = format!("{configuration}\n{QUICK_RETRY}");
-    // The ticket's command blocks, and the tap needs this thread.
-    tokio::task::block_in_place(|| fleet.enrol_at(&configuration, tap.address))?;
-    Ok(Stage { fleet, server, tap, folder })
-}
-
-/// Starts the unit with a temporary folder of its own, which must stay empty.
-fn drive(stage: &Stage, arguments: &[&str]) -> Result<Process> {
-    let temporary = stage.folder.path().join("unit-tmp");
-    fs::create_dir_all(&temporary)?;
-    let mut command = stage.fleet.agent(arguments);
-    command.env("TMPDIR", &temporary);
-    Process::start("temoin-agent", command, None)
-}
-
-fn wait_in_place(process: &mut Process) -> Result<()> {
-    let status = tokio::task::block_in_place(|| process.wait(LIMIT))?;
-    ensure!(status.success(), "{status}\n{}", process.errors());
-    Ok(())
-}
-
+/// Within half a second.
 fn near(found: f64, expected: f64) -> bool {
     (found - expected).abs() <= 0.5
 }
@@ -84,14 +45,14 @@ async fn head_turns_at_motorway_speed() -> Result<()> {
         println!("skipped: no recordings in shared/data beside the checkout");
         return Ok(());
     };
-    let stage = stage("[rules.vehicle]\nspeed_limit_kmh = 100").await?;
+    let stage = Stage::new("[rules.vehicle]\nspeed_limit_kmh = 100").await?;
     let folder = stage.folder.path().join("drive");
     drives::motorway(&data, &folder)?;
 
     // The line is cut for the whole drive: what is flagged must wait in the spool.
     stage.tap.cut();
     let folder_text = folder.to_str().context("path")?;
-    let mut agent = drive(&stage, &["replay", folder_text, "--speed", "max"])?;
+    let mut agent = stage.drive(&["replay", folder_text, "--speed", "max"])?;
     tokio::task::block_in_place(|| {
         agent.wait_for("the drive's end", LIMIT, |l| l.starts_with("drive ended"))
     })?;
@@ -141,7 +102,7 @@ async fn head_turns_at_motorway_speed() -> Result<()> {
 
     // The line is back: everything goes up, once, and leaves the unit.
     stage.tap.mend();
-    wait_in_place(&mut agent)?;
+    Stage::finish(&mut agent)?;
     let journal = UnitJournal::read(&agent.lines());
     assert_eq!(journal.uploaded, std::slice::from_ref(&event.clip));
     let left = storage::files(&spool)?;
@@ -299,9 +260,9 @@ fn luma_difference(a: &I420Picture, b: &I420Picture) -> usize {
 /// The built-in drive gives the events of its script, when the script says, and no other.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_scripted_drive_gives_its_events() -> Result<()> {
-    let stage = stage("[video]\nwidth = 640\nheight = 360\nmax_bitrate_kbps = 600").await?;
-    let mut agent = drive(&stage, &["replay", "--sim", "--speed", "max"])?;
-    wait_in_place(&mut agent)?;
+    let stage = Stage::new("[video]\nwidth = 640\nheight = 360\nmax_bitrate_kbps = 600").await?;
+    let mut agent = stage.drive(&["replay", "--sim", "--speed", "max"])?;
+    Stage::finish(&mut agent)?;
     let journal = UnitJournal::read(&agent.lines());
     let truth = temoin_hw::sim::Script::demo().truth();
 
@@ -330,9 +291,10 @@ async fn the_scripted_drive_gives_its_events() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn ai_without_recording_keeps_nothing() -> Result<()> {
     let stage =
-        stage("privacy = \"ai_without_recording\"\n[video]\nwidth = 320\nheight = 180").await?;
-    let mut agent = drive(&stage, &["replay", "--sim", "--speed", "max"])?;
-    wait_in_place(&mut agent)?;
+        Stage::new("privacy = \"ai_without_recording\"\n[video]\nwidth = 320\nheight = 180")
+            .await?;
+    let mut agent = stage.drive(&["replay", "--sim", "--speed", "max"])?;
+    Stage::finish(&mut agent)?;
     let journal = UnitJournal::read(&agent.lines());
     assert!(journal.alerts.len() >= 3, "{journal:?}");
     assert_eq!(journal.events, []);

@@ -170,7 +170,7 @@ fn nothing_near_the_corpus_breaks_a_target() {
 
 /// A check that a corpus cannot fail is none: each of these seeds must be accepted, not refused.
 #[test]
-fn the_seeds_of_signed_things_are_accepted() {
+fn good_seeds_are_accepted() {
     use ring::signature::KeyPair as _;
 
     let read =
@@ -185,6 +185,12 @@ fn the_seeds_of_signed_things_are_accepted() {
     temoin_media::fmp4::Units::read(&read("fmp4", "two_gops")).unwrap();
     let event = wire::Event::decode(&*read("event", "harsh_braking")).unwrap();
     EventRecord::try_from(event).unwrap();
+    Leaf::from_bytes(&read("access_log_leaf", "all_fields")).unwrap();
+    let path = |target: &str, file: &str| fuzz().join("corpus").join(target).join(file);
+    temoin_agent::config::Config::load(&path("agent_toml", "all")).unwrap();
+    temoin_agent::identity::Ticket::read(&path("ticket", "good")).map(drop).unwrap();
+    temoin_hw::Drive::load(&path("drive_toml", "signals")).unwrap();
+    temoin_hw::Drive::load(&path("drive_toml", "video_only")).unwrap();
 }
 
 fn manifest_seed() -> Manifest {

@@ -10,7 +10,6 @@ use std::{
     io::Write as _,
     path::{Path, PathBuf},
     process::{ExitCode, ExitStatus},
-    sync::atomic::{AtomicBool, Ordering},
     time::{Duration, Instant},
 };
 
@@ -20,9 +19,12 @@ use temoin_tests::{
     fleet::{ACCOUNTS, DRIVER, Fleet},
     process::{OnLine, Process, Programs},
 };
+use tokio::signal::unix::{SignalKind, signal};
 
 /// How long the server may take to have the last clip, and a drive to be over.
 const LIMIT: Duration = Duration::from_secs(600);
+/// How long a program may take to stop.
+const STOP_LIMIT: Duration = Duration::from_secs(15);
 
 fn main() -> ExitCode {
     let result = tokio::runtime::Builder::new_multi_thread()
@@ -77,7 +79,7 @@ async fn demo() -> Result<()> {
     });
     let agent = Process::start("temoin-agent", fleet.agent(&arguments), Some(echo("van-12")))?;
     let outcome = if once { check(&fleet, agent).await } else { stay(agent).await };
-    let stopped = server.stop(Duration::from_secs(15)).context("stopping the server");
+    let stopped = server.stop(STOP_LIMIT).context("stopping the server");
     outcome?;
     success(stopped?, "the server")
 }
@@ -123,28 +125,35 @@ fn welcome(fleet: &Fleet) -> Result<String> {
     Ok(text)
 }
 
+/// Ctrl-C, or a polite end from outside.
+async fn stopped() -> Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        pressed = tokio::signal::ctrl_c() => Ok(pressed?),
+        _ = terminate.recv() => Ok(()),
+    }
+}
+
 /// Waits for Ctrl-C; the drive may end before.
 async fn stay(mut agent: Process) -> Result<()> {
-    static ENDED: AtomicBool = AtomicBool::new(false);
-    let waiter = tokio::task::spawn_blocking(move || {
-        let status = agent.wait(LIMIT);
-        ENDED.store(true, Ordering::Relaxed);
-        (agent, status)
-    });
-    let stop = tokio::signal::ctrl_c();
+    let stop = stopped();
     tokio::pin!(stop);
-    tokio::select! {
-        _ = &mut stop => return Ok(()),
-        done = waiter => {
-            let (agent, status) = done?;
-            if !status?.success() {
-                bail!("van-12 failed:\n{}", agent.errors());
+    loop {
+        tokio::select! {
+            stopped = &mut stop => {
+                success(agent.stop(STOP_LIMIT)?, "van-12")?;
+                return stopped;
             }
+            () = tokio::time::sleep(Duration::from_millis(100)) => {}
+        }
+        match agent.try_wait()? {
+            None => {}
+            Some(status) if status.success() => break,
+            Some(_) => bail!("van-12 failed:\n{}", agent.errors()),
         }
     }
     say("van-12 has parked and everything is uploaded; the portal stays up. Ctrl-C ends the demo");
-    stop.await?;
-    Ok(())
+    stop.await
 }
 
 fn success(status: ExitStatus, who: &str) -> Result<()> {

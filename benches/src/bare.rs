@@ -1,0 +1,251 @@
+//! The limits: the same pictures through the replay alone, the encoder alone and the models alone,
+//! with no line around them.
+//!
+//! What counts, in processor seconds per second of drive:
+//! - *replay*: reading, decoding and scaling the recordings. A live unit has cameras instead, so it
+//!   is taken off the agent.
+//! - *encoder*: `temoin_media`'s encoder with the agent's default settings, one for each camera,
+//!   fed with pictures that are decoded and in memory already. No label is drawn.
+//! - *models*: the ONNX sessions alone, their input tensors made before, as often as the drive's
+//!   observations need at the least: the detector once; both head pose nets where a pose came out;
+//!   the eyelid model once for each eye that the pose shows. A second search for a lost face, and
+//!   nets whose answer was refused, are the agent's own cost. The numbers in a tensor do not change
+//!   what a convolution costs, so all are the same.
+
+use std::{hint::black_box, time::Duration, time::Instant};
+
+use anyhow::{Context, Result, ensure};
+use temoin_agent::{
+    infer::{Network, Runtime},
+    model_pack::{ModelPack, ModelRole},
+    perception::{Networks, Perception, PerceptionOptions},
+};
+use temoin_hw::{ReplayItem, video_file::PictureSize};
+use temoin_media::{
+    frame::I420Picture,
+    h264::{AccessUnit, Decoder, Encoder, EncoderConfig, StreamConfig},
+};
+use temoin_proto::samples::{CameraId, DriverObservation, Frame};
+
+use crate::{
+    cpu,
+    figures::median,
+    input::{Input, Length, Looks},
+};
+
+/// How long one picture may take before that is a fault.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Both eyes of a head that is turned no further are measured (`perception::eyelids`).
+const BOTH_EYES_WITHIN_DEG: f32 = 25.0;
+/// Runs of each model whose time is measured.
+const RUNS: u32 = 100;
+
+/// Processor seconds that replaying the whole drive takes, with nothing done to its pictures.
+///
+/// # Errors
+/// Where a recording cannot be used.
+pub fn replay_cpu_s(input: &Input, length: Length, size: PictureSize) -> Result<f64> {
+    let began = cpu::of_this_process();
+    for item in input.replay(length, size)? {
+        if let ReplayItem::Frame(frame) = item? {
+            black_box(frame);
+        }
+    }
+    Ok(cpu::of_this_process() - began)
+}
+
+/// Processor seconds that encoding these pictures takes, one encoder for each camera.
+///
+/// # Errors
+/// Where the encoder fails.
+pub fn encoder_cpu_s(frames: Vec<Frame>, config: &EncoderConfig) -> Result<f64> {
+    let mut pictures = Vec::with_capacity(frames.len());
+    for frame in frames {
+        let (camera, at) = (frame.camera, frame.at);
+        pictures.push((camera, at, I420Picture::from_frame(frame)?));
+    }
+    let began = cpu::of_this_process();
+    let mut cabin = Encoder::new(config.clone())?;
+    let mut road = Encoder::new(config.clone())?;
+    for (camera, at, picture) in pictures {
+        let encoder = match camera {
+            CameraId::Cabin => &mut cabin,
+            CameraId::Road => &mut road,
+        };
+        encoder.push(picture, at)?;
+        while let Some(unit) = encoder.try_next()? {
+            black_box(unit);
+        }
+    }
+    black_box((cabin.finish()?, road.finish()?));
+    Ok(cpu::of_this_process() - began)
+}
+
+/// What the models cost.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Models {
+    /// Pictures that perception looked at.
+    pub looks: usize,
+    /// Processor seconds of the sessions alone, over all looks.
+    pub cpu_s: f64,
+    /// Processor seconds of perception as it is, over all looks.
+    pub perception_cpu_s: f64,
+    /// Time of one observation with both eyes, milliseconds: the sum of each model's median.
+    pub observation_ms: f64,
+}
+
+/// Runs of each model that an observation cannot do without.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct LeastRuns {
+    detector: u32,
+    head: u32,
+    eyes: u32,
+}
+
+fn least_runs(seen: &DriverObservation) -> LeastRuns {
+    let yaw_deg = seen.head.known().map(|h| h.yaw_deg);
+    let eyes = match (seen.eyelids.known(), yaw_deg) {
+        (Some(_), Some(yaw)) if yaw.abs() <= BOTH_EYES_WITHIN_DEG => 2,
+        (Some(_), _) => 1,
+        (None, _) => 0,
+    };
+    LeastRuns { detector: 1, head: u32::from(yaw_deg.is_some()), eyes }
+}
+
+/// One model alone: processor seconds and milliseconds of one run.
+fn one_run(runtime: &Runtime, pack: &ModelPack, role: ModelRole) -> Result<(f64, f64)> {
+    let model = pack.get(role).with_context(|| format!("the model pack has no {role:?}"))?;
+    let mut network: Network = runtime.network(model)?;
+    let input = vec![0.5; model.entry().input.len()];
+    // The first run allocates.
+    black_box(network.run(&input)?);
+    let began = cpu::of_this_process();
+    let mut times = Vec::new();
+    for _ in 0..RUNS {
+        let began = Instant::now();
+        black_box(network.run(&input)?);
+        times.push(began.elapsed().as_secs_f64() * 1e3);
+    }
+    Ok(((cpu::of_this_process() - began) / f64::from(RUNS), median(&times)?))
+}
+
+/// What the models cost on these pictures, `hz` of them looked at in a second.
+///
+/// # Errors
+/// Where the model pack or the runtime cannot be used.
+pub fn models(frames: &[Frame], options: &PerceptionOptions, hz: f64) -> Result<Models> {
+    let mut networks = Networks::open(options)?;
+    let mut due = Looks::new(hz);
+    let mut looks = 0;
+    let mut needed = LeastRuns::default();
+    let began = cpu::of_this_process();
+    for frame in frames.iter().filter(|f| due.due(f)) {
+        let runs = least_runs(&networks.observe(frame));
+        needed.detector += runs.detector;
+        needed.head += runs.head;
+        needed.eyes += runs.eyes;
+        looks += 1;
+    }
+    let perception_cpu_s = cpu::of_this_process() - began;
+    ensure!(needed.head > 0, "no head pose was seen: is this the right video?");
+
+    let runtime = Runtime::load(&options.infer)?;
+    let pack = ModelPack::open(&options.models)?;
+    let (detector, detector_ms) = one_run(&runtime, &pack, ModelRole::FaceDetector)?;
+    let (one, one_ms) = one_run(&runtime, &pack, ModelRole::HeadPose1x1)?;
+    let (var, var_ms) = one_run(&runtime, &pack, ModelRole::HeadPoseVar)?;
+    let (eye, eye_ms) = one_run(&runtime, &pack, ModelRole::EyeLandmarks)?;
+    Ok(Models {
+        looks,
+        cpu_s: f64::from(needed.detector) * detector
+            + f64::from(needed.head) * (one + var)
+            + f64::from(needed.eyes) * eye,
+        perception_cpu_s,
+        observation_ms: detector_ms + one_ms + var_ms + 2.0 * eye_ms,
+    })
+}
+
+/// Decoding and encoding one picture, milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct OnePicture {
+    /// With a decoder and an encoder that run already: the median of the pictures.
+    pub warm_ms: f64,
+    /// With both to be started first.
+    pub cold_ms: f64,
+    /// Pictures.
+    pub count: usize,
+}
+
+/// One road picture after the other through a decoder and an encoder, each waited for.
+///
+/// # Errors
+/// Where coding fails.
+pub fn one_picture(frames: &[Frame], config: &EncoderConfig) -> Result<OnePicture> {
+    let (stream, units) = coded(frames, config)?;
+    let began = Instant::now();
+    let mut decoder = Decoder::new(&stream, config.threads)?;
+    let mut encoder = Encoder::new(config.clone())?;
+    let (mut cold_ms, mut warm_ms) = (None, Vec::new());
+    for unit in units {
+        let one = Instant::now();
+        decoder.push(unit)?;
+        let decoded = decoder.next_within(PATIENCE)?.context("no picture was decoded")?;
+        encoder.push(decoded.picture, decoded.at)?;
+        black_box(encoder.next_within(PATIENCE)?.context("no picture was encoded")?);
+        match cold_ms {
+            None => cold_ms = Some(began.elapsed().as_secs_f64() * 1e3),
+            Some(_) => warm_ms.push(one.elapsed().as_secs_f64() * 1e3),
+        }
+    }
+    Ok(OnePicture {
+        warm_ms: median(&warm_ms)?,
+        cold_ms: cold_ms.context("no picture")?,
+        count: warm_ms.len(),
+    })
+}
+
+/// Two seconds of the road, coded.
+fn coded(frames: &[Frame], config: &EncoderConfig) -> Result<(StreamConfig, Vec<AccessUnit>)> {
+    let mut encoder = Encoder::new(config.clone())?;
+    let mut units = Vec::new();
+    for frame in frames.iter().filter(|f| f.camera == CameraId::Road).take(30) {
+        encoder.push(I420Picture::from_frame(frame.clone())?, frame.at)?;
+        units.extend(encoder.next_within(PATIENCE)?);
+    }
+    let stream = encoder.stream().context("nothing was encoded")?.as_ref().clone();
+    units.extend(encoder.finish()?);
+    Ok((stream, units))
+}
+
+#[cfg(test)]
+mod tests {
+    use temoin_proto::{
+        samples::{EyelidOpening, HeadPose, NotSeen, Seen},
+        time::MonoTime,
+    };
+
+    use super::*;
+
+    #[test]
+    fn only_runs_that_were_needed_count() {
+        let unseen = DriverObservation::unseen(MonoTime::ZERO, NotSeen::NoFace);
+        let turned = |yaw_deg| DriverObservation {
+            head: Seen::Known {
+                value: HeadPose { yaw_deg, pitch_deg: 0.0, roll_deg: 0.0 },
+                confidence: 0.9,
+            },
+            eyelids: Seen::Known { value: EyelidOpening(0.2), confidence: 0.9 },
+            ..unseen.clone()
+        };
+        let bowed =
+            DriverObservation { eyelids: Seen::Unknown(NotSeen::FaceUnclear), ..turned(3.0) };
+        for (seen, detector, head, eyes) in [
+            (&unseen, 1, 0, 0),
+            (&turned(-3.0), 1, 1, 2),
+            (&turned(-40.0), 1, 1, 1),
+            (&bowed, 1, 1, 0),
+        ] {
+            assert_eq!(least_runs(seen), LeastRuns { detector, head, eyes }, "{seen:?}");
+        }
+    }
+}

@@ -1,0 +1,308 @@
+//! `make bench`: what the whole line costs and how quick it is, each figure beside its limit.
+//!
+//! Processor time does not depend on the pace of a drive, so it is measured at full speed; one run
+//! in real time checks that, and says how quick the alerts are.
+#![forbid(unsafe_code)]
+
+use std::{
+    io::Write as _,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, ensure};
+use clap::Parser;
+use temoin_agent::{config::Config, perception::Networks};
+use temoin_benches::{
+    bare::{self, Models, OnePicture},
+    figures::{self, Figure, median, percentile},
+    input::{Input, Length},
+    line::{self, Arrivals, Drove},
+    machine::{self, Machine},
+    viewing::{self, Views},
+};
+use temoin_hw::video_file::PictureSize;
+use temoin_tests::{fleet::Fleet, process::Programs};
+
+/// Measures the whole line on this machine: what the unit costs, how quick alerts, events and
+/// views are. Needs the release programs beside it; `scripts/bench.sh` builds them.
+#[derive(Parser)]
+#[command(name = "temoin-bench", version)]
+struct Args {
+    /// Where the figures go, as JSON.
+    #[arg(long, value_name = "FILE", default_value = "target/bench.json")]
+    out: PathBuf,
+    /// Where the table goes.
+    #[arg(long, value_name = "FILE", default_value = "benches/RESULTS.md")]
+    results: PathBuf,
+    /// How often each processor time is measured; the middle one counts.
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=20))]
+    repeat: u8,
+    /// Views that are opened.
+    #[arg(long, value_name = "N", default_value_t = 24, value_parser = clap::value_parser!(u16).range(2..=500))]
+    views: u16,
+}
+
+fn main() -> ExitCode {
+    match bench(&Args::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            say(&format!("bench: {e:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// A line for the person at the terminal; a closed terminal is no reason to fail.
+fn say(line: &str) {
+    drop(writeln!(std::io::stdout().lock(), "{line}"));
+}
+
+fn bench(args: &Args) -> Result<()> {
+    let machine = Machine::here()?;
+    say(&machine.to_string());
+    ensure!(
+        !cfg!(debug_assertions),
+        "a debug build says nothing about cost: run `make bench`, which builds in release"
+    );
+    let folder = tempfile::Builder::new().prefix("temoin-bench-").tempdir()?;
+    let input = Input::choose(folder.path())?;
+    say(&format!("driving: {}", input.data_set()));
+
+    temoin_media::limit_opencv_threads(1)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let mut fleet = Fleet::create(Programs::find()?, folder.path(), "127.0.0.1:0", "127.0.0.1:0")?;
+    let server = fleet.start_server(None)?;
+    fleet.enrol("[rules.vehicle]\nspeed_limit_kmh = 50\n")?;
+
+    let mut figures = Vec::new();
+    let cost = Cost::measure(&fleet, &input, args.repeat)?;
+    say("driving in real time");
+    let real = line::drive(&fleet, &input.arguments(Length::Long)?)?;
+    cost.figures(&input, &real, &mut figures)?;
+    alerts(&input, &real, cost.models.as_ref(), &mut figures)?;
+
+    runtime.block_on(async {
+        let dispatcher = fleet.signed_in("kai").await?;
+        say(&format!("opening {} views", args.views));
+        let event = real.events.last().context("the drive flagged no event")?;
+        let views = viewing::measure(&dispatcher, event, usize::from(args.views)).await?;
+        of_views(&views, cost.one_picture, input.data_set(), &mut figures)?;
+
+        say("driving the scripted drive in real time: events on their way to the portal");
+        let mut list_ms = Vec::new();
+        for _ in 0..20 {
+            let began = Instant::now();
+            dispatcher.page("/events").await?;
+            list_ms.push(began.elapsed().as_secs_f64() * 1e3);
+        }
+        let sim = Input::Simulated.arguments(Length::Long)?;
+        let arrivals = line::arrivals(&fleet, &dispatcher, &sim).await?;
+        of_arrivals(&arrivals, median(&list_ms)? / 1e3, &mut figures)
+    })?;
+    let status = server.stop(Duration::from_secs(15))?;
+    ensure!(status.success(), "the server ended with {status}");
+
+    figures::write_json(&args.out, &figures)?;
+    let text = results(&machine, &input, &figures);
+    std::fs::write(&args.results, &text)
+        .with_context(|| format!("cannot write `{}`", args.results.display()))?;
+    say(&format!("\n{}", figures::table(&figures)));
+    say(&format!("written: {} and {}", shown(&args.out), shown(&args.results)));
+    Ok(())
+}
+
+fn shown(path: &Path) -> String {
+    path.display().to_string()
+}
+
+/// Processor seconds per second of drive, and what else was measured on the way.
+struct Cost {
+    agent: f64,
+    agent_whole_s: f64,
+    replay: f64,
+    encoder: f64,
+    models: Option<Models>,
+    window_s: f64,
+    one_picture: OnePicture,
+    repeat: usize,
+}
+
+impl Cost {
+    fn measure(fleet: &Fleet, input: &Input, repeat: u8) -> Result<Self> {
+        let config = Config::for_files();
+        let v = &config.video;
+        let size = PictureSize { width: v.width, height: v.height, fps: v.fps };
+        let encoder_config = config.encoder().map_err(anyhow::Error::msg)?;
+        let (from_s, to_s) = input.window_s();
+        let window_s = to_s - from_s;
+
+        // By turns, so that other work on the machine meets all of them alike.
+        let (mut agent, mut whole, mut replay, mut encoder) = (vec![], vec![], vec![], vec![]);
+        let (mut models, mut one_picture) = (None, None);
+        for n in 1..=repeat {
+            say(&format!("measuring processor time, {n} of {repeat}"));
+            let long = at_full_speed(fleet, input, Length::Long)?;
+            whole.push(long.cpu_s);
+            let replay_long = bare::replay_cpu_s(input, Length::Long, size)?;
+            let (less, replay_less, seconds) = match input {
+                Input::Recorded { .. } => (
+                    at_full_speed(fleet, input, Length::Short)?.cpu_s,
+                    bare::replay_cpu_s(input, Length::Short, size)?,
+                    window_s,
+                ),
+                Input::Simulated => (0.0, 0.0, long.report.drive_s),
+            };
+            agent.push((long.cpu_s - less) / seconds);
+            replay.push((replay_long - replay_less) / seconds);
+            let frames = input.frames(size)?;
+            if one_picture.is_none() {
+                one_picture = Some(bare::one_picture(&frames, &encoder_config)?);
+                models = models_of(&config, input, &frames)?;
+            }
+            encoder.push(bare::encoder_cpu_s(frames, &encoder_config)? / window_s);
+        }
+        Ok(Self {
+            agent: median(&agent)?,
+            agent_whole_s: median(&whole)?,
+            replay: median(&replay)?,
+            encoder: median(&encoder)?,
+            models,
+            window_s,
+            one_picture: one_picture.context("nothing was measured")?,
+            repeat: usize::from(repeat),
+        })
+    }
+
+    fn figures(&self, input: &Input, real: &Drove, to: &mut Vec<Figure>) -> Result<()> {
+        let of = |name, value, unit| Figure::new(name, value, unit, self.repeat, input.data_set());
+        let live = self.agent - self.replay;
+        let models = self.models.as_ref().map_or(0.0, |m| m.cpu_s / self.window_s);
+        let limit = self.encoder + models;
+        to.push(of("agent.cpu_ratio_to_limit", live / limit, "1").limit(1.0).goal("at most 1.25"));
+        to.push(of("agent.cpu_s_per_drive_s", live, "s/s").limit(limit));
+        to.push(of("agent.cpu_s_per_drive_s_with_replay", self.agent, "s/s"));
+        to.push(of("bare.replay_cpu_s_per_drive_s", self.replay, "s/s"));
+        to.push(of("bare.encoder_cpu_s_per_drive_s", self.encoder, "s/s"));
+        if let Some(m) = &self.models {
+            let of = |name, value, unit| Figure::new(name, value, unit, m.looks, input.data_set());
+            to.push(of("bare.models_cpu_s_per_drive_s", models, "s/s"));
+            let perception = m.perception_cpu_s / self.window_s;
+            to.push(of("agent.perception_cpu_s_per_drive_s", perception, "s/s").limit(models));
+        }
+        let ratio = real.cpu_s / self.agent_whole_s;
+        to.push(Figure::new("agent.cpu_real_time_to_full_speed", ratio, "1", 1, input.data_set()));
+        ensure!(limit > 0.0 && real.report.frames > 0, "nothing was encoded");
+        Ok(())
+    }
+}
+
+fn at_full_speed(fleet: &Fleet, input: &Input, length: Length) -> Result<Drove> {
+    let mut arguments = input.arguments(length)?;
+    arguments.extend(["--speed".to_owned(), "max".to_owned()]);
+    line::drive(fleet, &arguments)
+}
+
+/// None where no model runs: the scripted drive has no face that a network could find.
+fn models_of(
+    config: &Config,
+    input: &Input,
+    frames: &[temoin_proto::samples::Frame],
+) -> Result<Option<Models>> {
+    if matches!(input, Input::Simulated) {
+        return Ok(None);
+    }
+    let options = config.perception();
+    if let Err(e) = Networks::open(&options) {
+        say(&format!("no models: {e}: run `make models`; the figures are without them"));
+        return Ok(None);
+    }
+    bare::models(frames, &options, config.perception.rate_hz).map(Some)
+}
+
+fn alerts(
+    input: &Input,
+    real: &Drove,
+    models: Option<&Models>,
+    to: &mut Vec<Figure>,
+) -> Result<()> {
+    let r = &real.report;
+    let of = |name, value, unit| {
+        Figure::new(name, value, unit, r.frame_to_decision_ms.len(), input.data_set())
+    };
+    let with_limit = |figure: Figure| match models {
+        Some(m) => figure.limit(m.observation_ms),
+        None => figure,
+    };
+    let p99 = of("agent.frame_to_alert_p99_ms", percentile(&r.frame_to_decision_ms, 99)?, "ms");
+    to.push(with_limit(p99).goal("below 150"));
+    let p50 = of("agent.frame_to_alert_p50_ms", median(&r.frame_to_decision_ms)?, "ms");
+    to.push(with_limit(p50));
+    let skipped = u32::try_from(r.skipped_observations)?;
+    to.push(of("agent.skipped_observations", f64::from(skipped), "pictures"));
+    to.push(Figure::new("agent.peak_rss_mib", r.peak_rss_mib, "MiB", 1, input.data_set()));
+    Ok(())
+}
+
+fn of_views(views: &Views, bare: OnePicture, data_set: &str, to: &mut Vec<Figure>) -> Result<()> {
+    let count = views.first_byte_ms.len();
+    let of = |name, values: &[f64], percent| -> Result<Figure> {
+        Ok(Figure::new(name, percentile(values, percent)?, "ms", count, data_set))
+    };
+    let page = median(&views.page_ms)?;
+    to.push(of("view.first_byte_p95_ms", &views.first_byte_ms, 95)?.limit(page));
+    to.push(of("view.first_byte_p50_ms", &views.first_byte_ms, 50)?.limit(page));
+    to.push(of("view.first_frame_p95_ms", &views.first_frame_ms, 95)?.limit(bare.warm_ms));
+    to.push(of("view.first_frame_p50_ms", &views.first_frame_ms, 50)?.limit(bare.warm_ms));
+    to.push(of("view.permit_p95_ms", &views.permit_ms, 95)?.limit(page));
+    let cold = Figure::new("bare.first_picture_cold_ms", bare.cold_ms, "ms", 1, data_set);
+    to.push(cold.limit(bare.warm_ms));
+    Ok(())
+}
+
+fn of_arrivals(arrivals: &Arrivals, list_s: f64, to: &mut Vec<Figure>) -> Result<()> {
+    let data_set = "scripted drive in real time, asked every 20 ms";
+    let of = |name, values: &[f64], percent| -> Result<Figure> {
+        Ok(Figure::new(name, percentile(values, percent)?, "s", values.len(), data_set))
+    };
+    to.push(of("agent.event_to_portal_s", &arrivals.event_to_list_s, 50)?.limit(list_s));
+    to.push(of("agent.event_to_portal_max_s", &arrivals.event_to_list_s, 100)?.limit(list_s));
+    to.push(of("agent.clip_to_view_s", &arrivals.clip_to_view_s, 50)?);
+    to.push(of("agent.event_to_view_s", &arrivals.event_to_view_s, 50)?);
+    Ok(())
+}
+
+const WHAT: &str = "\
+How to read it:
+
+- `agent.cpu_ratio_to_limit`: processor time of the agent, at two cameras of 1280x720 and 15
+  pictures a second with perception at 10 Hz, over that of the encoder and the models alone on the
+  same pictures. Reading and decoding the recordings is measured alone and taken off: a van has
+  cameras. Sealing and upload of the drive's clip are in it; starting up is not (the difference of
+  two lengths of the drive is taken), but for the scripted drive.
+- `bare.models_...`: the ONNX sessions alone, with tensors made before, as often as the
+  observations need at the least (see `benches/src/bare.rs`). `agent.perception_...` is the same
+  pictures through perception as it is.
+- `agent.frame_to_alert_...`: from a picture's arrival in the pipeline to the decision on it, in
+  real time. Exposure and transfer in the camera, and the speaker, are not in it. Its limit: each
+  model once, the eyelids twice.
+- `agent.event_to_portal_s`: from the unit's line to the dispatcher's list over HTTPS, the middle
+  one; its limit: getting the list. `agent.event_to_view_s` holds the 5 s or 30 s after an event
+  that are still to be recorded; `agent.clip_to_view_s` begins where the clip is durable on the
+  unit. All on one machine: no mobile network is in it.
+- `view.first_byte_...` and `view.first_frame_...`: from asking for a camera; the limits are a page
+  of the portal, and decoding and encoding one picture with coders that run already
+  (`bare.first_picture_cold_ms`: with both to be started). The first fragment holds several
+  pictures.
+";
+
+fn results(machine: &Machine, input: &Input, figures: &[Figure]) -> String {
+    format!(
+        "# Last results\n\nWritten by `make bench` (`scripts/bench.sh`); do not edit.\n\n{machine}, \
+         at the end: {}\n- drive: {}\n\n{}\n{WHAT}",
+        machine::load(),
+        input.data_set(),
+        figures::table(figures)
+    )
+}

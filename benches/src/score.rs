@@ -1,0 +1,358 @@
+//! What perception and the detectors get right on drives whose truth is known, and how often they
+//! speak up on drives where nothing is known to have happened.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::Path,
+    process::{Command, Stdio},
+};
+
+use anyhow::{Context, Result, ensure};
+use temoin_agent::{
+    infer::Runtime,
+    model_pack::ModelPack,
+    perception::{PerceptionOptions, eyelids::EyeNetwork},
+};
+use temoin_agent_core::{
+    config::CoreConfig,
+    drive::{Command as Decided, Drive as Core, Input as Seen},
+    policy::PrivacyState,
+};
+use temoin_hw::{
+    Replay, ReplayItem, ReplayOptions,
+    drive::{Axes, Drive, SignalFormat, SignalInput},
+    nmea::NmeaParser,
+    pace::{Speed, StopToken},
+    replay,
+    sim::{Script, ScriptedEvent},
+    video_file::PictureSize,
+};
+use temoin_media::frame::I420Picture;
+use temoin_proto::{
+    events::EventKind,
+    samples::{DriverObservation, Frame},
+};
+
+use crate::input::Looks;
+
+/// A begin that is off by more is another event.
+const TOLERANCE_S: f64 = 0.5;
+/// Side of the eye crops, pixels, for the eyelid model to cut from.
+const CROP_PX: u32 = 224;
+
+/// What came out of a drive. Times are seconds of it.
+#[derive(Clone, Debug, Default)]
+pub struct Outcome {
+    /// Alerts in the cab, when.
+    pub alerts_s: Vec<f64>,
+    /// Flagged events: kind and begin.
+    pub events: Vec<(EventKind, f64)>,
+    /// What was seen of the driver.
+    pub observations: Vec<DriverObservation>,
+    /// Length.
+    pub length_s: f64,
+}
+
+/// Sees the driver in a picture.
+pub type Eyes<'a> = &'a mut dyn FnMut(&Frame) -> DriverObservation;
+
+/// Runs a drive through the detectors and the policy; pictures are looked at and not recorded.
+///
+/// # Errors
+/// Where the recording cannot be read.
+pub fn run(drive: Replay, rules: CoreConfig, look_hz: f64, eyes: Eyes<'_>) -> Result<Outcome> {
+    let clock = drive.clock();
+    let mut core = Core::new(rules, PrivacyState::Recording);
+    let mut looks = Looks::new(look_hz);
+    let (mut outcome, mut decided) = (Outcome::default(), Vec::new());
+    for item in drive {
+        let item = item?;
+        outcome.length_s = outcome.length_s.max(item.at().secs_from(replay::ZERO));
+        let now = temoin_hw::Clock::now(&*clock);
+        match item {
+            ReplayItem::Signal(signal) => core.step(now, Seen::Signal(signal), &mut decided),
+            ReplayItem::Frame(frame) if looks.due(&frame) => {
+                let seen = eyes(&frame);
+                outcome.observations.push(seen.clone());
+                core.step(now, Seen::Driver(seen), &mut decided);
+            }
+            ReplayItem::Frame(_) => {}
+        }
+        for command in decided.drain(..) {
+            match command {
+                Decided::Alert(alert) => {
+                    outcome.alerts_s.push(alert.at.secs_from(replay::ZERO));
+                }
+                Decided::Flag { event, .. } => {
+                    outcome.events.push((event.kind, event.start.secs_from(replay::ZERO)));
+                }
+                Decided::Cut(_) | Decided::Lamp(_) | Decided::Health(_) => {}
+            }
+        }
+    }
+    Ok(outcome)
+}
+
+/// Opens a drive at full speed.
+///
+/// # Errors
+/// Where a recording cannot be used.
+pub fn open(drive: &Drive) -> Result<Replay> {
+    let options =
+        ReplayOptions { speed: Speed::Max, size: PictureSize::default(), stop: StopToken::new() };
+    Ok(Replay::open(drive, &options)?)
+}
+
+/// The scripted drive, with what perception would say of it.
+///
+/// # Errors
+/// Where it cannot be made.
+pub fn scripted(script: Script) -> Result<Outcome> {
+    let options = ReplayOptions {
+        speed: Speed::Max,
+        // Nobody looks at these pictures.
+        size: PictureSize { width: 160, height: 90, fps: 15 },
+        stop: StopToken::new(),
+    };
+    let mut rules = CoreConfig::default();
+    rules.vehicle.speed_limit_kmh = Some(script.limit_mps() * 3.6);
+    let drive = Replay::simulated(script, &options)?;
+    let script = drive.script().context("a simulated drive without a script")?;
+    run(drive, rules, 10.0, &mut |frame| script.observation(frame.at, replay::ZERO))
+}
+
+/// Events against the truth.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Of those that were to be flagged, so many were.
+    pub found: usize,
+    /// And so many were not.
+    pub missed: usize,
+    /// Flagged where the truth has nothing.
+    pub false_events: usize,
+}
+
+/// Compares flagged events with what was to come out.
+pub fn tally(truth: &[ScriptedEvent], events: &[(EventKind, f64)]) -> Tally {
+    let near = |t: &ScriptedEvent, at: f64| (t.from_s - at).abs() <= TOLERANCE_S;
+    let same = |t: &ScriptedEvent, kind: EventKind| {
+        // A sleep begins as a microsleep.
+        t.kind == kind || (t.kind == EventKind::Sleep && kind == EventKind::Microsleep)
+    };
+    let wanted: Vec<_> = truth.iter().filter(|t| t.flagged).collect();
+    let found = wanted
+        .iter()
+        .filter(|t| events.iter().any(|(kind, at)| *kind == t.kind && near(t, *at)))
+        .count();
+    let known =
+        |(kind, at): &(EventKind, f64)| truth.iter().any(|t| same(t, *kind) && near(t, *at));
+    Tally {
+        found,
+        missed: wanted.len() - found,
+        false_events: events.iter().filter(|e| !known(e)).count(),
+    }
+}
+
+/// How many of the observations satisfy this, as a share.
+pub fn share(seen: &[DriverObservation], what: impl Fn(&DriverObservation) -> bool) -> f64 {
+    seen.iter().filter(|o| what(o)).count() as f64 / seen.len().max(1) as f64
+}
+
+/// Harsh manoeuvres in a drive, per hour.
+pub fn harsh_per_hour(outcome: &Outcome) -> f64 {
+    let harsh = outcome.events.iter().filter(|(kind, _)| match kind {
+        EventKind::HarshBraking | EventKind::HarshAcceleration | EventKind::HarshCornering => true,
+        EventKind::Speeding
+        | EventKind::LongDistraction
+        | EventKind::Microsleep
+        | EventKind::Sleep
+        | EventKind::DriverSaved => false,
+    });
+    harsh.count() as f64 * 3600.0 / outcome.length_s.max(1.0)
+}
+
+/// The whole of a real car's log of 342 s: speed and both accelerations.
+pub fn cloudpose(data: &Path) -> Drive {
+    let columns = [
+        ("Seconds", "t_s"),
+        ("Speed (MPH)", "speed_mph"),
+        ("Lateral Gs", "accel_y_g"),
+        ("Acceleration Gs", "accel_x_g"),
+    ];
+    let file = data.join("telemetry/cloudpose/car.csv");
+    Drive {
+        name: "cloudpose".to_owned(),
+        repeat: 1,
+        signals: vec![SignalInput {
+            columns: columns
+                .iter()
+                .map(|(theirs, ours)| ((*theirs).to_owned(), (*ours).to_owned()))
+                .collect::<BTreeMap<_, _>>(),
+            axes: Axes::parse(&["x", "-y", "-z"]).unwrap_or_default(),
+            ..SignalInput::whole(file, SignalFormat::Csv)
+        }],
+        ..Drive::default()
+    }
+}
+
+/// What the eyelid model says of crops of open and of closed eyes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct EyeScore {
+    /// Probability that an open eye measures more open than a closed one.
+    pub auc: f64,
+    /// Share of the crops in which an eye was measured at all.
+    pub measured: f64,
+    /// Crops.
+    pub crops: usize,
+}
+
+/// Measures every crop of `eyes/Open` and `eyes/Closed`.
+///
+/// # Errors
+/// Where the model, the crops or the program ffmpeg, which decodes them, cannot be used.
+pub fn eye_crops(data: &Path, options: &PerceptionOptions) -> Result<EyeScore> {
+    let runtime = Runtime::load(&options.infer)?;
+    let pack = ModelPack::open(&options.models)?;
+    let mut network = EyeNetwork::load(&runtime, &pack)?.context("no eyelid model in the pack")?;
+    let mut measure = |folder: &str| -> Result<(usize, Vec<f32>)> {
+        let crops = crops(&data.join("eyes").join(folder))?;
+        let mut openings = Vec::new();
+        for crop in &crops {
+            openings.extend(network.eye_alone(&crop.view())?.ok());
+        }
+        Ok((crops.len(), openings))
+    };
+    let (all_open, open) = measure("Open")?;
+    let (all_closed, closed) = measure("Closed")?;
+    let crops = all_open + all_closed;
+    ensure!(!open.is_empty() && !closed.is_empty(), "no eye was measured");
+    Ok(EyeScore {
+        auc: auc(&open, &closed),
+        measured: (open.len() + closed.len()) as f64 / crops as f64,
+        crops,
+    })
+}
+
+/// Probability that one of `high` is above one of `low`; equal ones count half.
+fn auc(high: &[f32], low: &[f32]) -> f64 {
+    let mut low = low.to_vec();
+    low.sort_by(f32::total_cmp);
+    let below: usize =
+        high.iter().map(|h| low.partition_point(|l| l < h) + low.partition_point(|l| l <= h)).sum();
+    below as f64 / (2 * high.len() * low.len()).max(1) as f64
+}
+
+fn crops(folder: &Path) -> Result<Vec<I420Picture>> {
+    let output = Command::new("ffmpeg")
+        .args(["-v", "error", "-nostdin", "-f", "image2", "-pattern_type", "glob", "-i"])
+        .arg(folder.join("*.jpg"))
+        .args(["-vf", &format!("scale={CROP_PX}:{CROP_PX}"), "-pix_fmt", "yuv420p"])
+        .args(["-f", "rawvideo", "-"])
+        .stderr(Stdio::inherit())
+        .output()
+        .context("the program ffmpeg is needed to read the eye crops")?;
+    ensure!(output.status.success(), "ffmpeg cannot read `{}`", folder.display());
+    let side = usize::try_from(CROP_PX)?;
+    output
+        .stdout
+        .chunks_exact(side * side * 3 / 2)
+        .map(|p| Ok(I420Picture::from_vec(CROP_PX, CROP_PX, p.to_vec())?))
+        .collect()
+}
+
+/// Receivers' logs through the NMEA parser.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NmeaScore {
+    /// Logs.
+    pub logs: usize,
+    /// Logs with a sentence that can carry a position, by a plain look at the text.
+    pub with_position: usize,
+    /// Of those, logs out of which the parser made a fix with a position.
+    pub with_fix: usize,
+}
+
+/// Parses every log; that it gets to the end is a part of the figure.
+///
+/// # Errors
+/// Where a log cannot be read.
+pub fn nmea_logs(data: &Path) -> Result<NmeaScore> {
+    let mut score = NmeaScore::default();
+    for entry in fs::read_dir(data.join("nmea"))? {
+        let path = entry?.path();
+        if path.extension().is_none_or(|e| e != "log") {
+            continue;
+        }
+        let bytes = fs::read(&path).with_context(|| path.display().to_string())?;
+        let mut parser = NmeaParser::new();
+        let mut fixes: Vec<_> = bytes.iter().filter_map(|b| parser.push(*b)).collect();
+        fixes.extend(parser.finish());
+        score.logs += 1;
+        if bytes.split(|b| *b == b'\n').any(valid_position) {
+            score.with_position += 1;
+            score.with_fix += usize::from(fixes.iter().any(|f| f.lat_deg.is_finite()));
+        }
+    }
+    Ok(score)
+}
+
+/// Whether a line is an RMC sentence that calls itself valid (status `A`).
+fn valid_position(line: &[u8]) -> bool {
+    let mut fields = line.split(|b| *b == b',');
+    let rmc =
+        fields.next().is_some_and(|f| f.len() == 6 && f.starts_with(b"$") && f.ends_with(b"RMC"));
+    rmc && fields.nth(1) == Some(b"A")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_scripted_drive_is_what_its_truth_says() {
+        let script = Script::demo();
+        let truth = script.truth();
+        let outcome = scripted(script).unwrap();
+        let tally = tally(&truth, &outcome.events);
+        assert_eq!((tally.missed, tally.false_events), (0, 0), "{outcome:?}");
+        assert!(tally.found >= 4, "{tally:?}");
+        assert!((outcome.length_s - 75.0).abs() < 0.2, "{}", outcome.length_s);
+    }
+
+    #[test]
+    fn missed_and_invented_events_are_counted() {
+        let truth = Script::demo().truth();
+        let flagged: Vec<_> =
+            truth.iter().filter(|t| t.flagged).map(|t| (t.kind, t.from_s)).collect();
+        let all = tally(&truth, &flagged);
+        assert_eq!(all, Tally { found: flagged.len(), missed: 0, false_events: 0 });
+        let late: Vec<_> = flagged.iter().map(|(kind, at)| (*kind, at + 0.6)).collect();
+        let none = Tally { found: 0, missed: flagged.len(), false_events: flagged.len() };
+        assert_eq!(tally(&truth, &late), none);
+    }
+
+    #[test]
+    fn auc_is_the_share_of_pairs_in_order() {
+        for (high, low, want) in [
+            (vec![0.3, 0.4], vec![0.1, 0.2], 1.0),
+            (vec![0.1], vec![0.2], 0.0),
+            (vec![0.2], vec![0.2], 0.5),
+            (vec![0.1, 0.3], vec![0.2], 0.5),
+        ] {
+            assert!((auc(&high, &low) - want).abs() < 1e-9, "{high:?} {low:?}");
+        }
+    }
+
+    #[test]
+    fn only_valid_sentences_promise_a_position() {
+        for (line, want) in [
+            (&b"$GPRMC,123519,A,4807.038,N,01131.000,E,022.4,084.4,230394,003.1,W*6A\r"[..], true),
+            (b"$GPRMC,123519,V,,,,,,,230394,,*2A", false),
+            (b"$GPGGA,123519,A", false),
+            (b"junk $GPRMC,1,A", false),
+            (b"", false),
+        ] {
+            assert_eq!(valid_position(line), want, "{}", String::from_utf8_lossy(line));
+        }
+    }
+}

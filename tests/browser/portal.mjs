@@ -1,0 +1,91 @@
+// The portal in a real browser: every role signs in, looks, and plays. Run by tests/browser.rs.
+// PORTAL: https://localhost:PORT, PASSWORD: everybody's, SHOTS: a folder for screenshots.
+import assert from 'node:assert/strict';
+import { chromium } from 'playwright-core';
+
+const { PORTAL, PASSWORD, SHOTS } = process.env;
+const DESKTOP = { width: 1440, height: 900 };
+const PHONE = { width: 390, height: 844 };
+
+const browser = await chromium.launch({
+  executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
+  args: [
+    '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run',
+    '--disable-background-networking', '--disable-component-update', '--disable-sync',
+  ],
+});
+
+const problems = [];
+
+async function as(login, viewport, look) {
+  // The demo fleet's own CA is not in the browser's store.
+  const context = await browser.newContext({ ignoreHTTPSErrors: true, viewport });
+  const page = await context.newPage();
+  page.on('console', (m) => m.type() === 'error' && problems.push(`${login}: ${m.text()}`));
+  page.on('pageerror', (e) => problems.push(`${login}: ${e.message}`));
+  await page.goto(`${PORTAL}/sign-in`);
+  await page.getByTestId('login').fill(login);
+  await page.getByTestId('password').fill(PASSWORD);
+  await Promise.all([page.waitForNavigation(), page.getByTestId('sign-in').click()]);
+  await look(page);
+  // Nothing is wider than the screen.
+  const wide = await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
+  assert.ok(wide <= 0, `${login}: the page is ${wide} px wider than the screen`);
+  await page.screenshot({ path: `${SHOTS}/${login}-${viewport.width}.png`, fullPage: true });
+  await context.close();
+}
+
+async function plays(page, cameras) {
+  await page.waitForFunction(
+    (n) => {
+      const videos = [...document.querySelectorAll('video')];
+      return videos.length === n && videos.every((v) => v.currentTime > 1 && !v.error);
+    },
+    cameras,
+    { timeout: 60_000 },
+  );
+  const times = await page.evaluate(() =>
+    [...document.querySelectorAll('video')].map((v) => v.currentTime));
+  const drift = Math.max(...times) - Math.min(...times);
+  assert.ok(drift < 0.1, `the cameras are ${drift} s apart`);
+}
+
+async function newestEvent(page) {
+  await page.locator('[data-testid=event-row] a[href^="/events/"]').first().click();
+  await page.waitForLoadState();
+}
+
+try {
+  await as('kai', DESKTOP, async (page) => {
+    await newestEvent(page);
+    assert.equal(await page.locator('video').count(), 0, 'no picture before a purpose is named');
+    await page.getByTestId('purpose-triage').check({ force: true });
+    await page.getByTestId('watch').click();
+    await plays(page, 2);
+    await page.getByTestId('seen-entry').first().waitFor();
+  });
+  await as('dana', PHONE, async (page) => {
+    assert.ok((await page.getByTestId('my-event').count()) > 0, 'the driver sees own events');
+    await page.getByTestId('watch-mine').first().click();
+    await plays(page, 2);
+    const seen = await page.getByTestId('seen-by').innerText();
+    assert.match(seen, /Kai Lindner/, 'the driver sees who looked');
+  });
+  await as('fay', DESKTOP, async (page) => {
+    await page.getByTestId('unit').first().waitFor();
+    assert.equal(await page.locator('a[href^="/events/"]').count(), 0, 'no events for an administrator');
+  });
+  await as('ada', DESKTOP, async (page) => {
+    assert.ok((await page.getByTestId('log-row').count()) >= 2, 'the auditor sees both views');
+  });
+  await as('mia', PHONE, async (page) => {
+    await page.getByTestId('empty').first().waitFor();
+  });
+  await as('sam', PHONE, async (page) => {
+    assert.ok((await page.getByTestId('event-row').count()) > 0);
+  });
+  assert.deepEqual(problems, [], 'errors in the console');
+  console.log('browser: ok');
+} finally {
+  await browser.close();
+}
