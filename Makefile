@@ -46,6 +46,16 @@ eval: models ## score perception and events on recorded data; writes target/eval
 	@cargo build --release --locked -p temoin-benches --bins
 	@$(RUNTIME); mkdir -p target; "$(CARGO_TARGET_DIR)/release/temoin-eval" --out target/eval.json
 
+.PHONY: fuzz
+fuzz: ## fuzz every parser for FUZZ_S seconds each (60); needs nightly Rust and cargo-fuzz
+	@export CARGO_TARGET_DIR="$(TEMOIN_CACHE)/fuzz-target"; \
+	cargo +nightly fuzz build -s none; \
+	for target in $$(cargo +nightly fuzz list); do \
+	  found="$(TEMOIN_CACHE)/fuzz-found/$$target"; mkdir -p "$$found"; echo "== $$target"; \
+	  cargo +nightly fuzz run -s none $$target "$$found" fuzz/corpus/$$target -- \
+	    -max_total_time=$(or $(FUZZ_S),60) -timeout=5 -max_len=8192; \
+	done
+
 .PHONY: fmt
 fmt: ## format the code
 	@cargo fmt --all

@@ -11,7 +11,7 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicI64, Ordering},
     },
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::Duration,
 };
 
 use hyper_util::rt::TokioIo;
@@ -22,7 +22,7 @@ use rustls::{
     time_provider::TimeProvider,
 };
 use serde::{Deserialize, Serialize};
-use temoin_hw::Clock;
+use temoin_hw::{Clock, clock::system_unix_ms};
 use temoin_proto::time::{MonoTime, WallTime};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -106,10 +106,18 @@ impl TrustedTime {
             Some((offset, uncertainty.saturating_add(1)));
         let before = self.told_ms.swap(server_unix_ms, Ordering::Relaxed);
         if server_unix_ms.abs_diff(before) >= 3_600_000 {
-            let json = format!("{{\"told_unix_ms\":{server_unix_ms}}}\n");
-            durable::replace(&self.path, json.as_bytes())?;
+            self.keep()?;
         }
         Ok(offset)
+    }
+
+    /// Makes what was told last durable.
+    ///
+    /// # Errors
+    /// Where the file cannot be written.
+    pub fn keep(&self) -> Result<(), FileError> {
+        let told = self.told_ms.load(Ordering::Relaxed);
+        durable::replace(&self.path, format!("{{\"told_unix_ms\":{told}}}\n").as_bytes())
     }
 
     /// A reading of the system's clock, put right by what the server told in this run. Where it
@@ -160,12 +168,6 @@ impl Clock for CorrectedClock {
     fn wall(&self) -> WallTime {
         self.time.correct(self.clock.wall())
     }
-}
-
-/// The system's clock, milliseconds since 1970.
-pub fn system_unix_ms() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
 #[derive(Debug)]

@@ -15,7 +15,10 @@ use temoin_agent_core::{
     spool_plan::Lost,
     upload_plan::{Action, Answer, Next, UploadError, Uploader},
 };
-use temoin_hw::{Clock, clock::SystemClock};
+use temoin_hw::{
+    Clock,
+    clock::{SystemClock, system_unix_ms},
+};
 use temoin_proto::{
     ids::{ClipId, CommandId, EventId},
     wire::{self, fleet_service_client::FleetServiceClient},
@@ -31,7 +34,7 @@ use crate::{
     health::{HealthBoard, State},
     identity::{FleetKey, Identity},
     journal::{self, Entry},
-    net::{Connector, TrustedTime, system_unix_ms},
+    net::{Connector, TrustedTime},
     pipeline::OrderResult,
     spool::{Queued, Spool, SpoolError},
 };

@@ -2,11 +2,7 @@
 //!
 //! Samples are few, so that all of it takes a minute; the whole line is measured by `temoin-bench`.
 
-#![expect(
-    missing_docs,
-    clippy::unwrap_used,
-    reason = "criterion's macros document nothing, and a part that cannot be set up has no figure"
-)]
+#![expect(clippy::unwrap_used, reason = "a part that cannot be set up has no figure")]
 
 use std::{hint::black_box, time::Duration};
 

@@ -235,7 +235,7 @@ mod tests {
                 confidence: 0.9,
             },
             eyelids: Seen::Known { value: EyelidOpening(0.2), confidence: 0.9 },
-            ..unseen.clone()
+            ..unseen
         };
         let bowed =
             DriverObservation { eyelids: Seen::Unknown(NotSeen::FaceUnclear), ..turned(3.0) };

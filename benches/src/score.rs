@@ -74,7 +74,7 @@ pub fn run(drive: Replay, rules: CoreConfig, look_hz: f64, eyes: Eyes<'_>) -> Re
             ReplayItem::Signal(signal) => core.step(now, Seen::Signal(signal), &mut decided),
             ReplayItem::Frame(frame) if looks.due(&frame) => {
                 let seen = eyes(&frame);
-                outcome.observations.push(seen.clone());
+                outcome.observations.push(seen);
                 core.step(now, Seen::Driver(seen), &mut decided);
             }
             ReplayItem::Frame(_) => {}

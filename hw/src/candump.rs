@@ -58,7 +58,7 @@ pub fn parse_line(line: &str) -> Option<CanFrame> {
         },
         None => {
             let length = words.next()?.strip_prefix('[')?.strip_suffix(']')?;
-            let length: usize = length.parse().ok()?;
+            let length: usize = length.parse().ok().filter(|n| *n <= MAX_DATA)?;
             let hex: String = words.take(length).collect();
             (frame, (hex.len() == length * 2).then_some(hex)?)
         }

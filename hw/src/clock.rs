@@ -6,7 +6,7 @@
 use std::{
     path::Path,
     sync::atomic::{AtomicU64, Ordering},
-    time::Duration,
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use rustix::time::{ClockId, clock_gettime};
@@ -31,6 +31,16 @@ fn read_ns(id: ClockId) -> u64 {
     s.saturating_mul(1_000_000_000).saturating_add(u64::try_from(t.tv_nsec).unwrap_or(0))
 }
 
+/// The system's wall clock, milliseconds since 1970; negative before. Read through the standard
+/// library as everything else in the process does, so that all of it agrees.
+pub fn system_unix_ms() -> i64 {
+    let ms = |d: Duration| i64::try_from(d.as_millis()).unwrap_or(i64::MAX);
+    match SystemTime::now().duration_since(UNIX_EPOCH) {
+        Ok(since) => ms(since),
+        Err(before) => -ms(before.duration()),
+    }
+}
+
 impl SystemClock {
     /// Where a kernel stamp on `CLOCK_MONOTONIC` (V4L2 buffers) lies on the unit's time line.
     /// The two clocks differ by the time spent suspended, read anew for each stamp.
@@ -49,10 +59,9 @@ impl Clock for SystemClock {
     /// Known to half a second where systemd-timesyncd says that it has set the clock; with an
     /// unknown error (`u64::MAX`) otherwise, for a unit's clock may then be wrong by years.
     fn wall(&self) -> WallTime {
-        let unix_ms = i64::try_from(read_ns(ClockId::Realtime) / 1_000_000).unwrap_or(i64::MAX);
         let uncertainty_ms =
             if Path::new(SYNCHRONISED).exists() { SYNCHRONISED_UNCERTAINTY_MS } else { u64::MAX };
-        WallTime { unix_ms, uncertainty_ms }
+        WallTime { unix_ms: system_unix_ms(), uncertainty_ms }
     }
 }
 

@@ -144,7 +144,11 @@ impl Row {
     }
 
     fn get(&self, quantity: Quantity) -> Option<f64> {
-        self.0.get(&quantity).map(|(sum, count)| sum / f64::from(*count))
+        // Units and sums can make infinite what was finite in the file.
+        self.0
+            .get(&quantity)
+            .map(|(sum, count)| sum / f64::from(*count))
+            .filter(|value| value.is_finite())
     }
 
     fn vector(&self, axes: [Quantity; 3]) -> [Option<f64>; 3] {

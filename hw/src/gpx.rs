@@ -126,7 +126,7 @@ fn read(bytes: &[u8]) -> Result<Vec<Point>, ::gpx::errors::GpxError> {
             lat_deg,
             lon_deg,
             speed_mps: w.speed.filter(|v| v.is_finite() && *v >= 0.0),
-            hdop: w.hdop,
+            hdop: w.hdop.filter(|h| h.is_finite()),
         });
     }
     Ok(points)

@@ -3,6 +3,7 @@
 use std::{io::Write as _, path::PathBuf, sync::Arc};
 
 use anyhow::{Context, Result, bail, ensure};
+use temoin_hw::clock::system_unix_ms;
 use temoin_proto::wire::{EnrolRequest, enrolment_service_client::EnrolmentServiceClient};
 use tonic::Code;
 
@@ -10,7 +11,7 @@ use super::ConfigArg;
 use crate::{
     config::Config,
     identity::{Fleet, FleetKey, Identity, KeyRequest, Ticket},
-    net::{Connector, TrustedTime, system_unix_ms},
+    net::{Connector, TrustedTime},
 };
 
 /// Make this unit one of a fleet's, with the administrator's one-time ticket.
@@ -44,7 +45,7 @@ async fn enrol(config: &Config, ticket: &Ticket) -> Result<()> {
     let request = KeyRequest::generate(&ticket.unit)?;
     let time_path = config.data_dir.join("identity/trusted-time.json");
     let time = Arc::new(TrustedTime::of_ticket(&time_path, ticket.expires_unix_ms));
-    let connector = Connector::for_enrolment(&ticket.server, &ticket.ca_pem, time)?;
+    let connector = Connector::for_enrolment(&ticket.server, &ticket.ca_pem, Arc::clone(&time))?;
     let mut client = EnrolmentServiceClient::new(connector.connect().await?);
     let answer = client
         .enrol(EnrolRequest {
@@ -76,6 +77,7 @@ async fn enrol(config: &Config, ticket: &Ticket) -> Result<()> {
         sealing_key: FleetKey { key_id: key.key_id, public: key.x25519_public_key.into() },
     };
     Identity::store(&config.data_dir, &request, &answer.certificate_pem, &fleet)?;
+    time.keep()?;
     writeln!(
         std::io::stdout(),
         "enrolled as {} at {}; the ticket is used up, remove it",

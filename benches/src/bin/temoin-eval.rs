@@ -176,13 +176,13 @@ fn driver(data: &Path, folder: &Path, to: &mut Vec<Figure>) -> Result<()> {
     to.push(Figure::new("perception.closed_share", closed, "1", lids.len(), set));
 
     let set = "head_turns.mp4 with cloudpose at motorway speed";
-    let long = outcome.events.iter().filter(|(kind, _)| *kind == EventKind::LongDistraction);
-    let (right, wrong): (Vec<_>, Vec<_>) =
-        long.partition(|(_, at)| (at - TURNED_AWAY_S).abs() <= 0.5);
-    let other = outcome.events.len() - right.len() - wrong.len();
+    let right = outcome.events.iter().filter(|(kind, at)| {
+        *kind == EventKind::LongDistraction && (at - TURNED_AWAY_S).abs() <= 0.5
+    });
+    let right = right.count();
     let of = |name, n: usize| Figure::new(name, n as f64, "events", outcome.events.len(), set);
-    to.push(of("events.head_turns_found", right.len()).limit(1.0).goal("1"));
-    to.push(of("events.head_turns_false", wrong.len() + other).goal("0"));
+    to.push(of("events.head_turns_found", right).limit(1.0).goal("1"));
+    to.push(of("events.head_turns_false", outcome.events.len() - right).goal("0"));
     if let Some(at) = outcome.alerts_s.first() {
         // The rule asks for 3.5 s off the road.
         let alert = Figure::new("events.head_turns_alert_s", at - TURNED_AWAY_S, "s", 1, set);
