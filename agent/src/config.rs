@@ -60,6 +60,17 @@ pub enum Privacy {
     Recording,
 }
 
+impl Privacy {
+    /// The name in the configuration and on the wire.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::AiWithoutRecording => "ai_without_recording",
+            Self::Recording => "recording",
+        }
+    }
+}
+
 impl From<Privacy> for PrivacyState {
     fn from(p: Privacy) -> Self {
         match p {
@@ -151,6 +162,9 @@ pub struct Config {
     /// Whether anything is recorded.
     #[serde(default = "recording")]
     pub privacy: Privacy,
+    /// How often device health goes to the server and orders come back, seconds.
+    #[serde(default = "heartbeat_s")]
+    pub heartbeat_s: f64,
     /// Pictures and their encoding.
     #[serde(default)]
     pub video: VideoConfig,
@@ -163,6 +177,10 @@ pub struct Config {
     /// Thresholds of detectors, policy, clips, ring, spool and upload.
     #[serde(default)]
     pub rules: CoreConfig,
+}
+
+const fn heartbeat_s() -> f64 {
+    15.0
 }
 
 const fn recording() -> Privacy {
@@ -185,6 +203,7 @@ impl Config {
         Self {
             data_dir: PathBuf::new(),
             privacy: Privacy::Recording,
+            heartbeat_s: heartbeat_s(),
             video: VideoConfig::default(),
             perception: PerceptionConfig::default(),
             devices: DeviceConfig::default(),
@@ -213,6 +232,12 @@ impl Config {
         }
         if let Err(e) = config.perception.seat.checked() {
             mistakes.push(format!("perception.seat: {e}"));
+        }
+        if !(1.0..=300.0).contains(&config.heartbeat_s) {
+            mistakes.push(format!(
+                "heartbeat_s: `{}`: a number from 1 to 300 is needed",
+                config.heartbeat_s
+            ));
         }
         if !(0.5..=30.0).contains(&config.perception.rate_hz) {
             mistakes.push(format!(

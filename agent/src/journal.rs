@@ -6,6 +6,7 @@
 //! event 0198… long_distraction start=9.800 end=15.267 clip=0198…
 //! clip 0198… spooled event=0198… bytes=1234567
 //! clip 0198… uploaded
+//! identify van-12
 //! drive ended at=60.000
 //! ```
 
@@ -52,6 +53,11 @@ pub(crate) enum Entry<'a> {
         /// The clip.
         clip: ClipId,
     },
+    /// The fleet asks which unit this is.
+    Identify {
+        /// Its name.
+        unit: &'a str,
+    },
     /// The recorded drive is over.
     Ended {
         /// When.
@@ -81,6 +87,7 @@ impl fmt::Display for Entry<'_> {
                 write!(f, "clip {clip} spooled event={event} bytes={bytes}")
             }
             Self::Uploaded { clip } => write!(f, "clip {clip} uploaded"),
+            Self::Identify { unit } => write!(f, "identify {unit}"),
             Self::Ended { at } => write!(f, "drive ended at={:.3}", at.as_secs_f64()),
         }
     }

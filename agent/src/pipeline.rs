@@ -48,6 +48,7 @@ use tokio::sync::{mpsc::UnboundedSender, watch};
 
 use crate::{
     capture::{Captured, Order},
+    config::Privacy,
     health::{HealthBoard, State},
     journal::{self, Entry},
     metrics::Metrics,
@@ -246,6 +247,7 @@ impl Pipeline {
     fn obey(&mut self, order: Order) -> Result<(), String> {
         match order {
             Order::Identify => {
+                journal::write(&Entry::Identify { unit: &self.parts.label });
                 let shown = self.parts.lamp.show(LampState::Fault);
                 let said = self.parts.speaker.play(Tone::Saved);
                 let back = self.parts.lamp.show(lamp_state(self.drive.privacy()));
@@ -447,12 +449,12 @@ impl Pipeline {
                 Command::Flag { local, event, clip } => self.flag(local, &event, clip),
                 Command::Cut(cut) => self.cut(cut),
                 Command::Lamp(lamp) => {
-                    let (state, told) = match lamp {
-                        Lamp::Off => (LampState::Off, "off"),
-                        Lamp::AlertsOnly => (LampState::AlertsOnly, "ai_without_recording"),
-                        Lamp::Recording => (LampState::Recording, "recording"),
+                    let (state, privacy) = match lamp {
+                        Lamp::Off => (LampState::Off, Privacy::Off),
+                        Lamp::AlertsOnly => (LampState::AlertsOnly, Privacy::AiWithoutRecording),
+                        Lamp::Recording => (LampState::Recording, Privacy::Recording),
                     };
-                    self.parts.privacy_told.send_replace(told);
+                    self.parts.privacy_told.send_replace(privacy.as_str());
                     if let Err(e) = self.parts.lamp.show(state) {
                         self.parts.health.set("lamp", State::Failed, e.to_string());
                     }

@@ -7,6 +7,7 @@ use std::{
         mpsc::{Receiver, SyncSender, channel, sync_channel},
     },
     thread::JoinHandle,
+    time::Duration,
 };
 
 use anyhow::{Context, Result};
@@ -86,7 +87,6 @@ pub fn run(run: Run) -> Result<()> {
     let (to_pipeline, from_devices) = sync_channel::<Captured>(QUEUE);
     let (seal, jobs) = channel::<SealJob>();
     let (results, results_in) = unbounded_channel();
-    let (privacy_told, privacy) = watch::channel("off");
     let stored = if keep { Some(open_stored(&config, &health)?) } else { None };
     let label = stored
         .as_ref()
@@ -100,6 +100,7 @@ pub fn run(run: Run) -> Result<()> {
         None => StandingOrders::default(),
     };
     let configured = standing.apply(config.privacy, &mut rules);
+    let (privacy_told, privacy) = watch::channel(configured.as_str());
     let (mut clock, eyes, zero) = open_eyes(&config, &source, &to_pipeline, &health, &mut rules)?;
     if let Some(stored) = &stored {
         clock = Arc::new(CorrectedClock { clock, time: Arc::clone(&stored.time) });
@@ -132,6 +133,7 @@ pub fn run(run: Run) -> Result<()> {
                 time,
                 spool: Arc::clone(&spool),
                 health: Arc::clone(&health),
+                heartbeat: Duration::from_secs_f64(config.heartbeat_s),
                 orders: to_pipeline.clone(),
                 privacy,
                 settled: settled_told,
@@ -259,7 +261,7 @@ fn wait_settled(
                         return;
                     }
                 }
-                () = tokio::time::sleep(std::time::Duration::from_millis(200)) => {
+                () = tokio::time::sleep(Duration::from_millis(200)) => {
                     if stop.is_stopped() {
                         return;
                     }

@@ -39,8 +39,8 @@ use crate::{
     spool::{Queued, Spool, SpoolError},
 };
 
-/// How often the unit tells its health.
-const HEARTBEAT: Duration = Duration::from_secs(15);
+/// Longest sleep with nothing to do.
+const IDLE: Duration = Duration::from_secs(60);
 /// How long the server may take for one answer: it fsyncs before it answers.
 const CALL_LIMIT: Duration = Duration::from_secs(60);
 /// Longest message of an upload; the wire allows 256 KiB.
@@ -58,6 +58,8 @@ pub struct Upload {
     pub spool: Arc<Spool>,
     /// Device health.
     pub health: Arc<HealthBoard>,
+    /// How often health is told and orders are taken.
+    pub heartbeat: Duration,
     /// Where the fleet's orders go.
     pub orders: SyncSender<Captured>,
     /// Whether anything is recorded, for the heartbeat.
@@ -92,7 +94,7 @@ impl Upload {
                 beat_at = Instant::now();
             }
             if Instant::now() >= beat_at {
-                beat_at = Instant::now() + HEARTBEAT;
+                beat_at = Instant::now() + self.heartbeat;
                 let reached = self.beat(&mut link, &mut done, &mut given).await;
                 if reached {
                     plan.resume();
@@ -110,11 +112,11 @@ impl Upload {
                     plan.on_answer(SystemClock.now(), answer, jitter());
                     continue;
                 }
-                Next::Busy | Next::Idle => HEARTBEAT,
+                Next::Busy | Next::Idle => IDLE,
                 Next::WaitUntil(at) => at.since(SystemClock.now()),
                 Next::Stopped(e) => {
                     self.health.set("upload", State::Failed, e.to_string());
-                    HEARTBEAT
+                    IDLE
                 }
             };
             let wake = (Instant::now() + wait).min(beat_at);
@@ -125,6 +127,7 @@ impl Upload {
                     // The pipeline ended: only what is queued is left to do.
                     None => tokio::time::sleep_until(wake).await,
                 },
+                Ok(()) = self.privacy.changed() => beat_at = Instant::now(),
                 result = results.recv() => match result {
                     Some(result) => {
                         done.push(command_result(&result));

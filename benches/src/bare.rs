@@ -12,7 +12,11 @@
 //!   nets whose answer was refused, are the agent's own cost. The numbers in a tensor do not change
 //!   what a convolution costs, so all are the same.
 
-use std::{hint::black_box, time::Duration, time::Instant};
+use std::{
+    hint::black_box,
+    thread,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, Result, ensure};
 use temoin_agent::{
@@ -20,12 +24,15 @@ use temoin_agent::{
     model_pack::{ModelPack, ModelRole},
     perception::{Networks, Perception, PerceptionOptions},
 };
-use temoin_hw::{ReplayItem, video_file::PictureSize};
+use temoin_hw::{ReplayItem, pace::Speed, video_file::PictureSize};
 use temoin_media::{
     frame::I420Picture,
     h264::{AccessUnit, Decoder, Encoder, EncoderConfig, StreamConfig},
 };
-use temoin_proto::samples::{CameraId, DriverObservation, Frame};
+use temoin_proto::{
+    samples::{CameraId, DriverObservation, Frame},
+    time::MonoTime,
+};
 
 use crate::{
     cpu,
@@ -37,16 +44,16 @@ use crate::{
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Both eyes of a head that is turned no further are measured (`perception::eyelids`).
 const BOTH_EYES_WITHIN_DEG: f32 = 25.0;
-/// Runs of each model whose time is measured.
-const RUNS: u32 = 100;
+/// Observations whose models are run alone.
+const OBSERVATIONS: usize = 100;
 
 /// Processor seconds that replaying the whole drive takes, with nothing done to its pictures.
 ///
 /// # Errors
 /// Where a recording cannot be used.
-pub fn replay_cpu_s(input: &Input, length: Length, size: PictureSize) -> Result<f64> {
+pub fn replay_cpu_s(input: &Input, length: Length, size: PictureSize, speed: Speed) -> Result<f64> {
     let began = cpu::of_this_process();
-    for item in input.replay(length, size)? {
+    for item in input.replay(length, size, speed)? {
         if let ReplayItem::Frame(frame) = item? {
             black_box(frame);
         }
@@ -58,7 +65,7 @@ pub fn replay_cpu_s(input: &Input, length: Length, size: PictureSize) -> Result<
 ///
 /// # Errors
 /// Where the encoder fails.
-pub fn encoder_cpu_s(frames: Vec<Frame>, config: &EncoderConfig) -> Result<f64> {
+pub fn encoder_cpu_s(frames: Vec<Frame>, config: &EncoderConfig, speed: Speed) -> Result<f64> {
     let mut pictures = Vec::with_capacity(frames.len());
     for frame in frames {
         let (camera, at) = (frame.camera, frame.at);
@@ -67,7 +74,9 @@ pub fn encoder_cpu_s(frames: Vec<Frame>, config: &EncoderConfig) -> Result<f64> 
     let began = cpu::of_this_process();
     let mut cabin = Encoder::new(config.clone())?;
     let mut road = Encoder::new(config.clone())?;
+    let mut pace = Pace::new(speed);
     for (camera, at, picture) in pictures {
+        pace.wait_until(at);
         let encoder = match camera {
             CameraId::Cabin => &mut cabin,
             CameraId::Road => &mut road,
@@ -79,6 +88,26 @@ pub fn encoder_cpu_s(frames: Vec<Frame>, config: &EncoderConfig) -> Result<f64> 
     }
     black_box((cabin.finish()?, road.finish()?));
     Ok(cpu::of_this_process() - began)
+}
+
+/// Waits as a drive does, or not at all.
+struct Pace {
+    speed: Speed,
+    zero: Option<(Instant, MonoTime)>,
+}
+
+impl Pace {
+    const fn new(speed: Speed) -> Self {
+        Self { speed, zero: None }
+    }
+
+    fn wait_until(&mut self, at: MonoTime) {
+        if self.speed == Speed::Real {
+            let (began, zero) = *self.zero.get_or_insert((Instant::now(), at));
+            let due = began + at.since(zero);
+            thread::sleep(due.saturating_duration_since(Instant::now()));
+        }
+    }
 }
 
 /// What the models cost.
@@ -112,56 +141,91 @@ fn least_runs(seen: &DriverObservation) -> LeastRuns {
     LeastRuns { detector: 1, head: u32::from(yaw_deg.is_some()), eyes }
 }
 
-/// One model alone: processor seconds and milliseconds of one run.
-fn one_run(runtime: &Runtime, pack: &ModelPack, role: ModelRole) -> Result<(f64, f64)> {
-    let model = pack.get(role).with_context(|| format!("the model pack has no {role:?}"))?;
-    let mut network: Network = runtime.network(model)?;
-    let input = vec![0.5; model.entry().input.len()];
-    // The first run allocates.
-    black_box(network.run(&input)?);
-    let began = cpu::of_this_process();
-    let mut times = Vec::new();
-    for _ in 0..RUNS {
-        let began = Instant::now();
+/// One model with an input, and what its runs took.
+struct Alone {
+    network: Network,
+    input: Vec<f32>,
+    cpu_s: f64,
+    times_ms: Vec<f64>,
+}
+
+impl Alone {
+    fn load(runtime: &Runtime, pack: &ModelPack, role: ModelRole) -> Result<Self> {
+        let model = pack.get(role).with_context(|| format!("the model pack has no {role:?}"))?;
+        let input = vec![0.5; model.entry().input.len()];
+        let mut network = runtime.network(model)?;
+        // The first run allocates.
         black_box(network.run(&input)?);
-        times.push(began.elapsed().as_secs_f64() * 1e3);
+        Ok(Self { network, input, cpu_s: 0.0, times_ms: Vec::new() })
     }
-    Ok(((cpu::of_this_process() - began) / f64::from(RUNS), median(&times)?))
+
+    fn run(&mut self) -> Result<()> {
+        let (began, busy) = (Instant::now(), cpu::of_this_process());
+        black_box(self.network.run(&self.input)?);
+        self.cpu_s += cpu::of_this_process() - busy;
+        self.times_ms.push(began.elapsed().as_secs_f64() * 1e3);
+        Ok(())
+    }
+
+    /// Processor seconds of `runs` runs.
+    fn cost_s(&self, runs: u32) -> f64 {
+        self.cpu_s * f64::from(runs) / self.times_ms.len().max(1) as f64
+    }
 }
 
 /// What the models cost on these pictures, `hz` of them looked at in a second.
 ///
 /// # Errors
 /// Where the model pack or the runtime cannot be used.
-pub fn models(frames: &[Frame], options: &PerceptionOptions, hz: f64) -> Result<Models> {
+pub fn models(
+    frames: &[Frame],
+    options: &PerceptionOptions,
+    hz: f64,
+    speed: Speed,
+) -> Result<Models> {
     let mut networks = Networks::open(options)?;
     let mut due = Looks::new(hz);
-    let mut looks = 0;
+    let looked_at: Vec<&Frame> = frames.iter().filter(|f| due.due(f)).collect();
     let mut needed = LeastRuns::default();
-    let began = cpu::of_this_process();
-    for frame in frames.iter().filter(|f| due.due(f)) {
+    let mut pace = Pace::new(speed);
+    let mut perception_cpu_s = 0.0;
+    for frame in &looked_at {
+        pace.wait_until(frame.at);
+        let began = cpu::of_this_process();
         let runs = least_runs(&networks.observe(frame));
+        perception_cpu_s += cpu::of_this_process() - began;
         needed.detector += runs.detector;
         needed.head += runs.head;
         needed.eyes += runs.eyes;
-        looks += 1;
     }
-    let perception_cpu_s = cpu::of_this_process() - began;
     ensure!(needed.head > 0, "no head pose was seen: is this the right video?");
 
     let runtime = Runtime::load(&options.infer)?;
     let pack = ModelPack::open(&options.models)?;
-    let (detector, detector_ms) = one_run(&runtime, &pack, ModelRole::FaceDetector)?;
-    let (one, one_ms) = one_run(&runtime, &pack, ModelRole::HeadPose1x1)?;
-    let (var, var_ms) = one_run(&runtime, &pack, ModelRole::HeadPoseVar)?;
-    let (eye, eye_ms) = one_run(&runtime, &pack, ModelRole::EyeLandmarks)?;
+    let load = |role| Alone::load(&runtime, &pack, role);
+    let (mut detector, mut eye) = (load(ModelRole::FaceDetector)?, load(ModelRole::EyeLandmarks)?);
+    let (mut one, mut var) = (load(ModelRole::HeadPose1x1)?, load(ModelRole::HeadPoseVar)?);
+    let mut pace = Pace::new(speed);
+    // In the order of an observation: each finds the caches as the others left them.
+    for frame in looked_at.iter().take(OBSERVATIONS) {
+        pace.wait_until(frame.at);
+        for model in [&mut detector, &mut one, &mut var] {
+            model.run()?;
+        }
+        eye.run()?;
+        eye.run()?;
+    }
     Ok(Models {
-        looks,
-        cpu_s: f64::from(needed.detector) * detector
-            + f64::from(needed.head) * (one + var)
-            + f64::from(needed.eyes) * eye,
+        looks: looked_at.len(),
+        cpu_s: detector.cost_s(needed.detector)
+            + one.cost_s(needed.head)
+            + var.cost_s(needed.head)
+            + eye.cost_s(needed.eyes),
         perception_cpu_s,
-        observation_ms: detector_ms + one_ms + var_ms + 2.0 * eye_ms,
+        observation_ms: median(&detector.times_ms)?
+            + median(&one.times_ms)?
+            + median(&var.times_ms)?
+            + 2.0 * median(&eye.times_ms)?,
     })
 }
 
@@ -219,10 +283,7 @@ fn coded(frames: &[Frame], config: &EncoderConfig) -> Result<(StreamConfig, Vec<
 
 #[cfg(test)]
 mod tests {
-    use temoin_proto::{
-        samples::{EyelidOpening, HeadPose, NotSeen, Seen},
-        time::MonoTime,
-    };
+    use temoin_proto::samples::{EyelidOpening, HeadPose, NotSeen, Seen};
 
     use super::*;
 

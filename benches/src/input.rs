@@ -99,12 +99,12 @@ impl Input {
         Ok(vec!["replay".to_owned(), drive.to_owned()])
     }
 
-    /// The drive, opened at full speed.
+    /// The drive, opened.
     ///
     /// # Errors
     /// Where a recording cannot be used.
-    pub fn replay(&self, length: Length, size: PictureSize) -> Result<Replay> {
-        let options = ReplayOptions { speed: Speed::Max, size, stop: StopToken::new() };
+    pub fn replay(&self, length: Length, size: PictureSize, speed: Speed) -> Result<Replay> {
+        let options = ReplayOptions { speed, size, stop: StopToken::new() };
         Ok(match (self, length) {
             (Self::Simulated, _) => Replay::simulated(Script::demo(), &options)?,
             (Self::Recorded { long, .. }, Length::Long) => {
@@ -124,7 +124,7 @@ impl Input {
         let (from_s, to_s) = self.window_s();
         let at = |s: f64| replay::ZERO + Duration::from_secs_f64(s);
         let mut frames = Vec::new();
-        for item in self.replay(Length::Long, size)? {
+        for item in self.replay(Length::Long, size, Speed::Max)? {
             match item? {
                 ReplayItem::Frame(frame) if frame.at >= at(to_s) => break,
                 ReplayItem::Frame(frame) if frame.at >= at(from_s) => frames.push(frame),

@@ -25,7 +25,7 @@ use temoin_proto::{
 use temoin_tests::{
     client::{Client, View},
     drives,
-    fleet::{DRIVER, Fleet},
+    fleet::{DRIVER, Fleet, UNIT},
     journal::UnitJournal,
     stage::{LIMIT, Stage},
     storage,
@@ -301,5 +301,44 @@ async fn ai_without_recording_keeps_nothing() -> Result<()> {
     assert!(storage::files(&stage.fleet.unit_folder().join("data/spool"))?.is_empty());
     assert!(storage::objects(&stage.fleet.server_folder())?.is_empty());
     assert!(stage.tap.sent_by_unit() < 50_000, "{} bytes", stage.tap.sent_by_unit());
+    Ok(())
+}
+
+/// The administrator tells a driving unit not to record: it stops at once, and a restart does not
+/// make it forget.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_not_to_record_outlives_a_restart() -> Result<()> {
+    let stage = Stage::new("heartbeat_s = 1\n[video]\nwidth = 320\nheight = 180").await?;
+    let admin = stage.fleet.signed_in("fay").await?;
+    let mut agent = stage.drive(&["replay", "--sim"])?;
+    let order = [("order", "set-privacy"), ("privacy", "ai_without_recording")];
+    // The unit is known to be there once it has told its health.
+    until("the unit's first contact", async || {
+        Ok(admin.page("/units").await?.1.contains("clips of flagged events"))
+    })
+    .await?;
+    let answer = admin.post(&format!("/units/{UNIT}/commands"), &order).await?;
+    assert!(answer.status().is_redirection(), "{}", answer.status());
+    until("the order carried out", async || {
+        Ok(admin.page("/units").await?.1.contains("nothing is kept"))
+    })
+    .await?;
+    agent.terminate()?;
+    Stage::finish(&mut agent)?;
+
+    let mut again = stage.drive(&["replay", "--sim", "--speed", "max"])?;
+    Stage::finish(&mut again)?;
+    let journal = UnitJournal::read(&again.lines());
+    assert!(journal.alerts.len() >= 3 && journal.events.is_empty(), "{journal:?}");
+    Ok(())
+}
+
+/// Waits until a condition of the portal holds.
+async fn until(what: &str, holds: impl AsyncFn() -> Result<bool>) -> Result<()> {
+    let deadline = std::time::Instant::now() + LIMIT;
+    while !holds().await? {
+        ensure!(std::time::Instant::now() < deadline, "time ran out: {what}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
     Ok(())
 }

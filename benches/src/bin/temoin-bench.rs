@@ -1,7 +1,8 @@
 //! `make bench`: what the whole line costs and how quick it is, each figure beside its limit.
 //!
-//! Processor time does not depend on the pace of a drive, so it is measured at full speed; one run
-//! in real time checks that, and says how quick the alerts are.
+//! Processor time is measured in a drive at full speed; `--pace real` measures it as a van would
+//! spend it, the limits as well, and takes six times as long. One run in real time says how quick
+//! the alerts are.
 #![forbid(unsafe_code)]
 
 use std::{
@@ -12,7 +13,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 use temoin_agent::{config::Config, perception::Networks};
 use temoin_benches::{
     bare::{self, Models, OnePicture},
@@ -22,7 +23,8 @@ use temoin_benches::{
     machine::{self, Machine},
     viewing::{self, Views},
 };
-use temoin_hw::video_file::PictureSize;
+use temoin_hw::{pace::Speed, video_file::PictureSize};
+use temoin_proto::samples::Frame;
 use temoin_tests::{fleet::Fleet, process::Programs};
 
 /// Measures the whole line on this machine: what the unit costs, how quick alerts, events and
@@ -39,9 +41,34 @@ struct Args {
     /// How often each processor time is measured; the middle one counts.
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=20))]
     repeat: u8,
+    /// Pace of the drives whose processor time is measured.
+    #[arg(long, value_enum, default_value_t = Pace::Max)]
+    pace: Pace,
     /// Views that are opened.
     #[arg(long, value_name = "N", default_value_t = 24, value_parser = clap::value_parser!(u16).range(2..=500))]
     views: u16,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Pace {
+    Real,
+    Max,
+}
+
+impl Pace {
+    const fn speed(self) -> Speed {
+        match self {
+            Self::Real => Speed::Real,
+            Self::Max => Speed::Max,
+        }
+    }
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Real => "real",
+            Self::Max => "max",
+        }
+    }
 }
 
 fn main() -> ExitCode {
@@ -77,7 +104,7 @@ fn bench(args: &Args) -> Result<()> {
     fleet.enrol("[rules.vehicle]\nspeed_limit_kmh = 50\n")?;
 
     let mut figures = Vec::new();
-    let cost = Cost::measure(&fleet, &input, args.repeat)?;
+    let cost = Cost::measure(&fleet, &input, args.repeat, args.pace)?;
     say("driving in real time");
     let real = line::drive(&fleet, &input.arguments(Length::Long)?)?;
     cost.figures(&input, &real, &mut figures)?;
@@ -130,26 +157,26 @@ struct Cost {
 }
 
 impl Cost {
-    fn measure(fleet: &Fleet, input: &Input, repeat: u8) -> Result<Self> {
+    fn measure(fleet: &Fleet, input: &Input, repeat: u8, pace: Pace) -> Result<Self> {
         let config = Config::for_files();
         let v = &config.video;
         let size = PictureSize { width: v.width, height: v.height, fps: v.fps };
         let encoder_config = config.encoder().map_err(anyhow::Error::msg)?;
         let (from_s, to_s) = input.window_s();
-        let window_s = to_s - from_s;
+        let (window_s, speed) = (to_s - from_s, pace.speed());
 
         // By turns, so that other work on the machine meets all of them alike.
         let (mut agent, mut whole, mut replay, mut encoder) = (vec![], vec![], vec![], vec![]);
         let (mut models, mut one_picture) = (None, None);
         for n in 1..=repeat {
             say(&format!("measuring processor time, {n} of {repeat}"));
-            let long = at_full_speed(fleet, input, Length::Long)?;
+            let long = drive(fleet, input, Length::Long, pace)?;
             whole.push(long.cpu_s);
-            let replay_long = bare::replay_cpu_s(input, Length::Long, size)?;
+            let replay_long = bare::replay_cpu_s(input, Length::Long, size, speed)?;
             let (less, replay_less, seconds) = match input {
                 Input::Recorded { .. } => (
-                    at_full_speed(fleet, input, Length::Short)?.cpu_s,
-                    bare::replay_cpu_s(input, Length::Short, size)?,
+                    drive(fleet, input, Length::Short, pace)?.cpu_s,
+                    bare::replay_cpu_s(input, Length::Short, size, speed)?,
                     window_s,
                 ),
                 Input::Simulated => (0.0, 0.0, long.report.drive_s),
@@ -159,9 +186,9 @@ impl Cost {
             let frames = input.frames(size)?;
             if one_picture.is_none() {
                 one_picture = Some(bare::one_picture(&frames, &encoder_config)?);
-                models = models_of(&config, input, &frames)?;
+                models = models_of(&config, input, &frames, speed)?;
             }
-            encoder.push(bare::encoder_cpu_s(frames, &encoder_config)? / window_s);
+            encoder.push(bare::encoder_cpu_s(frames, &encoder_config, speed)? / window_s);
         }
         Ok(Self {
             agent: median(&agent)?,
@@ -198,9 +225,9 @@ impl Cost {
     }
 }
 
-fn at_full_speed(fleet: &Fleet, input: &Input, length: Length) -> Result<Drove> {
+fn drive(fleet: &Fleet, input: &Input, length: Length, pace: Pace) -> Result<Drove> {
     let mut arguments = input.arguments(length)?;
-    arguments.extend(["--speed".to_owned(), "max".to_owned()]);
+    arguments.extend(["--speed".to_owned(), pace.as_str().to_owned()]);
     line::drive(fleet, &arguments)
 }
 
@@ -208,7 +235,8 @@ fn at_full_speed(fleet: &Fleet, input: &Input, length: Length) -> Result<Drove> 
 fn models_of(
     config: &Config,
     input: &Input,
-    frames: &[temoin_proto::samples::Frame],
+    frames: &[Frame],
+    speed: Speed,
 ) -> Result<Option<Models>> {
     if matches!(input, Input::Simulated) {
         return Ok(None);
@@ -218,7 +246,7 @@ fn models_of(
         say(&format!("no models: {e}: run `make models`; the figures are without them"));
         return Ok(None);
     }
-    bare::models(frames, &options, config.perception.rate_hz).map(Some)
+    bare::models(frames, &options, config.perception.rate_hz, speed).map(Some)
 }
 
 fn alerts(
