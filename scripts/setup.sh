@@ -18,6 +18,7 @@ packages=(
 command -v python3 >/dev/null && python3 -m pip --version >/dev/null 2>&1 || packages+=(python3 python3-pip)
 if [[ $what == test ]]; then
   packages+=(ffmpeg fonts-dejavu-core faketime)
+  python3 -c 'import ensurepip, venv' 2>/dev/null || packages+=(python3-venv)
   # Ubuntu's `chromium-browser` is only a stub for a snap; Debian has the real package.
   if apt-cache show chromium >/dev/null 2>&1 || [[ -r /etc/debian_version && ! -e /etc/lsb-release ]]; then
     packages+=(chromium)
@@ -63,6 +64,18 @@ if [[ $what == test ]]; then
     echo "setup: building cargo-deny (some minutes, once)"
     CARGO_TARGET_DIR="$cache/tools/target" cargo install cargo-deny --version '^0.20' --locked --root "$cache/tools" --quiet
     rm -rf "$cache/tools/target"
+  fi
+fi
+
+if [[ $what == test ]]; then
+  # A server with the S3 API for one test, which says so in a line where it cannot be had.
+  if [[ ! -x $cache/tools/moto/bin/moto_server ]]; then
+    echo "setup: installing moto, a test server with the S3 API"
+    if ! { python3 -m venv "$cache/tools/moto" &&
+      "$cache/tools/moto/bin/pip" install --quiet --disable-pip-version-check 'moto[server]>=5.1,<6'; }; then
+      rm -rf "$cache/tools/moto"
+      echo "setup: moto could not be installed; its test will be skipped"
+    fi
   fi
 fi
 
