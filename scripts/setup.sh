@@ -62,7 +62,7 @@ fi
 if [[ $what == test ]]; then
   if ! command -v cargo-deny >/dev/null; then
     echo "setup: building cargo-deny (some minutes, once)"
-    CARGO_TARGET_DIR="$cache/tools/target" cargo install cargo-deny --version '^0.20' --locked --root "$cache/tools" --quiet
+    CARGO_TARGET_DIR="$cache/tools/target" cargo install cargo-deny --version '^0.20' --locked --root "$cache/tools"
     rm -rf "$cache/tools/target"
   fi
 fi

@@ -57,7 +57,9 @@ async fn demo() -> Result<()> {
     let mut fleet = Fleet::create(programs, root, ports.0, ports.1)?;
     let server = fleet.start_server(Some(echo("server")))?;
     let drive = choose_drive(root)?;
-    fleet.enrol(&agent_configuration())?;
+    // The scripted drive brings its own limit.
+    let limit = drive.as_ref().map_or("", |_| "[rules.vehicle]\nspeed_limit_kmh = 50\n");
+    fleet.enrol(limit)?;
     say(&welcome(&fleet)?);
 
     let mut arguments = vec!["replay"];
@@ -90,13 +92,6 @@ fn choose_drive(root: &Path) -> Result<Option<PathBuf>> {
     let folder = root.join("drive");
     drives::city(&data, &folder)?;
     Ok(Some(folder))
-}
-
-fn agent_configuration() -> String {
-    let mut text = String::from("[rules.vehicle]\nspeed_limit_kmh = 50\n");
-    // Room for more: the rest are defaults. What the environment names comes from the Makefile.
-    text.push_str("[video]\nmax_bitrate_kbps = 2000\n");
-    text
 }
 
 /// Prints a program's lines as they come, without the drive's bookkeeping.
