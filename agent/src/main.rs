@@ -1,7 +1,10 @@
 //! `temoin-agent`: the unit in the van.
 #![forbid(unsafe_code)]
 
-use std::{io::Write as _, process::ExitCode};
+use std::{
+    io::{IsTerminal as _, Write as _},
+    process::ExitCode,
+};
 
 use clap::Parser;
 use rustix::process::{Resource, Rlimit, setrlimit};
@@ -23,6 +26,7 @@ fn main() -> ExitCode {
     let filter = std::env::var("TEMOIN_LOG").unwrap_or_else(|_| level.to_owned());
     tracing_subscriber::fmt()
         .with_env_filter(tracing_subscriber::EnvFilter::new(filter))
+        .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr)
         .init();
     match cli.run() {

@@ -33,7 +33,14 @@ impl Stage {
     /// # Errors
     /// Where a step fails.
     pub async fn new(configuration: &str) -> Result<Self> {
-        let folder = tempfile::tempdir()?;
+        Self::new_in(tempfile::tempdir()?, configuration).await
+    }
+
+    /// The same in a folder that is there.
+    ///
+    /// # Errors
+    /// Where a step fails.
+    pub async fn new_in(folder: tempfile::TempDir, configuration: &str) -> Result<Self> {
         let mut fleet =
             Fleet::create(Programs::find()?, folder.path(), "127.0.0.1:0", "127.0.0.1:0")?;
         let server = fleet.start_server(None)?;

@@ -4,12 +4,14 @@
 use std::{
     collections::BTreeSet,
     fs,
+    io::Write as _,
     net::TcpListener,
+    path::{Path, PathBuf},
     process::Command,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use temoin_tests::{
     fleet::{Fleet, UNIT},
     journal::UnitJournal,
@@ -177,24 +179,83 @@ async fn a_clock_wrong_by_years() -> Result<()> {
     Ok(())
 }
 
-/// A disk of 300 KiB: what does not fit is recorded as lost and reported, the rest arrives.
+/// A small disk, mounted until it goes out of scope; None where that is not allowed.
+struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    #[expect(clippy::print_stdout, reason = "a test that is skipped says so")]
+    fn mount(at: &Path, size: &str) -> Option<Self> {
+        let options = format!("size={size}");
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(at);
+        let mounted = mount.output().is_ok_and(|o| o.status.success());
+        if !mounted {
+            println!("skipped: a small disk cannot be mounted here (not root)");
+        }
+        mounted.then(|| Self(at.to_owned()))
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        // Lazily: a program that is being killed may still hold a file in it.
+        drop(Command::new("umount").arg("-l").arg(&self.0).status());
+    }
+}
+
+/// A unit's disk of 300 KiB: what does not fit is recorded as lost and reported, the rest arrives.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_disk() -> Result<()> {
     let stage = Stage::new(SMALL).await?;
     let spool = stage.fleet.unit_folder().join("data/spool");
     fs::create_dir_all(&spool)?;
-    let mount = Command::new("mount")
-        .args(["-t", "tmpfs", "-o", "size=300k", "tmpfs"])
-        .arg(&spool)
-        .output();
-    if !mount.is_ok_and(|o| o.status.success()) {
-        println!("skipped: a small disk cannot be mounted here (not root)");
-        return Ok(());
+    let Some(_disk) = SmallDisk::mount(&spool, "300k") else { return Ok(()) };
+    full_disk(&stage).await
+}
+
+/// The server's disk is full: the unit keeps everything and says so; with room again, all of it
+/// arrives.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_server() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let root = folder.path().to_owned();
+    let Some(_server_disk) = SmallDisk::mount(&root, "24m") else { return Ok(()) };
+    fs::create_dir(root.join("unit"))?;
+    let Some(_unit_disk) = SmallDisk::mount(&root.join("unit"), "100m") else { return Ok(()) };
+    let stage = Stage::new_in(folder, SMALL).await?;
+
+    // Room for the database to say what happened, and for no clip.
+    let ballast = root.join("ballast");
+    let free = fill(&ballast)?;
+    let mut agent = stage.drive(&["replay", "--sim", "--speed", "max"])?;
+    tokio::task::block_in_place(|| {
+        agent.wait_for("the drive's end", LIMIT, |l| l.starts_with("drive ended"))
+    })?;
+    let deadline = Instant::now() + LIMIT;
+    while !agent.errors().contains("no room") {
+        ensure!(Instant::now() < deadline, "{free} bytes were left\n{}", agent.errors());
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    let done = full_disk(&stage).await;
-    let unmounted = Command::new("umount").arg("-l").arg(&spool).status()?;
-    assert!(unmounted.success());
-    done
+    fs::remove_file(&ballast)?;
+    Stage::finish(&mut agent)?;
+    let journal = UnitJournal::read(&agent.lines());
+    let objects = storage::objects(&stage.fleet.server_folder())?;
+    assert_eq!(objects.keys().collect::<BTreeSet<_>>(), journal.spooled.keys().collect());
+    assert_eq!(journal.uploaded.len(), journal.spooled.len());
+    Ok(())
+}
+
+/// Fills a disk up to about 600 KiB; gives how much that left.
+fn fill(ballast: &Path) -> Result<u64> {
+    let mut file = fs::File::create(ballast)?;
+    let block = vec![1; 64 << 10];
+    let mut written = 0;
+    while file.write_all(&block).is_ok() {
+        written += block.len() as u64;
+    }
+    let leave = 600 << 10;
+    file.set_len(written.saturating_sub(leave))?;
+    Ok(leave)
 }
 
 async fn full_disk(stage: &Stage) -> Result<()> {
