@@ -254,7 +254,7 @@ fn wait_settled(
 ) {
     runtime.block_on(async {
         loop {
-            // The uploader says anew after each step; what the sealer queued last is in by then.
+            // The uploader says so only once the sealing thread has ended.
             tokio::select! {
                 changed = settled.changed() => {
                     if changed.is_err() || (*settled.borrow_and_update()) {

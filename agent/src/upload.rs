@@ -64,7 +64,7 @@ pub struct Upload {
     pub orders: SyncSender<Captured>,
     /// Whether anything is recorded, for the heartbeat.
     pub privacy: watch::Receiver<&'static str>,
-    /// Tells whether everything was settled.
+    /// Tells whether everything was settled and no more will come.
     pub settled: watch::Sender<bool>,
 }
 
@@ -85,6 +85,8 @@ impl Upload {
         let mut done: Vec<wire::CommandResult> = Vec::new();
         let mut given: Vec<CommandId> = Vec::new();
         let mut beat_at = Instant::now();
+        // Until the sealing thread ends, more may come.
+        let (mut sealing, mut driving) = (true, true);
         loop {
             while let Ok(queued) = queue.try_recv() {
                 add(&mut plan, queued);
@@ -101,8 +103,7 @@ impl Upload {
                 }
             }
             let next = plan.next(SystemClock.now());
-            let (events, clips) = plan.backlog();
-            self.settled.send_replace(events + clips == 0);
+            self.settled.send_replace(!sealing && queue.is_empty() && is_settled(&plan));
             let wait = match next {
                 Next::Do(action) => {
                     let answer = self.carry_out(&mut link, action).await;
@@ -122,18 +123,17 @@ impl Upload {
             let wake = (Instant::now() + wait).min(beat_at);
             tokio::select! {
                 () = tokio::time::sleep_until(wake) => {}
-                queued = queue.recv() => match queued {
+                queued = queue.recv(), if sealing => match queued {
                     Some(queued) => add(&mut plan, queued),
-                    // The pipeline ended: only what is queued is left to do.
-                    None => tokio::time::sleep_until(wake).await,
+                    None => sealing = false,
                 },
                 Ok(()) = self.privacy.changed() => beat_at = Instant::now(),
-                result = results.recv() => match result {
+                result = results.recv(), if driving => match result {
                     Some(result) => {
                         done.push(command_result(&result));
                         beat_at = Instant::now();
                     }
-                    None => tokio::time::sleep_until(wake).await,
+                    None => driving = false,
                 },
             }
         }
@@ -389,6 +389,12 @@ fn add(plan: &mut Uploader, queued: Queued) {
         Queued::Clip { clip, bytes, rank } => plan.add_clip(clip, bytes, rank),
         Queued::Lost(lost) => plan.add_lost(lost),
     }
+}
+
+/// Whether everything is in the server, but for what it refuses for good.
+fn is_settled(plan: &Uploader) -> bool {
+    let (backlog, aside) = (plan.backlog(), plan.set_aside());
+    backlog.0 <= aside.0 && backlog.1 <= aside.1
 }
 
 fn command_result((id, result): &OrderResult) -> wire::CommandResult {
