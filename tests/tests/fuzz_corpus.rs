@@ -1,8 +1,8 @@
 //! Replays the corpus of every fuzz target, as it is and with small changes, so that `make test`
 //! finds again what a fuzzer found once.
 //!
-//! Seeds that are text are written by hand; the others by `write_the_binary_seeds`, which is run
-//! by hand: `cargo test -p temoin-tests --test fuzz_corpus -- --ignored`.
+//! Seeds that are text are written by hand; the others are made here, and written anew after a
+//! change of a format by `TEMOIN_GOLDEN=write cargo test -p temoin-tests --test fuzz_corpus`.
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -341,9 +341,9 @@ fn access_log_seeds() -> Vec<(&'static str, &'static str, Vec<u8>)> {
     ]
 }
 
+/// The binary seeds are those of today's formats; `TEMOIN_GOLDEN=write` writes them anew.
 #[test]
-#[ignore = "writes into fuzz/corpus: run it by hand after a change of a format"]
-fn write_the_binary_seeds() {
+fn binary_seeds_are_of_todays_formats() {
     let signed = manifest_seed().sign(&UNIT_KEY);
     let clip = Ok(ClipId::from_bytes([1; 16]));
     let mut foreign = signed.clone();
@@ -368,8 +368,11 @@ fn write_the_binary_seeds() {
     seeds.extend(wire_seeds());
     seeds.extend(access_log_seeds());
     for (target, name, bytes) in seeds {
-        let folder = fuzz().join("corpus").join(target);
-        fs::create_dir_all(&folder).unwrap();
-        fs::write(folder.join(name), bytes).unwrap();
+        let path = fuzz().join("corpus").join(target).join(name);
+        if std::env::var_os("TEMOIN_GOLDEN").is_some_and(|v| v == "write") {
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(&path, &bytes).unwrap();
+        }
+        assert_eq!(fs::read(&path).unwrap(), bytes, "{}: TEMOIN_GOLDEN=write", path.display());
     }
 }
