@@ -8,6 +8,7 @@
 use std::{
     fmt::Write as _,
     io::Write as _,
+    net::TcpListener,
     path::{Path, PathBuf},
     process::{ExitCode, ExitStatus},
     time::{Duration, Instant},
@@ -52,9 +53,9 @@ async fn demo() -> Result<()> {
     let root = folder.path();
     let programs = Programs::find()?;
     say("making a demo fleet: keys, CA, accounts");
-    let ports =
-        if once { ("127.0.0.1:0", "127.0.0.1:0") } else { ("127.0.0.1:8443", "127.0.0.1:7443") };
-    let mut fleet = Fleet::create(programs, root, ports.0, ports.1)?;
+    let (https, grpc) = if once { (0, 0) } else { (free_or_any(8443), free_or_any(7443)) };
+    let listen = |port: u16| format!("127.0.0.1:{port}");
+    let mut fleet = Fleet::create(programs, root, &listen(https), &listen(grpc))?;
     let server = fleet.start_server(Some(echo("server")))?;
     let drive = choose_drive(root)?;
     // The scripted drive brings its own limit.
@@ -84,6 +85,11 @@ async fn demo() -> Result<()> {
     let stopped = server.stop(STOP_LIMIT).context("stopping the server");
     outcome?;
     success(stopped?, "the server")
+}
+
+/// The port that the README names, or any where another program has it.
+fn free_or_any(port: u16) -> u16 {
+    if TcpListener::bind(("127.0.0.1", port)).is_ok() { port } else { 0 }
 }
 
 /// The drive's folder; None: the simulated one.
