@@ -239,7 +239,7 @@ fn negotiate(
     Err(CameraError::Format {
         path: path.to_owned(),
         wanted: format!("{}x{} NV12, YUYV or GREY", size.width, size.height),
-        offered: given.join(", "),
+        offered: if given.is_empty() { "no format at all".into() } else { given.join(", ") },
     })
 }
 
