@@ -20,6 +20,7 @@ help: ## list the targets
 .PHONY: setup
 setup: ## install what is missing: system packages, Rust, the inference runtime
 	@scripts/setup.sh demo
+	@scripts/own-build-folder.sh
 
 .PHONY: models
 models: setup ## fetch and verify the model pack
@@ -32,12 +33,13 @@ PACK = scripts/models.sh || echo "going on without what is missing: device healt
 demo: setup ## a whole demo fleet: server, portal, one unit on a recorded drive (DEMO_ONCE=1: ends by itself)
 	@$(PACK)
 	@echo "building (release; the first time takes many minutes)"
-	@cargo build --release --locked -p temoin-server -p temoin-agent -p temoin-tests --bins
+	@cargo build --release --locked -p temoin-server -p temoin-agent -p temoin-tests -p temoin-benches --bins
 	@$(RUNTIME); exec "$(CARGO_TARGET_DIR)/release/temoin-demo"
 
 .PHONY: test
 test: ## everything that CI runs
 	@scripts/setup.sh test
+	@scripts/own-build-folder.sh
 	@$(PACK)
 	@$(RUNTIME); scripts/test.sh
 
@@ -47,7 +49,7 @@ bench: models ## measure; writes target/bench.json and benches/RESULTS.md
 
 .PHONY: eval
 eval: models ## score perception and events on recorded data; writes target/eval.json
-	@cargo build --release --locked -p temoin-benches --bins
+	@cargo build --release --locked -p temoin-server -p temoin-agent -p temoin-tests -p temoin-benches --bins
 	@$(RUNTIME); mkdir -p target; "$(CARGO_TARGET_DIR)/release/temoin-eval" --out target/eval.json
 
 .PHONY: fuzz

@@ -20,6 +20,8 @@ use temoin_proto::{
 };
 use temoin_tests::drives;
 
+use crate::machine::recordings;
+
 /// The two lengths of the recorded drive. What a second costs is the difference of both over the
 /// difference of their lengths: starting the programs and loading the models falls out.
 const LONG_S: u32 = 40;
@@ -56,7 +58,7 @@ impl Input {
     /// # Errors
     /// Where the folder cannot be written.
     pub fn choose(folder: &Path) -> Result<Self> {
-        let Some(data) = drives::shared_data() else { return Ok(Self::Simulated) };
+        let Some(data) = recordings()? else { return Ok(Self::Simulated) };
         let drive = |name: &str, length_s: u32| -> Result<PathBuf> {
             let folder = folder.join(name);
             drives::city(&data, &folder)?;

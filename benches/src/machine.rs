@@ -1,6 +1,10 @@
 //! On what the figures were measured.
 
-use std::{fmt, fs, path::Path, process::Command};
+use std::{
+    fmt, fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use anyhow::{Context, Result};
 use temoin_hw::{Clock, clock::SystemClock};
@@ -16,22 +20,36 @@ pub struct Machine {
     load: String,
 }
 
-/// The checkout that this was built from.
+/// The checkout that is measured: the one that this is started in, else the one that it was built
+/// from. Clones may share a build folder, so the latter can be another's.
 ///
 /// # Errors
-/// Where it is not there any more.
-pub fn checkout() -> Result<&'static Path> {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .filter(|root| root.join("Cargo.toml").is_file())
-        .context("the checkout that this was built from is gone: build again where it is now")
+/// Where there is none.
+pub fn checkout() -> Result<PathBuf> {
+    let here = std::env::current_dir().ok();
+    let built = Path::new(env!("CARGO_MANIFEST_DIR")).parent().map(Path::to_owned);
+    let is_one = |root: &PathBuf| root.join("benches/Cargo.toml").is_file();
+    here.into_iter()
+        .chain(built)
+        .find(is_one)
+        .context("start this in the checkout: the one that it was built from is gone")
+}
+
+/// The recordings beside the checkout, where they are there.
+///
+/// # Errors
+/// Where there is no checkout.
+pub fn recordings() -> Result<Option<PathBuf>> {
+    let root = checkout()?;
+    let data = root.parent().map(|folder| folder.join("shared/data"));
+    Ok(data.filter(|data| data.join("driver_video/head_turns.mp4").is_file()))
 }
 
 impl Machine {
     /// What this machine says of itself now.
     ///
     /// # Errors
-    /// Where the checkout is gone.
+    /// Where there is no checkout.
     pub fn here() -> Result<Self> {
         let root = checkout()?;
         let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
@@ -46,7 +64,7 @@ impl Machine {
             cpu,
             cores: std::thread::available_parallelism().map_or(1, usize::from),
             memory_gib: kib / f64::from(1 << 20),
-            commit: commit(root),
+            commit: commit(&root),
             date: SystemClock.wall().to_rfc3339(),
             load: load(),
         })

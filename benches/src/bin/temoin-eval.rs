@@ -35,7 +35,7 @@ use temoin_agent::{
 use temoin_agent_core::config::CoreConfig;
 use temoin_benches::{
     figures::{self, Figure},
-    machine::Machine,
+    machine::{Machine, recordings},
     score::{self, Outcome},
 };
 use temoin_hw::{Drive, sim::Script};
@@ -80,7 +80,7 @@ fn eval(args: &Args) -> Result<()> {
     temoin_media::limit_opencv_threads(1)?;
     let mut figures = Vec::new();
     scripted(&mut figures)?;
-    match drives::shared_data() {
+    match recordings()? {
         None => say("no recordings in shared/data beside the checkout: the scripted drive alone"),
         Some(data) => {
             let folder = tempfile::Builder::new().prefix("temoin-eval-").tempdir()?;
