@@ -47,6 +47,8 @@ pub(super) async fn run(path: &Path) -> Result<(), anyhow::Error> {
     let tls = https::tls_config(&identity).context("the portal's certificate cannot be used")?;
     let portal_listener = listen(config.https.listen, "https.listen").await?;
     let unit_listener = listen(config.grpc.listen, "grpc.listen").await?;
+    // Before anybody is told that the server is up: a signal would kill it until this is in place.
+    let signalled = signals()?;
     say(&format!(
         "listening https={} grpc={}",
         portal_listener.local_addr()?,
@@ -68,7 +70,10 @@ pub(super) async fn run(path: &Path) -> Result<(), anyhow::Error> {
     });
     let (mut units, mut people) = (units, people);
     let ended = tokio::select! {
-        signal = signals() => signal.map(|name| tracing::info!("{name}: stopping")),
+        name = signalled => {
+            tracing::info!("{name}: stopping");
+            Ok(())
+        }
         ended = &mut units => flatten(ended).and(Err(anyhow::anyhow!("the units' listener ended"))),
         ended = &mut people => flatten(ended).and(Err(anyhow::anyhow!("the portal's listener ended"))),
     };
@@ -96,14 +101,16 @@ fn flatten(
     ended.map_err(anyhow::Error::from)?
 }
 
-/// SIGINT or SIGTERM, whichever comes first.
-async fn signals() -> Result<&'static str, anyhow::Error> {
+/// SIGINT or SIGTERM, whichever comes first from now on.
+fn signals() -> Result<impl Future<Output = &'static str>, anyhow::Error> {
     let mut int = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
     let mut term = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
-    tokio::select! {
-        _ = int.recv() => Ok("SIGINT"),
-        _ = term.recv() => Ok("SIGTERM"),
-    }
+    Ok(async move {
+        tokio::select! {
+            _ = int.recv() => "SIGINT",
+            _ = term.recv() => "SIGTERM",
+        }
+    })
 }
 
 async fn listen(address: SocketAddr, key: &str) -> Result<TcpListener, anyhow::Error> {
