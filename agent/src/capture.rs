@@ -59,21 +59,17 @@ pub enum Captured {
 }
 
 /// Replays a drive into the pipeline, then says that it is over. A device of the drive that fails
-/// is told to device health, and the rest goes on.
+/// is told to device health, and the rest goes on. The replay's own token ends it early.
 ///
 /// # Errors
 /// Where the thread cannot be started.
 pub fn replay(
     replay: Replay,
     to: SyncSender<Captured>,
-    stop: StopToken,
     health: Arc<HealthBoard>,
 ) -> std::io::Result<JoinHandle<()>> {
     thread::Builder::new().name("replay".into()).spawn(move || {
         for item in replay {
-            if stop.is_stopped() {
-                break;
-            }
             let captured = match item {
                 Ok(ReplayItem::Frame(frame)) => Captured::Frame(frame, Instant::now()),
                 Ok(ReplayItem::Signal(signal)) => Captured::Signal(signal),

@@ -303,11 +303,7 @@ impl Pipeline {
             let (camera, at) = (frame.camera, frame.at);
             if let Err(e) = self.encode(frame) {
                 self.cameras.remove(&camera);
-                self.parts.health.set(
-                    &format!("encoder.{}", camera.as_str()),
-                    State::Failed,
-                    format!("picture at {at}: {e}"),
-                );
+                self.encoder_failed(camera, format!("picture at {at}: {e}"));
             }
         }
     }
@@ -381,8 +377,7 @@ impl Pipeline {
                     Ok(Some(unit)) => unit,
                     Ok(None) => break,
                     Err(e) => {
-                        let part = format!("encoder.{}", camera.as_str());
-                        self.parts.health.set(&part, State::Failed, e.to_string());
+                        self.encoder_failed(camera, e.to_string());
                         self.cameras.remove(&camera);
                         break;
                     }
@@ -393,6 +388,11 @@ impl Pipeline {
                 self.ring(camera, unit);
             }
         }
+    }
+
+    fn encoder_failed(&self, camera: CameraId, text: String) {
+        let part = format!("encoder.{}", camera.as_str());
+        self.parts.health.set(&part, State::Failed, text);
     }
 
     fn ring(&mut self, camera: CameraId, unit: temoin_media::h264::AccessUnit) {
@@ -415,10 +415,7 @@ impl Pipeline {
                         self.ring(camera, unit);
                     }
                 }
-                Err(e) => {
-                    let part = format!("encoder.{}", camera.as_str());
-                    self.parts.health.set(&part, State::Failed, e.to_string());
-                }
+                Err(e) => self.encoder_failed(camera, e.to_string()),
             }
         }
     }

@@ -29,6 +29,7 @@ use temoin_agent_core::spool_plan::{
 };
 use temoin_proto::{
     convert::EventRecord,
+    events::Severity,
     ids::{ClipId, EventId},
     manifest::Manifest,
     sealed::TrackName,
@@ -135,6 +136,12 @@ struct Index {
     events: BTreeMap<EventId, Stored>,
     clips: BTreeMap<ClipId, StoredClip>,
     next_seq: u64,
+}
+
+/// A clip's place: that of its most severe event; last where no record names it.
+fn rank_of(clip: ClipId, events: &BTreeMap<EventId, Stored>) -> Rank {
+    let named = events.values().filter(|e| e.clip == clip).map(Stored::rank).min();
+    named.unwrap_or(Rank::new(Severity::Low, u64::MAX))
 }
 
 /// Work for the uploader.
@@ -280,8 +287,7 @@ impl Spool {
         let Index { events, clips, .. } = &mut *index;
         for entry in &listing.clips {
             if let Ok(clip) = entry.name.parse::<ClipId>() {
-                let rank = events.values().filter(|e| e.clip == clip).map(Stored::rank).min();
-                let rank = rank.unwrap_or(Rank::new(temoin_proto::events::Severity::Low, u64::MAX));
+                let rank = rank_of(clip, events);
                 clips.insert(clip, StoredClip { clip, bytes: entry.bytes, rank });
             }
         }
@@ -318,8 +324,7 @@ impl Spool {
         let bytes: u64 = sealed.tracks.iter().map(|(_, b)| b.len() as u64).sum();
         let (rank, plan) = {
             let index = self.index();
-            let rank = index.events.values().filter(|e| e.clip == clip).map(Stored::rank).min();
-            let rank = rank.unwrap_or(Rank::new(temoin_proto::events::Severity::Low, u64::MAX));
+            let rank = rank_of(clip, &index.events);
             let stored: Vec<StoredClip> = index.clips.values().copied().collect();
             (rank, plan_quota(&stored, &StoredClip { clip, bytes, rank }, self.quota_bytes))
         };

@@ -1,5 +1,5 @@
 use temoin_proto::{
-    events::{EventKind, Severity},
+    events::EventKind,
     manifest::{Track, WrappedKey},
     time::WallTime,
 };

@@ -62,6 +62,8 @@ pub struct Run {
     pub config: Config,
     /// Pictures and signals.
     pub source: Source,
+    /// Ends the run early; a replay is to have the same.
+    pub stop: StopToken,
     /// Whether flagged clips are kept and uploaded. Without, events are only shown.
     pub keep: bool,
     /// After a replay's end.
@@ -81,9 +83,8 @@ pub fn run(run: Run) -> Result<()> {
         .build()
         .context("cannot start the network's thread")?;
     temoin_media::limit_opencv_threads(1).context("OpenCV cannot be used")?;
-    let Run { config, source, keep, after, report } = run;
+    let Run { config, source, stop, keep, after, report } = run;
     let health = Arc::new(HealthBoard::default());
-    let stop = StopToken::new();
     let (to_pipeline, from_devices) = sync_channel::<Captured>(QUEUE);
     let (seal, jobs) = channel::<SealJob>();
     let (results, results_in) = unbounded_channel();
@@ -149,7 +150,7 @@ pub fn run(run: Run) -> Result<()> {
             capture::live(&config.devices, &config.video, &to_pipeline, &stop, &health)?
         }
         Source::Replay(replay, _) => {
-            vec![capture::replay(*replay, to_pipeline.clone(), stop.clone(), Arc::clone(&health))?]
+            vec![capture::replay(*replay, to_pipeline.clone(), Arc::clone(&health))?]
         }
     };
     drop(to_pipeline);

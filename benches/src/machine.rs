@@ -8,6 +8,7 @@ use std::{
 
 use anyhow::{Context, Result};
 use temoin_hw::{Clock, clock::SystemClock};
+use temoin_tests::drives;
 
 /// A machine, the commit that ran on it, and when.
 #[derive(Clone, Debug)]
@@ -40,9 +41,7 @@ pub fn checkout() -> Result<PathBuf> {
 /// # Errors
 /// Where there is no checkout.
 pub fn recordings() -> Result<Option<PathBuf>> {
-    let root = checkout()?;
-    let data = root.parent().map(|folder| folder.join("shared/data"));
-    Ok(data.filter(|data| data.join("driver_video/head_turns.mp4").is_file()))
+    Ok(drives::recordings_beside(&checkout()?))
 }
 
 impl Machine {

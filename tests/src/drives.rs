@@ -9,9 +9,14 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 
-/// The recordings' folder, where there is one beside the checkout.
+/// The recordings' folder beside this checkout, where it is there.
 pub fn shared_data() -> Option<PathBuf> {
-    let data = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2)?.join("shared/data");
+    recordings_beside(Path::new(env!("CARGO_MANIFEST_DIR")).parent()?)
+}
+
+/// The recordings' folder beside a checkout, where it is there.
+pub fn recordings_beside(checkout: &Path) -> Option<PathBuf> {
+    let data = checkout.parent()?.join("shared/data");
     data.join("driver_video/head_turns.mp4").is_file().then_some(data)
 }
 

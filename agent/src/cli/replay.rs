@@ -74,10 +74,11 @@ impl Args {
             Pace::Max => Speed::Max,
         };
         let v = &config.video;
+        let stop = StopToken::new();
         let options = ReplayOptions {
             speed,
             size: PictureSize { width: v.width, height: v.height, fps: v.fps },
-            stop: StopToken::new(),
+            stop: stop.clone(),
         };
         let replay = if self.sim {
             Replay::simulated(Script::demo(), &options)?
@@ -107,6 +108,7 @@ impl Args {
         unit::run(Run {
             config,
             source: Source::Replay(Box::new(replay), speed),
+            stop,
             keep: self.config.is_some(),
             after: if self.no_wait { After::Nothing } else { After::Uploaded },
             report: self.report,

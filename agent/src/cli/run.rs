@@ -1,6 +1,7 @@
 //! `temoin-agent run`
 
 use anyhow::Result;
+use temoin_hw::pace::StopToken;
 
 use super::ConfigArg;
 use crate::{
@@ -20,6 +21,7 @@ impl Args {
         unit::run(Run {
             config: Config::load(&self.config.config)?,
             source: Source::Devices,
+            stop: StopToken::new(),
             keep: true,
             after: After::Nothing,
             report: None,
