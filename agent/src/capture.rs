@@ -16,7 +16,8 @@ use temoin_hw::{
 };
 use temoin_proto::{
     ids::CommandId,
-    samples::{CameraId, DriverObservation, Frame, Signal},
+    perception::Sight,
+    samples::{CameraId, Frame, Signal},
 };
 
 use crate::{
@@ -51,7 +52,7 @@ pub enum Captured {
     /// A sample of another sensor.
     Signal(Signal),
     /// What perception says of a picture, with the instant of that picture.
-    Observed(DriverObservation, Instant),
+    Observed(Sight, Instant),
     /// An order of the fleet.
     Order(CommandId, Order),
     /// The replay is over, or the unit stops.

@@ -31,5 +31,6 @@ const fn part(source: Source) -> &'static str {
         Source::Gnss => "gnss",
         Source::Imu => "imu",
         Source::Driver => "perception",
+        Source::Road => "perception.road",
     }
 }

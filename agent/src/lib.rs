@@ -15,6 +15,7 @@ mod clip_file;
 pub mod config;
 mod core_health;
 pub mod durable;
+pub mod eyes;
 pub mod health;
 pub mod identity;
 pub mod infer;

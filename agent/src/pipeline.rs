@@ -14,9 +14,8 @@ use std::{
     path::PathBuf,
     sync::{
         Arc,
-        mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, TrySendError, sync_channel},
+        mpsc::{Receiver, RecvTimeoutError, Sender},
     },
-    thread,
     time::{Duration, Instant},
 };
 
@@ -40,6 +39,7 @@ use temoin_proto::{
     convert::EventRecord,
     events::EventKind,
     ids::{ClipId, CommandId, EventId},
+    perception::{Observation, Sight},
     samples::{CameraId, Frame, Signal},
     time::{MonoTime, WallTime},
 };
@@ -49,10 +49,10 @@ use tokio::sync::{mpsc::UnboundedSender, watch};
 use crate::{
     capture::{Captured, Order},
     config::Privacy,
+    eyes::{Eyes, Looked},
     health::{HealthBoard, State},
     journal::{self, Entry},
     metrics::Metrics,
-    perception::Perception,
     standing_orders::StandingOrders,
 };
 
@@ -83,37 +83,6 @@ pub struct ClipJob {
 /// A result for the fleet: an order was carried out, or why not.
 pub type OrderResult = (CommandId, Result<(), String>);
 
-/// Where perception runs.
-pub enum Eyes {
-    /// In the loop: every picture that is due is looked at.
-    InLoop(Box<dyn Perception>),
-    /// In a thread of its own: pictures that come while it is busy are left out.
-    Thread(SyncSender<(Frame, Instant)>),
-}
-
-impl Eyes {
-    /// Starts a thread for perception; what it sees comes back through the pipeline's channel.
-    ///
-    /// # Errors
-    /// Where the thread cannot be started.
-    pub fn in_thread(
-        mut perception: Box<dyn Perception>,
-        back: SyncSender<Captured>,
-    ) -> std::io::Result<Self> {
-        let (to, from) = sync_channel::<(Frame, Instant)>(1);
-        // It ends with the pipeline, and nothing waits for it.
-        thread::Builder::new().name("perception".into()).spawn(move || {
-            for (frame, taken) in from {
-                let observation = perception.observe(&frame);
-                if back.send(Captured::Observed(observation, taken)).is_err() {
-                    return;
-                }
-            }
-        })?;
-        Ok(Self::Thread(to))
-    }
-}
-
 /// What the pipeline is made of.
 pub struct Parts {
     /// Thresholds and rules.
@@ -124,10 +93,8 @@ pub struct Parts {
     pub encoder: EncoderConfig,
     /// What is burnt in beside time and speed: the unit's name.
     pub label: String,
-    /// How often perception looks, Hz.
-    pub look_hz: f64,
-    /// Perception.
-    pub eyes: Eyes,
+    /// Perception of each camera that is looked at.
+    pub eyes: BTreeMap<CameraId, Eyes>,
     /// Monotonic and wall time.
     pub clock: Arc<dyn Clock>,
     /// The tell-tale lamp.
@@ -159,7 +126,6 @@ pub struct Pipeline {
     cameras: BTreeMap<CameraId, CameraPath>,
     streams: BTreeMap<CameraId, Arc<StreamConfig>>,
     flagged: BTreeMap<u64, (EventId, ClipId, (MonoTime, MonoTime))>,
-    next_look: MonoTime,
     speed_mps: Option<(MonoTime, f64)>,
     zero: Option<MonoTime>,
     commands: Vec<Command>,
@@ -176,7 +142,6 @@ impl Pipeline {
             cameras: BTreeMap::new(),
             streams: BTreeMap::new(),
             flagged: BTreeMap::new(),
-            next_look: MonoTime::ZERO,
             speed_mps: None,
             zero: None,
             commands: Vec::new(),
@@ -227,10 +192,7 @@ impl Pipeline {
                 }
                 self.step(Input::Signal(signal));
             }
-            Captured::Observed(observation, taken) => {
-                self.step(Input::Driver(observation));
-                self.metrics.decided(taken.elapsed());
-            }
+            Captured::Observed(sight, taken) => self.on_sight(sight, taken),
             Captured::Order(id, order) => {
                 let result = self.obey(order);
                 // The uploader may have ended: then nobody waits for the result.
@@ -296,9 +258,7 @@ impl Pipeline {
             return;
         }
         self.metrics.frame(frame.at);
-        if frame.camera == CameraId::Cabin && frame.at >= self.next_look {
-            self.look(&frame, taken);
-        }
+        self.look(&frame, taken);
         if self.drive.privacy() == PrivacyState::Recording {
             let (camera, at) = (frame.camera, frame.at);
             if let Err(e) = self.encode(frame) {
@@ -309,28 +269,26 @@ impl Pipeline {
     }
 
     fn look(&mut self, frame: &Frame, taken: Instant) {
-        let period = Duration::from_secs_f64(1.0 / self.parts.look_hz);
-        // From the plan, not from the frame: else 10 Hz out of 15 pictures a second become 7.5.
-        self.next_look = if frame.at.since(self.next_look) > period {
-            frame.at + period
-        } else {
-            self.next_look + period
-        };
-        match &mut self.parts.eyes {
-            Eyes::InLoop(perception) => {
-                let observation = perception.observe(frame);
-                self.step(Input::Driver(observation));
+        let Some(eyes) = self.parts.eyes.get_mut(&frame.camera) else { return };
+        match eyes.look(frame, taken) {
+            Looked::NotDue | Looked::Later => {}
+            Looked::Seen(sight) => self.on_sight(sight, taken),
+            Looked::Skipped => self.metrics.skipped(),
+            Looked::Gone => self.parts.health.set(
+                "perception",
+                State::Failed,
+                "perception ended: restart the unit",
+            ),
+        }
+    }
+
+    fn on_sight(&mut self, sight: Sight, taken: Instant) {
+        match sight.observation {
+            Observation::Driver(seen) => {
+                self.step(Input::Driver(seen));
                 self.metrics.decided(taken.elapsed());
             }
-            Eyes::Thread(to) => match to.try_send((frame.clone(), taken)) {
-                Ok(()) => {}
-                Err(TrySendError::Full(_)) => self.metrics.skipped(),
-                Err(TrySendError::Disconnected(_)) => self.parts.health.set(
-                    "perception",
-                    State::Failed,
-                    "perception ended: restart the unit",
-                ),
-            },
+            Observation::Road(seen) => self.step(Input::Road(seen)),
         }
     }
 

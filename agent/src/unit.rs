@@ -1,6 +1,7 @@
 //! A running unit: devices or a recorded drive, pipeline, sealing thread, uploader.
 
 use std::{
+    collections::BTreeMap,
     path::PathBuf,
     sync::{
         Arc,
@@ -20,7 +21,8 @@ use temoin_hw::{
     sim::Script,
 };
 use temoin_proto::{
-    samples::{DriverObservation, Frame},
+    perception::{Observation, Sight},
+    samples::{CameraId, Frame},
     time::MonoTime,
 };
 use tokio::sync::{mpsc::unbounded_channel, watch};
@@ -28,11 +30,12 @@ use tokio::sync::{mpsc::unbounded_channel, watch};
 use crate::{
     capture::{self, Captured, QUEUE},
     config::Config,
+    eyes::Eyes,
     health::{HealthBoard, State},
     identity::Identity,
     net::{Connector, CorrectedClock, TrustedTime},
     perception::{self, HealthStatement, Perception},
-    pipeline::{Eyes, Parts, Pipeline, SealJob},
+    pipeline::{Parts, Pipeline, SealJob},
     sealer,
     spool::{Queued, Spool},
     standing_orders::StandingOrders,
@@ -111,7 +114,6 @@ pub fn run(run: Run) -> Result<()> {
         privacy: configured.into(),
         encoder: config.encoder().map_err(anyhow::Error::msg)?,
         label,
-        look_hz: config.perception.rate_hz,
         eyes,
         clock,
         lamp: Box::new(Logged::default()),
@@ -199,13 +201,16 @@ fn open_stored(config: &Config, health: &HealthBoard) -> Result<Stored> {
     Ok(Stored { identity, time, spool: Arc::new(spool), at_start })
 }
 
+/// The eyes of each camera that is looked at.
+type AllEyes = BTreeMap<CameraId, Eyes>;
+
 fn open_eyes(
     config: &Config,
     source: &Source,
     to_pipeline: &SyncSender<Captured>,
     health: &HealthBoard,
     rules: &mut temoin_agent_core::config::CoreConfig,
-) -> Result<(Arc<dyn Clock>, Eyes, MonoTime)> {
+) -> Result<(Arc<dyn Clock>, AllEyes, MonoTime)> {
     let script = match source {
         Source::Replay(replay, _) => replay.script(),
         Source::Devices => None,
@@ -220,17 +225,25 @@ fn open_eyes(
     for statement in perception.health() {
         health.set(statement.part, statement.state, statement.text);
     }
+    let rate_hz = config.perception.rate_hz;
+    let cabin = |eyes| BTreeMap::from([(CameraId::Cabin, eyes)]);
     Ok(match source {
         Source::Replay(replay, Speed::Max) => {
-            (replay.clock(), Eyes::InLoop(perception), replay::ZERO)
+            (replay.clock(), cabin(Eyes::in_loop(perception, rate_hz)), replay::ZERO)
         }
-        Source::Replay(replay, Speed::Real) => {
-            (replay.clock(), Eyes::in_thread(perception, to_pipeline.clone())?, replay::ZERO)
-        }
+        Source::Replay(replay, Speed::Real) => (
+            replay.clock(),
+            cabin(Eyes::in_thread(perception, rate_hz, to_pipeline.clone())?),
+            replay::ZERO,
+        ),
         Source::Devices => {
             let clock = SystemClock;
             let zero = clock.now();
-            (Arc::new(clock), Eyes::in_thread(perception, to_pipeline.clone())?, zero)
+            (
+                Arc::new(clock),
+                cabin(Eyes::in_thread(perception, rate_hz, to_pipeline.clone())?),
+                zero,
+            )
         }
     })
 }
@@ -298,8 +311,9 @@ fn stop_on_signal(
 struct Scripted(Arc<Script>);
 
 impl Perception for Scripted {
-    fn observe(&mut self, frame: &Frame) -> DriverObservation {
-        self.0.observation(frame.at, replay::ZERO)
+    fn observe(&mut self, frame: &Frame) -> Sight {
+        let seen = self.0.observation(frame.at, replay::ZERO);
+        Sight { observation: Observation::Driver(seen), others: Ok(Vec::new()) }
     }
 
     fn health(&self) -> Vec<HealthStatement> {

@@ -30,7 +30,8 @@ use temoin_media::{
     h264::{AccessUnit, Decoder, Encoder, EncoderConfig, StreamConfig},
 };
 use temoin_proto::{
-    samples::{CameraId, DriverObservation, Frame},
+    perception::DriverObservation,
+    samples::{CameraId, Frame},
     time::MonoTime,
 };
 
@@ -192,7 +193,7 @@ pub fn models(
     for frame in &looked_at {
         pace.wait_until(frame.at);
         let began = cpu::of_this_process();
-        let runs = least_runs(&networks.observe(frame));
+        let runs = least_runs(networks.observe(frame).driver().context("no sight of the driver")?);
         perception_cpu_s += cpu::of_this_process() - began;
         needed.detector += runs.detector;
         needed.head += runs.head;
@@ -283,7 +284,7 @@ fn coded(frames: &[Frame], config: &EncoderConfig) -> Result<(StreamConfig, Vec<
 
 #[cfg(test)]
 mod tests {
-    use temoin_proto::samples::{EyelidOpening, HeadPose, NotSeen, Seen};
+    use temoin_proto::perception::{EyelidOpening, HeadPose, NotSeen, Seen};
 
     use super::*;
 

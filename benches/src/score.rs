@@ -29,10 +29,7 @@ use temoin_hw::{
     video_file::PictureSize,
 };
 use temoin_media::frame::I420Picture;
-use temoin_proto::{
-    events::EventKind,
-    samples::{DriverObservation, Frame},
-};
+use temoin_proto::{events::EventKind, perception::DriverObservation, samples::Frame};
 
 use crate::input::Looks;
 

@@ -12,9 +12,10 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use temoin_proto::{
     events::EventKind,
+    perception::{DriverObservation, EyelidOpening, HeadPose, NotSeen, Seen},
     samples::{
-        ButtonPress, CameraId, DriverObservation, EyelidOpening, Frame, GnssFix, HeadPose,
-        ImuSample, NotSeen, PixelFormat, STANDARD_GRAVITY_MPS2, Seen, Signal, VehicleSpeed,
+        ButtonPress, CameraId, Frame, GnssFix, ImuSample, PixelFormat, STANDARD_GRAVITY_MPS2,
+        Signal, VehicleSpeed,
     },
     time::MonoTime,
 };
@@ -325,10 +326,10 @@ impl Script {
         let confidence = 0.95;
         let head = HeadPose { yaw_deg: view.yaw_deg, pitch_deg: view.pitch_deg, roll_deg: 0.0 };
         DriverObservation {
-            at,
             face: Seen::Known { value: face_box(&view), confidence },
             head: Seen::Known { value: head, confidence },
             eyelids: Seen::Known { value: EyelidOpening(view.opening), confidence },
+            ..DriverObservation::unseen(at, NotSeen::NoModel)
         }
     }
 

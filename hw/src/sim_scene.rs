@@ -3,7 +3,7 @@
 //! They are drawings for people and encoders. No face network need find a driver in them: what
 //! perception would say of a simulated drive comes from the script.
 
-use temoin_proto::samples::FaceBox;
+use temoin_proto::perception::PictureBox;
 
 use crate::{
     sim_paint::{Canvas, Color, DESIGN},
@@ -244,9 +244,9 @@ fn head_centre(view: &CabinView) -> (f32, f32) {
 }
 
 /// Where the drawn face is.
-pub(crate) fn face_box(view: &CabinView) -> FaceBox {
+pub(crate) fn face_box(view: &CabinView) -> PictureBox {
     let (cx, cy) = head_centre(view);
-    FaceBox {
+    PictureBox {
         x: (cx - 118.0) / DESIGN.0,
         y: (cy - 100.0) / DESIGN.1,
         w: 236.0 / DESIGN.0,

@@ -18,7 +18,7 @@ use temoin_media::{
 };
 use temoin_proto::{
     ids::ViewId,
-    samples::FaceBox,
+    perception::PictureBox,
     time::{MonoTime, WallTime},
 };
 
@@ -87,7 +87,7 @@ fn main() -> Result<(), Error> {
     limit_opencv_threads(1)?;
     let pictures = (0..60).map(picture).collect::<Result<Vec<_>, _>>()?;
     let first = pictures.first().ok_or("no picture")?;
-    let face = FaceBox { x: 0.4, y: 0.2, w: 0.2, h: 0.4 };
+    let face = PictureBox { x: 0.4, y: 0.2, w: 0.2, h: 0.4 };
     let view = first.view();
 
     each("letter box 640x640 BGR", 200, |_| {

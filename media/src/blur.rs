@@ -9,7 +9,7 @@ use opencv::{
     core::{Mat, Rect, Size},
     imgproc,
 };
-use temoin_proto::samples::FaceBox;
+use temoin_proto::perception::PictureBox;
 
 use crate::{
     frame::{I420Picture, PictureError},
@@ -29,8 +29,8 @@ const MARGIN: f32 = 0.3;
 ///
 /// # Errors
 /// [`PictureError::OpenCv`].
-pub fn blur_face(picture: &mut I420Picture, face: &FaceBox) -> Result<(), PictureError> {
-    let area = FaceBox {
+pub fn blur_face(picture: &mut I420Picture, face: &PictureBox) -> Result<(), PictureError> {
+    let area = PictureBox {
         x: face.x - face.w * MARGIN,
         y: face.y - face.h * MARGIN,
         w: face.w * (1.0 + 2.0 * MARGIN),
@@ -44,10 +44,10 @@ pub fn blur_face(picture: &mut I420Picture, face: &FaceBox) -> Result<(), Pictur
 /// # Errors
 /// [`PictureError::OpenCv`].
 pub fn blur_picture(picture: &mut I420Picture) -> Result<(), PictureError> {
-    blur(picture, &FaceBox { x: 0.0, y: 0.0, w: 1.0, h: 1.0 }, CELLS_PICTURE)
+    blur(picture, &PictureBox { x: 0.0, y: 0.0, w: 1.0, h: 1.0 }, CELLS_PICTURE)
 }
 
-fn blur(picture: &mut I420Picture, area: &FaceBox, cells: i32) -> Result<(), PictureError> {
+fn blur(picture: &mut I420Picture, area: &PictureBox, cells: i32) -> Result<(), PictureError> {
     // In chroma pixels, outwards, so that luma and chroma cover the same.
     let (w, h) = (f64::from(picture.width() / 2), f64::from(picture.height() / 2));
     let left = round_i32((f64::from(area.x) * w).floor().clamp(0.0, w));
@@ -77,7 +77,7 @@ mod tests {
     use super::*;
     use crate::test_pictures::moving;
 
-    const FACE: FaceBox = FaceBox { x: 0.4, y: 0.3, w: 0.2, h: 0.4 };
+    const FACE: PictureBox = PictureBox { x: 0.4, y: 0.3, w: 0.2, h: 0.4 };
 
     /// Luma difference between neighbours in a row, at most, within columns `x`.
     fn steepest(picture: &I420Picture, x: std::ops::Range<usize>, y: usize) -> u8 {
@@ -119,11 +119,11 @@ mod tests {
     #[test]
     fn odd_boxes_are_harmless() {
         for face in [
-            FaceBox { x: -3.0, y: 0.2, w: 0.1, h: 0.1 },
-            FaceBox { x: 0.9, y: 0.9, w: 9.0, h: 9.0 },
-            FaceBox { x: f32::NAN, y: 0.0, w: 0.5, h: 0.5 },
-            FaceBox { x: 0.5, y: 0.5, w: -0.5, h: 0.1 },
-            FaceBox { x: 0.5, y: 0.5, w: f32::INFINITY, h: 1e-9 },
+            PictureBox { x: -3.0, y: 0.2, w: 0.1, h: 0.1 },
+            PictureBox { x: 0.9, y: 0.9, w: 9.0, h: 9.0 },
+            PictureBox { x: f32::NAN, y: 0.0, w: 0.5, h: 0.5 },
+            PictureBox { x: 0.5, y: 0.5, w: -0.5, h: 0.1 },
+            PictureBox { x: 0.5, y: 0.5, w: f32::INFINITY, h: 1e-9 },
         ] {
             blur_face(&mut moving(64, 36, 0), &face).unwrap();
         }

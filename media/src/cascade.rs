@@ -11,7 +11,7 @@ use opencv::{
     imgproc, objdetect,
     prelude::*,
 };
-use temoin_proto::samples::FaceBox;
+use temoin_proto::perception::PictureBox;
 
 use crate::{
     bgr::scaled_luma,
@@ -61,7 +61,7 @@ impl From<opencv::Error> for CascadeError {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct FoundFace {
     /// Where.
-    pub face: FaceBox,
+    pub face: PictureBox,
     /// How many windows agreed: 3 is a guess, 20 is sure.
     pub votes: u32,
 }
@@ -110,8 +110,8 @@ impl Cascades {
     pub fn open_eyes(
         &mut self,
         picture: &I420View<'_>,
-        face: &FaceBox,
-    ) -> Result<Vec<FaceBox>, CascadeError> {
+        face: &PictureBox,
+    ) -> Result<Vec<PictureBox>, CascadeError> {
         // Eyes are in the upper 60 % of the box that the face cascade gives.
         let (w, h) = (f64::from(picture.width()), f64::from(picture.height()));
         let area = Rect::new(
@@ -186,12 +186,12 @@ fn detect(
 }
 
 /// Pixels of a part of the picture as parts of the whole; `within` is the part itself.
-fn fractions(b: Rect, w: f64, h: f64, within: (f64, f64, f64, f64)) -> FaceBox {
+fn fractions(b: Rect, w: f64, h: f64, within: (f64, f64, f64, f64)) -> PictureBox {
     let (x0, y0, w0, h0) = within;
     #[expect(clippy::cast_possible_truncation, reason = "fractions of a picture")]
     let part =
         |origin: f64, size: f64, px: i32, all: f64| (origin + size * f64::from(px) / all) as f32;
-    FaceBox {
+    PictureBox {
         x: part(x0, w0, b.x, w),
         y: part(y0, h0, b.y, h),
         w: part(0.0, w0, b.width, w),
@@ -223,9 +223,9 @@ mod tests {
         let picture = moving(640, 360, 1);
         assert_eq!(cascades.faces(&picture.view()).unwrap(), vec![]);
         for face in [
-            FaceBox { x: 0.2, y: 0.2, w: 0.3, h: 0.5 },
-            FaceBox { x: 2.0, y: 2.0, w: 1.0, h: 1.0 },
-            FaceBox { x: f32::NAN, y: 0.0, w: 1.0, h: 1.0 },
+            PictureBox { x: 0.2, y: 0.2, w: 0.3, h: 0.5 },
+            PictureBox { x: 2.0, y: 2.0, w: 1.0, h: 1.0 },
+            PictureBox { x: f32::NAN, y: 0.0, w: 1.0, h: 1.0 },
         ] {
             assert_eq!(cascades.open_eyes(&picture.view(), &face).unwrap(), vec![]);
         }

@@ -8,6 +8,7 @@ pub mod convert;
 pub mod events;
 pub mod ids;
 pub mod manifest;
+pub mod perception;
 pub mod samples;
 pub mod sealed;
 pub mod time;

@@ -1,4 +1,4 @@
-//! Samples of the unit's sensors, and what perception says about one picture.
+//! Samples of the unit's sensors.
 //!
 //! Vehicle axes are those of ISO 8855: x forward, y left, z up. `hw` turns every device's own
 //! clock and axes into these before anything else sees a sample.
@@ -131,100 +131,6 @@ pub struct VehicleSpeed {
 pub struct ButtonPress {
     /// When it went down.
     pub at: MonoTime,
-}
-
-/// Why something was not seen. 'Not seen' is never 'did wrong'.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum NotSeen {
-    /// No face was found where the driver sits.
-    NoFace,
-    /// The face is turned, cut off or too small for this.
-    FaceUnclear,
-    /// The eyes are hidden: glasses, glare, blur, hair.
-    EyesUnclear,
-    /// Too dark or too bright.
-    BadLight,
-    /// No model that can see this is installed.
-    NoModel,
-    /// The model failed on this picture.
-    ModelFailed,
-}
-
-/// A value with its confidence, or the reason why there is none.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Seen<T> {
-    /// Seen.
-    Known {
-        /// What was seen.
-        value: T,
-        /// 0 (a guess) to 1 (sure).
-        confidence: f32,
-    },
-    /// Not seen.
-    Unknown(NotSeen),
-}
-
-impl<T> Seen<T> {
-    /// The value, where it was seen.
-    pub const fn known(&self) -> Option<&T> {
-        match self {
-            Self::Known { value, .. } => Some(value),
-            Self::Unknown(_) => None,
-        }
-    }
-}
-
-/// Where the driver's face is, as fractions of the picture's width and height (0 to 1). Kept so
-/// that the face can be blurred for those who may not see it; nothing identifies a person.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct FaceBox {
-    /// Left edge.
-    pub x: f32,
-    /// Top edge.
-    pub y: f32,
-    /// Width.
-    pub w: f32,
-    /// Height.
-    pub h: f32,
-}
-
-/// Head pose in degrees against the camera: yaw positive to the driver's left, pitch positive
-/// up, roll positive towards the driver's right shoulder
-/// (VSS `Vehicle.Driver.*`; Tait-Bryan angles).
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct HeadPose {
-    /// Turn.
-    pub yaw_deg: f32,
-    /// Nod.
-    pub pitch_deg: f32,
-    /// Tilt.
-    pub roll_deg: f32,
-}
-
-/// Eyelid gap divided by eye width, the mean of the eyes that were seen. About 0.22 to 0.27 for
-/// open eyes and below 0.08 for closed ones.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct EyelidOpening(pub f32);
-
-/// What perception says of one cabin picture.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct DriverObservation {
-    /// The picture's time.
-    pub at: MonoTime,
-    /// The driver's face.
-    pub face: Seen<FaceBox>,
-    /// The driver's head pose.
-    pub head: Seen<HeadPose>,
-    /// The driver's eyelids.
-    pub eyelids: Seen<EyelidOpening>,
-}
-
-impl DriverObservation {
-    /// Nothing was seen, for one reason.
-    pub const fn unseen(at: MonoTime, why: NotSeen) -> Self {
-        Self { at, face: Seen::Unknown(why), head: Seen::Unknown(why), eyelids: Seen::Unknown(why) }
-    }
 }
 
 /// One sample of any sensor but a camera.

@@ -21,7 +21,8 @@ use std::sync::Arc;
 
 use temoin_proto::{
     events::Event,
-    samples::{CameraId, DriverObservation, GnssFix, ImuSample, Signal, VehicleSpeed},
+    perception::{DriverObservation, RoadObservation},
+    samples::{CameraId, GnssFix, ImuSample, Signal, VehicleSpeed},
     time::MonoTime,
 };
 
@@ -47,6 +48,8 @@ pub enum Input {
     Signal(Signal),
     /// What perception says of a cabin picture.
     Driver(DriverObservation),
+    /// What perception says of a road picture.
+    Road(RoadObservation),
     /// An encoded picture.
     AccessUnit(AccessUnit),
     /// The driver's or the fleet's choice changed.
@@ -139,7 +142,7 @@ pub struct Drive {
     announced: bool,
     ended: bool,
     next_local: u64,
-    guards: [(Source, SourceGuard); 4],
+    guards: [(Source, SourceGuard); 5],
     vehicle: VehicleState,
     zones: HeadZones,
     detectors: Detectors,
@@ -206,6 +209,7 @@ impl Drive {
         match input {
             Input::Signal(signal) => self.on_signal(&signal, out),
             Input::Driver(observation) => self.on_driver(&observation, out),
+            Input::Road(observation) => self.on_road(&observation),
             Input::AccessUnit(unit) => self.on_access_unit(unit),
             Input::Privacy(privacy) => self.on_privacy(privacy, out),
             Input::End => {
@@ -360,6 +364,14 @@ impl Drive {
         }
     }
 
+    fn on_road(&mut self, o: &RoadObservation) {
+        if self.privacy == PrivacyState::Off {
+            return;
+        }
+        // Nothing is decided upon it yet; its silence is device health.
+        self.admit(Source::Road, o.at);
+    }
+
     fn on_access_unit(&mut self, unit: AccessUnit) {
         if self.recording() {
             // A dropped picture is counted by the ring and shows in its metrics.
@@ -435,12 +447,13 @@ impl Drive {
     }
 }
 
-fn guards(config: &CoreConfig) -> [(Source, SourceGuard); 4] {
+fn guards(config: &CoreConfig) -> [(Source, SourceGuard); 5] {
     let guard = SourceGuard::new(
         secs(config.timebase.future_tolerance_s),
         secs(config.timebase.health_after_s),
     );
-    [Source::Bus, Source::Gnss, Source::Imu, Source::Driver].map(|s| (s, guard.clone()))
+    [Source::Bus, Source::Gnss, Source::Imu, Source::Driver, Source::Road]
+        .map(|s| (s, guard.clone()))
 }
 
 const fn lamp(privacy: PrivacyState) -> Lamp {

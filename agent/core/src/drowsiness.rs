@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use temoin_proto::{
     events::{Event, EventKind, Number, Severity},
-    samples::{EyelidOpening, Seen},
+    perception::{EyelidOpening, Seen},
     time::MonoTime,
 };
 
@@ -121,7 +121,7 @@ impl Drowsiness {
 
 #[cfg(test)]
 mod tests {
-    use temoin_proto::samples::NotSeen;
+    use temoin_proto::perception::NotSeen;
 
     use super::*;
 

@@ -14,7 +14,7 @@
 use std::time::Duration;
 
 use temoin_proto::{
-    samples::{HeadPose, Seen},
+    perception::{HeadPose, Seen},
     time::MonoTime,
 };
 

@@ -6,10 +6,7 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-use temoin_proto::{
-    samples::{FaceBox, GnssFix},
-    time::MonoTime,
-};
+use temoin_proto::{perception::PictureBox, samples::GnssFix, time::MonoTime};
 
 use crate::vehicle_state::{Motion, Speed};
 
@@ -25,7 +22,7 @@ pub struct FacePoint {
     /// The picture's time.
     pub at: MonoTime,
     /// Where; None where no face was seen. The blur then has to cover more.
-    pub face: Option<FaceBox>,
+    pub face: Option<PictureBox>,
 }
 
 /// The signals of a clip, each row in order of time.

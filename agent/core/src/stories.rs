@@ -8,10 +8,8 @@ use temoin_proto::{
         DriverSaved, HarshAcceleration, HarshBraking, HarshCornering, LongDistraction, Microsleep,
         Sleep, Speeding,
     },
-    samples::{
-        ButtonPress, CameraId, DriverObservation, EyelidOpening, FaceBox, GnssFix, HeadPose,
-        ImuSample, NotSeen, Seen, Signal, VehicleSpeed,
-    },
+    perception::{DriverObservation, EyelidOpening, HeadPose, NotSeen, PictureBox, Seen},
+    samples::{ButtonPress, CameraId, GnssFix, ImuSample, Signal, VehicleSpeed},
     time::MonoTime,
 };
 
@@ -373,7 +371,7 @@ fn input_strategy() -> impl Strategy<Value = (u64, Input)> {
         (at(), seen).prop_map(move |(now, (v, confidence, known))| {
             let mut o = DriverObservation::unseen(t(now), NotSeen::NoFace);
             if known {
-                o.face = Seen::Known { value: FaceBox { x: v, y: v, w: v, h: v }, confidence };
+                o.face = Seen::Known { value: PictureBox { x: v, y: v, w: v, h: v }, confidence };
                 o.head = Seen::Known {
                     value: HeadPose { yaw_deg: v, pitch_deg: v, roll_deg: v },
                     confidence,

@@ -10,10 +10,8 @@
 use bytes::Bytes;
 use temoin_proto::{
     events::EventKind,
-    samples::{
-        ButtonPress, CameraId, DriverObservation, EyelidOpening, FaceBox, HeadPose, ImuSample,
-        NotSeen, STANDARD_GRAVITY_MPS2, Seen, Signal, VehicleSpeed,
-    },
+    perception::{DriverObservation, EyelidOpening, HeadPose, NotSeen, PictureBox, Seen},
+    samples::{ButtonPress, CameraId, ImuSample, STANDARD_GRAVITY_MPS2, Signal, VehicleSpeed},
     time::MonoTime,
 };
 
@@ -222,9 +220,8 @@ impl Story {
         let Some((yaw_deg, pitch_deg)) = self.head else { return seen };
         let known = |value| Seen::Known { value, confidence: 0.9 };
         DriverObservation {
-            at,
             face: Seen::Known {
-                value: FaceBox { x: 0.4, y: 0.3, w: 0.2, h: 0.3 },
+                value: PictureBox { x: 0.4, y: 0.3, w: 0.2, h: 0.3 },
                 confidence: 0.9,
             },
             head: Seen::Known {
@@ -234,6 +231,7 @@ impl Story {
             eyelids: self
                 .eyelids
                 .map_or(Seen::Unknown(NotSeen::EyesUnclear), |o| known(EyelidOpening(o))),
+            ..seen
         }
     }
 

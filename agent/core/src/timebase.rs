@@ -20,6 +20,8 @@ pub enum Source {
     Imu,
     /// What perception says of cabin pictures.
     Driver,
+    /// What perception says of road pictures.
+    Road,
 }
 
 /// A sample that was admitted.

@@ -5,7 +5,8 @@ use temoin_media::{
     cascade::{self, FoundFace},
     frame::{I420Picture, I420View},
 };
-use temoin_proto::samples::{DriverObservation, Frame, NotSeen, Seen};
+use temoin_proto::perception::{DriverObservation, NotSeen, Observation, Seen, Sight};
+use temoin_proto::samples::Frame;
 
 use crate::health::State;
 use crate::perception::{
@@ -54,7 +55,7 @@ impl Cascades {
 }
 
 impl Perception for Cascades {
-    fn observe(&mut self, frame: &Frame) -> DriverObservation {
+    fn observe(&mut self, frame: &Frame) -> Sight {
         let face = self.face(frame);
         self.fault = face.as_ref().err().map(ToString::to_string);
         let mut seen = DriverObservation::unseen(frame.at, NotSeen::NoModel);
@@ -66,7 +67,7 @@ impl Perception for Cascades {
             Ok(Err(why)) => Seen::Unknown(why),
             Err(_) => Seen::Unknown(NotSeen::ModelFailed),
         };
-        seen
+        Sight { observation: Observation::Driver(seen), others: Err(NotSeen::NoModel) }
     }
 
     fn health(&self) -> Vec<HealthStatement> {

@@ -14,7 +14,8 @@ use temoin_hw::{
 };
 use temoin_media::frame::I420Picture;
 use temoin_proto::{
-    samples::{CameraId, EyelidOpening, FaceBox, HeadPose, Seen},
+    perception::{DriverObservation, EyelidOpening, HeadPose, PictureBox, Seen},
+    samples::CameraId,
     time::MonoTime,
 };
 
@@ -68,7 +69,7 @@ fn thread_cpu_s() -> f64 {
 /// One line for each picture: what was seen.
 fn line(seen: &DriverObservation) -> String {
     let face = match seen.face {
-        Seen::Known { value: FaceBox { x, y, w, h }, confidence } => {
+        Seen::Known { value: PictureBox { x, y, w, h }, confidence } => {
             format!("face {confidence:.2} at {x:.2},{y:.2} {w:.2}x{h:.2}")
         }
         Seen::Unknown(why) => format!("face {why:?}"),
@@ -103,7 +104,7 @@ fn head_turns_are_seen_with_the_right_signs() {
     let seen: Vec<_> = pictures(file, 15)
         .map(|frame| {
             let begin_s = thread_cpu_s();
-            let seen = networks.observe(&frame);
+            let seen = *networks.observe(&frame).driver().unwrap();
             busy_s += thread_cpu_s() - begin_s;
             seen
         })
@@ -220,7 +221,8 @@ fn without_a_pack_the_cascade_sees_a_face_from_the_front() {
         Ok(cascades) => cascades,
         Err(e) => return println!("skipped: {e}"),
     };
-    let seen: Vec<_> = pictures(file, 5).map(|frame| cascades.observe(&frame)).collect();
+    let seen: Vec<_> =
+        pictures(file, 5).map(|frame| *cascades.observe(&frame).driver().unwrap()).collect();
     let known = |from: f64, to: f64| {
         let part = seen.iter().filter(|s| (from..to).contains(&s.at.as_secs_f64()));
         let faces: Vec<bool> = part.map(|s| s.face.known().is_some()).collect();
@@ -266,14 +268,23 @@ fn a_dark_or_empty_picture_is_unknown_and_bad_frames_are_faults() {
     let mut networks = Networks::open(&options).unwrap();
     let at = MonoTime::from_secs_f64(1.0);
     let black = I420Picture::black(1280, 720).unwrap().into_frame(CameraId::Cabin, at);
-    assert_eq!(networks.observe(&black), DriverObservation::unseen(at, NotSeen::BadLight));
+    assert_eq!(
+        *networks.observe(&black).driver().unwrap(),
+        DriverObservation::unseen(at, NotSeen::BadLight)
+    );
     let slope = (0..1280 * 720).map(|n| u8::try_from(n % 1280 / 6 + 20).unwrap());
     let slope = slope.chain(std::iter::repeat_n(128, 1280 * 720 / 2)).collect();
     let empty = I420Picture::from_vec(1280, 720, slope).unwrap().into_frame(CameraId::Cabin, at);
-    assert_eq!(networks.observe(&empty), DriverObservation::unseen(at, NotSeen::NoFace));
+    assert_eq!(
+        *networks.observe(&empty).driver().unwrap(),
+        DriverObservation::unseen(at, NotSeen::NoFace)
+    );
 
     let broken = Frame { data: black.data.slice(..1000), ..black.clone() };
-    assert_eq!(networks.observe(&broken), DriverObservation::unseen(at, NotSeen::ModelFailed));
+    assert_eq!(
+        *networks.observe(&broken).driver().unwrap(),
+        DriverObservation::unseen(at, NotSeen::ModelFailed)
+    );
     assert!(networks.health().iter().all(|h| h.state == State::Failed));
     networks.observe(&empty);
     assert!(networks.health().iter().all(|h| h.state == State::Ok), "a fault passes");

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use temoin_media::bgr::Square;
-use temoin_proto::{samples::FaceBox, time::MonoTime};
+use temoin_proto::{perception::PictureBox, time::MonoTime};
 
 use crate::perception::yunet::Face;
 
@@ -50,7 +50,7 @@ impl DriverSeat {
     }
 
     /// Whether the middle of a face is here.
-    pub fn holds(&self, face: &FaceBox) -> bool {
+    pub fn holds(&self, face: &PictureBox) -> bool {
         let (x, y) = (face.x + face.w / 2.0, face.y + face.h / 2.0);
         (self.x..=self.x + self.w).contains(&x) && (self.y..=self.y + self.h).contains(&y)
     }

@@ -6,7 +6,7 @@
 //! driver looks down.
 
 use temoin_media::{bgr::Square, frame::I420View};
-use temoin_proto::samples::{EyelidOpening, HeadPose, NotSeen, Seen};
+use temoin_proto::perception::{EyelidOpening, HeadPose, NotSeen, Seen};
 
 use crate::{
     infer::{Network, Runtime},

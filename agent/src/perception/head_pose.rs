@@ -8,7 +8,7 @@
 //! -18).
 
 use temoin_media::{bgr::Square, frame::I420View};
-use temoin_proto::samples::{HeadPose, NotSeen, Seen};
+use temoin_proto::perception::{HeadPose, NotSeen, Seen};
 
 use crate::{
     infer::{Network, Runtime},

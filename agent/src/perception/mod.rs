@@ -20,7 +20,10 @@ mod clip_tests;
 use std::path::PathBuf;
 
 use temoin_media::{cascade, frame};
-use temoin_proto::samples::{DriverObservation, Frame, NotSeen};
+use temoin_proto::{
+    perception::{NotSeen, Sight},
+    samples::Frame,
+};
 
 pub use self::{
     cascades::Cascades,
@@ -33,11 +36,11 @@ use crate::{
     model_pack::ModelPackError,
 };
 
-/// Sees the driver in pictures of the cabin camera.
+/// Sees what there is to see in one camera's pictures.
 pub trait Perception: Send {
     /// What this picture shows. Pictures come in the order of their time. Never fails: a fault is
     /// an observation that nothing was seen.
-    fn observe(&mut self, frame: &Frame) -> DriverObservation;
+    fn observe(&mut self, frame: &Frame) -> Sight;
 
     /// What this can and cannot see, for device health.
     fn health(&self) -> Vec<HealthStatement>;
@@ -127,8 +130,8 @@ struct Blind {
 }
 
 impl Perception for Blind {
-    fn observe(&mut self, frame: &Frame) -> DriverObservation {
-        DriverObservation::unseen(frame.at, NotSeen::NoModel)
+    fn observe(&mut self, frame: &Frame) -> Sight {
+        Sight::unseen(frame.camera, frame.at, NotSeen::NoModel)
     }
 
     fn health(&self) -> Vec<HealthStatement> {
@@ -145,7 +148,8 @@ impl Perception for Blind {
 mod tests {
     use temoin_media::frame::I420Picture;
     use temoin_proto::{
-        samples::{CameraId, Seen},
+        perception::{DriverObservation, Seen},
+        samples::CameraId,
         time::MonoTime,
     };
 
@@ -165,7 +169,7 @@ mod tests {
             ..PerceptionOptions::default()
         };
         let mut blind = open(&options);
-        let seen = blind.observe(&black());
+        let seen = *blind.observe(&black()).driver().unwrap();
         assert_eq!(seen, DriverObservation::unseen(black().at, NotSeen::NoModel));
         let health = blind.health();
         assert_eq!(health.len(), 3);
@@ -190,7 +194,7 @@ mod tests {
         let states: Vec<_> = cascades.health().iter().map(|h| (h.part, h.state)).collect();
         let want = [(FACE, State::Degraded), (HEAD_POSE, State::Failed), (EYELIDS, State::Failed)];
         assert_eq!(states, want);
-        let seen = cascades.observe(&black());
+        let seen = *cascades.observe(&black()).driver().unwrap();
         assert_eq!(seen.face, Seen::Unknown(NotSeen::BadLight));
         assert_eq!(seen.head, Seen::Unknown(NotSeen::NoModel));
         assert_eq!(seen.eyelids, Seen::Unknown(NotSeen::NoModel));

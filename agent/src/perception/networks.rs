@@ -9,7 +9,8 @@ use temoin_media::{
     frame::{I420Picture, I420View},
 };
 use temoin_proto::{
-    samples::{DriverObservation, Frame, NotSeen, Seen},
+    perception::{DriverObservation, NotSeen, Observation, Seen, Sight},
+    samples::Frame,
     time::MonoTime,
 };
 
@@ -92,7 +93,12 @@ impl Networks {
         };
         let value = face.fractions(size(&picture));
         let face = Seen::Known { value, confidence: face.score };
-        Ok(DriverObservation { at: frame.at, face, head, eyelids })
+        Ok(DriverObservation {
+            face,
+            head,
+            eyelids,
+            ..DriverObservation::unseen(frame.at, NotSeen::NoModel)
+        })
     }
 
     /// The driver's face, where it was or anywhere in the seat.
@@ -158,7 +164,7 @@ fn size(picture: &I420View<'_>) -> (f32, f32) {
 }
 
 impl Perception for Networks {
-    fn observe(&mut self, frame: &Frame) -> DriverObservation {
+    fn observe(&mut self, frame: &Frame) -> Sight {
         let seen = self.look(frame);
         let fault = seen.as_ref().err().map(ToString::to_string);
         if let (Some(fault), None) = (&fault, &self.fault) {
@@ -166,7 +172,9 @@ impl Perception for Networks {
             tracing::warn!(%fault, "a picture of the driver could not be looked at");
         }
         self.fault = fault;
-        seen.unwrap_or_else(|_| DriverObservation::unseen(frame.at, NotSeen::ModelFailed))
+        let seen =
+            seen.unwrap_or_else(|_| DriverObservation::unseen(frame.at, NotSeen::ModelFailed));
+        Sight { observation: Observation::Driver(seen), others: Err(NotSeen::NoModel) }
     }
 
     fn health(&self) -> Vec<HealthStatement> {

@@ -7,7 +7,7 @@
 //! INVARIANT: every number of a [`Face`] is finite and its sides are above 0, whatever the network
 //! gives.
 
-use temoin_proto::samples::FaceBox;
+use temoin_proto::perception::PictureBox;
 
 /// Width and height of the network's input, pixels.
 pub const INPUT_SIDE: u16 = 320;
@@ -102,14 +102,14 @@ impl Face {
     }
 
     /// The box as fractions of a picture of this size, cut at its edges.
-    pub fn fractions(&self, (width, height): (f32, f32)) -> FaceBox {
+    pub fn fractions(&self, (width, height): (f32, f32)) -> PictureBox {
         let part = |from: f32, to: f32, all: f32| {
             let (from, to) = ((from / all).clamp(0.0, 1.0), (to / all).clamp(0.0, 1.0));
             (from, to - from)
         };
         let (x, w) = part(self.x, self.x + self.w, width);
         let (y, h) = part(self.y, self.y + self.h, height);
-        FaceBox { x, y, w, h }
+        PictureBox { x, y, w, h }
     }
 
     fn is_sound(&self) -> bool {
@@ -242,7 +242,7 @@ mod tests {
             Face { score: 0.9, x: -10.0, y: 20.0, w: 40.0, h: 20.0, points: [[1.0, 2.0]; 5] };
         let picture = (80.0, 80.0);
         assert_eq!(face.visible(picture), 0.75);
-        assert_eq!(face.fractions(picture), FaceBox { x: 0.0, y: 0.25, w: 0.375, h: 0.25 });
+        assert_eq!(face.fractions(picture), PictureBox { x: 0.0, y: 0.25, w: 0.375, h: 0.25 });
         let placed = face.placed(2.0, [100.0, 50.0]);
         assert_eq!((placed.x, placed.y, placed.w, placed.h), (80.0, 90.0, 80.0, 40.0));
         assert_eq!(placed.points[0], [102.0, 54.0]);

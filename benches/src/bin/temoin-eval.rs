@@ -41,7 +41,7 @@ use temoin_benches::{
 use temoin_hw::{Drive, sim::Script};
 use temoin_proto::{
     events::EventKind,
-    samples::{DriverObservation, NotSeen},
+    perception::{DriverObservation, NotSeen},
 };
 use temoin_tests::drives;
 
@@ -163,8 +163,10 @@ fn driver(data: &Path, folder: &Path, to: &mut Vec<Figure>) -> Result<()> {
     let drive = Drive { road: None, ..Drive::load(&motorway)? };
     let mut rules = CoreConfig::default();
     rules.vehicle.speed_limit_kmh = Some(100.0);
-    let outcome =
-        score::run(score::open(&drive)?, rules, 10.0, &mut |frame| networks.observe(frame))?;
+    let outcome = score::run(score::open(&drive)?, rules, 10.0, &mut |frame| {
+        let unseen = DriverObservation::unseen(frame.at, NotSeen::NoFace);
+        networks.observe(frame).driver().copied().unwrap_or(unseen)
+    })?;
     let seen = &outcome.observations;
     let set = "head_turns.mp4";
     let of = |name, value| Figure::new(name, value, "1", seen.len(), set);

@@ -8,7 +8,7 @@ use temoin_media::{
     burn_in::ViewMark,
     frame::{I420Picture, PictureError},
 };
-use temoin_proto::{samples::FaceBox, wire::FacePoint};
+use temoin_proto::{perception::PictureBox, wire::FacePoint};
 
 /// The longest time between two boxes, and before the first and after the last, in which the face
 /// is taken to be near them (fleet.proto, `ClipSignals.driver_face`).
@@ -27,14 +27,14 @@ pub(super) enum Faces {
 /// Where the driver's face is over the clip's time.
 pub(super) struct FaceTrack {
     /// By time.
-    points: Vec<(i64, FaceBox)>,
+    points: Vec<(i64, PictureBox)>,
 }
 
 /// What to blur in one picture.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Area {
     /// These boxes.
-    Boxes(Vec<FaceBox>),
+    Boxes(Vec<PictureBox>),
     /// All of it.
     Whole,
 }
@@ -42,10 +42,10 @@ pub(super) enum Area {
 impl FaceTrack {
     /// Out of a clip's signals. Boxes that cannot be are left out, which blurs more.
     pub(super) fn new(points: &[FacePoint]) -> Self {
-        let mut points: Vec<(i64, FaceBox)> = points
+        let mut points: Vec<(i64, PictureBox)> = points
             .iter()
             .filter(|p| possible(p))
-            .map(|p| (i64::from(p.offset_ms), FaceBox { x: p.x, y: p.y, w: p.w, h: p.h }))
+            .map(|p| (i64::from(p.offset_ms), PictureBox { x: p.x, y: p.y, w: p.w, h: p.h }))
             .collect();
         points.sort_by_key(|(at, _)| *at);
         Self { points }
