@@ -185,7 +185,7 @@ pub fn models(
     speed: Speed,
 ) -> Result<Models> {
     let mut networks = Networks::open(options)?;
-    let mut due = Looks::new(hz);
+    let mut due = Looks::new(CameraId::Cabin, hz);
     let looked_at: Vec<&Frame> = frames.iter().filter(|f| due.due(f)).collect();
     let mut needed = LeastRuns::default();
     let mut pace = Pace::new(speed);

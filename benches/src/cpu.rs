@@ -7,7 +7,16 @@ use rustix::time::{ClockId, clock_gettime};
 
 /// Processor seconds of this process so far, all its threads.
 pub fn of_this_process() -> f64 {
-    let time = clock_gettime(ClockId::ProcessCPUTime);
+    seconds(ClockId::ProcessCPUTime)
+}
+
+/// Processor seconds of this thread so far.
+pub fn of_this_thread() -> f64 {
+    seconds(ClockId::ThreadCPUTime)
+}
+
+fn seconds(clock: ClockId) -> f64 {
+    let time = clock_gettime(clock);
     let whole = Duration::from_secs(u64::try_from(time.tv_sec).unwrap_or(0));
     let part = Duration::from_nanos(u64::try_from(time.tv_nsec).unwrap_or(0));
     (whole + part).as_secs_f64()
@@ -42,6 +51,8 @@ mod tests {
             assert!(began.elapsed() < Duration::from_secs(20), "work is not counted");
         }
         assert!(of_ended_children().unwrap() - children < 0.02);
+        let idle = std::thread::spawn(of_this_thread).join().unwrap();
+        assert!(of_this_thread() >= 0.005 && idle < 0.005, "{idle}");
         let status = Command::new("sh")
             .args(["-c", "i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done"])
             .status()

@@ -1,6 +1,6 @@
 //! A figure, lists of them as JSON and as a table.
 
-use std::{fs, path::Path};
+use std::{borrow::Cow, fs, path::Path};
 
 use anyhow::{Context, Result, ensure};
 use serde::Serialize;
@@ -9,7 +9,7 @@ use serde::Serialize;
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Figure {
     /// What was measured. Names stay the same over time.
-    pub name: &'static str,
+    pub name: Cow<'static, str>,
     /// The number.
     pub value: f64,
     /// Its unit; `1` for a ratio.
@@ -29,13 +29,21 @@ pub struct Figure {
 impl Figure {
     /// A figure without a limit and a goal.
     pub fn new(
-        name: &'static str,
+        name: impl Into<Cow<'static, str>>,
         value: f64,
         unit: &'static str,
         count: usize,
         data_set: impl Into<String>,
     ) -> Self {
-        Self { name, value, unit, count, data_set: data_set.into(), limit: None, goal: None }
+        Self {
+            name: name.into(),
+            value,
+            unit,
+            count,
+            data_set: data_set.into(),
+            limit: None,
+            goal: None,
+        }
     }
 
     /// The same with a limit.

@@ -138,23 +138,24 @@ impl Input {
     }
 }
 
-/// Chooses the cabin pictures that are looked at, as the agent's pipeline does: `hz` in a second,
-/// planned ahead, so that 10 out of 15 are 10.
+/// Chooses the pictures of a camera that are looked at, as the agent's pipeline does: `hz` in a
+/// second, planned ahead, so that 10 out of 15 are 10.
 #[derive(Clone, Copy, Debug)]
 pub struct Looks {
+    camera: CameraId,
     period: Duration,
     next: MonoTime,
 }
 
 impl Looks {
     /// None so far.
-    pub fn new(hz: f64) -> Self {
-        Self { period: Duration::from_secs_f64(1.0 / hz), next: MonoTime::ZERO }
+    pub fn new(camera: CameraId, hz: f64) -> Self {
+        Self { camera, period: Duration::from_secs_f64(1.0 / hz), next: MonoTime::ZERO }
     }
 
     /// Whether this picture is looked at.
     pub fn due(&mut self, frame: &Frame) -> bool {
-        if frame.camera != CameraId::Cabin || frame.at < self.next {
+        if frame.camera != self.camera || frame.at < self.next {
             return false;
         }
         let behind = frame.at.since(self.next) > self.period;
@@ -171,7 +172,7 @@ mod tests {
 
     #[test]
     fn ten_of_fifteen_pictures_are_looked_at() {
-        let mut looks = Looks::new(10.0);
+        let mut looks = Looks::new(CameraId::Cabin, 10.0);
         let frame = |n: u64, camera| {
             let at = replay::ZERO + Duration::from_nanos(n * 66_666_667);
             I420Picture::black(16, 16).unwrap().into_frame(camera, at)

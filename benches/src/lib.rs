@@ -13,10 +13,19 @@
 #![forbid(unsafe_code)]
 
 pub mod bare;
+pub mod charts;
+pub mod covered;
 pub mod cpu;
+pub mod curves;
+pub mod eyes;
 pub mod figures;
 pub mod input;
+pub mod labels;
 pub mod line;
 pub mod machine;
+pub mod perception;
+pub mod road_score;
 pub mod score;
+pub mod stats;
 pub mod viewing;
+pub mod watch;

@@ -1,26 +1,12 @@
 //! What perception and the detectors get right on drives whose truth is known, and how often they
 //! speak up on drives where nothing is known to have happened.
 
-use std::{
-    collections::BTreeMap,
-    fs,
-    path::Path,
-    process::{Command, Stdio},
-};
+use std::{collections::BTreeMap, fs, path::Path};
 
-use anyhow::{Context, Result, ensure};
-use temoin_agent::{
-    infer::Runtime,
-    model_pack::ModelPack,
-    perception::{PerceptionOptions, eyelids::EyeNetwork},
-};
-use temoin_agent_core::{
-    config::CoreConfig,
-    drive::{Command as Decided, Drive as Core, Input as Seen},
-    policy::PrivacyState,
-};
+use anyhow::{Context, Result};
+use temoin_agent_core::config::CoreConfig;
 use temoin_hw::{
-    Replay, ReplayItem, ReplayOptions,
+    Replay, ReplayOptions,
     drive::{Axes, Drive, SignalFormat, SignalInput},
     nmea::NmeaParser,
     pace::{Speed, StopToken},
@@ -28,78 +14,16 @@ use temoin_hw::{
     sim::{Script, ScriptedEvent},
     video_file::PictureSize,
 };
-use temoin_media::frame::I420Picture;
-use temoin_proto::{events::EventKind, perception::DriverObservation, samples::Frame};
+use temoin_proto::{
+    events::EventKind,
+    perception::{DriverObservation, NotSeen, Observation, Sight},
+    samples::CameraId,
+};
 
-use crate::input::Looks;
+use crate::watch::{self, Outcome};
 
 /// A begin that is off by more is another event.
 const TOLERANCE_S: f64 = 0.5;
-/// Side of the eye crops, pixels, for the eyelid model to cut from.
-const CROP_PX: u32 = 224;
-
-/// What came out of a drive. Times are seconds of it.
-#[derive(Clone, Debug, Default)]
-pub struct Outcome {
-    /// Alerts in the cab, when.
-    pub alerts_s: Vec<f64>,
-    /// Flagged events: kind and begin.
-    pub events: Vec<(EventKind, f64)>,
-    /// What was seen of the driver.
-    pub observations: Vec<DriverObservation>,
-    /// Length.
-    pub length_s: f64,
-}
-
-/// Sees the driver in a picture.
-pub type Eyes<'a> = &'a mut dyn FnMut(&Frame) -> DriverObservation;
-
-/// Runs a drive through the detectors and the policy; pictures are looked at and not recorded.
-///
-/// # Errors
-/// Where the recording cannot be read.
-pub fn run(drive: Replay, rules: CoreConfig, look_hz: f64, eyes: Eyes<'_>) -> Result<Outcome> {
-    let clock = drive.clock();
-    let mut core = Core::new(rules, PrivacyState::Recording);
-    let mut looks = Looks::new(look_hz);
-    let (mut outcome, mut decided) = (Outcome::default(), Vec::new());
-    for item in drive {
-        let item = item?;
-        outcome.length_s = outcome.length_s.max(item.at().secs_from(replay::ZERO));
-        let now = temoin_hw::Clock::now(&*clock);
-        match item {
-            ReplayItem::Signal(signal) => core.step(now, Seen::Signal(signal), &mut decided),
-            ReplayItem::Frame(frame) if looks.due(&frame) => {
-                let seen = eyes(&frame);
-                outcome.observations.push(seen);
-                core.step(now, Seen::Driver(seen), &mut decided);
-            }
-            ReplayItem::Frame(_) => {}
-        }
-        for command in decided.drain(..) {
-            match command {
-                Decided::Alert(alert) => {
-                    outcome.alerts_s.push(alert.at.secs_from(replay::ZERO));
-                }
-                Decided::Flag { event, .. } => {
-                    outcome.events.push((event.kind, event.start.secs_from(replay::ZERO)));
-                }
-                Decided::Cut(_) | Decided::Lamp(_) | Decided::Health(_) => {}
-            }
-        }
-    }
-    Ok(outcome)
-}
-
-/// Opens a drive at full speed.
-///
-/// # Errors
-/// Where a recording cannot be used.
-pub fn open(drive: &Drive) -> Result<Replay> {
-    let options =
-        ReplayOptions { speed: Speed::Max, size: PictureSize::default(), stop: StopToken::new() };
-    Ok(Replay::open(drive, &options)?)
-}
 
 /// The scripted drive, with what perception would say of it.
 ///
@@ -116,7 +40,13 @@ pub fn scripted(script: Script) -> Result<Outcome> {
     rules.vehicle.speed_limit_kmh = Some(script.limit_mps() * 3.6);
     let drive = Replay::simulated(script, &options)?;
     let script = drive.script().context("a simulated drive without a script")?;
-    run(drive, rules, 10.0, &mut |frame| script.observation(frame.at, replay::ZERO))
+    watch::run(drive, rules, &mut |frame| match frame.camera {
+        CameraId::Cabin => Sight {
+            observation: Observation::Driver(script.observation(frame.at, replay::ZERO)),
+            others: Ok(Vec::new()),
+        },
+        CameraId::Road => Sight::unseen(CameraId::Road, frame.at, NotSeen::NoModel),
+    })
 }
 
 /// Events against the truth.
@@ -193,71 +123,6 @@ pub fn cloudpose(data: &Path) -> Drive {
     }
 }
 
-/// What the eyelid model says of crops of open and of closed eyes.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct EyeScore {
-    /// Probability that an open eye measures more open than a closed one.
-    pub auc: f64,
-    /// Share of the crops in which an eye was measured at all.
-    pub measured: f64,
-    /// Crops.
-    pub crops: usize,
-}
-
-/// Measures every crop of `eyes/Open` and `eyes/Closed`.
-///
-/// # Errors
-/// Where the model, the crops or the program ffmpeg, which decodes them, cannot be used.
-pub fn eye_crops(data: &Path, options: &PerceptionOptions) -> Result<EyeScore> {
-    let runtime = Runtime::load(&options.infer)?;
-    let pack = ModelPack::open(&options.models)?;
-    let mut network = EyeNetwork::load(&runtime, &pack)?.context("no eyelid model in the pack")?;
-    let mut measure = |folder: &str| -> Result<(usize, Vec<f32>)> {
-        let crops = crops(&data.join("eyes").join(folder))?;
-        let mut openings = Vec::new();
-        for crop in &crops {
-            openings.extend(network.eye_alone(&crop.view())?.ok());
-        }
-        Ok((crops.len(), openings))
-    };
-    let (all_open, open) = measure("Open")?;
-    let (all_closed, closed) = measure("Closed")?;
-    let crops = all_open + all_closed;
-    ensure!(!open.is_empty() && !closed.is_empty(), "no eye was measured");
-    Ok(EyeScore {
-        auc: auc(&open, &closed),
-        measured: (open.len() + closed.len()) as f64 / crops as f64,
-        crops,
-    })
-}
-
-/// Probability that one of `high` is above one of `low`; equal ones count half.
-fn auc(high: &[f32], low: &[f32]) -> f64 {
-    let mut low = low.to_vec();
-    low.sort_by(f32::total_cmp);
-    let below: usize =
-        high.iter().map(|h| low.partition_point(|l| l < h) + low.partition_point(|l| l <= h)).sum();
-    below as f64 / (2 * high.len() * low.len()).max(1) as f64
-}
-
-fn crops(folder: &Path) -> Result<Vec<I420Picture>> {
-    let output = Command::new("ffmpeg")
-        .args(["-v", "error", "-nostdin", "-f", "image2", "-pattern_type", "glob", "-i"])
-        .arg(folder.join("*.jpg"))
-        .args(["-vf", &format!("scale={CROP_PX}:{CROP_PX}"), "-pix_fmt", "yuv420p"])
-        .args(["-f", "rawvideo", "-"])
-        .stderr(Stdio::inherit())
-        .output()
-        .context("the program ffmpeg is needed to read the eye crops")?;
-    ensure!(output.status.success(), "ffmpeg cannot read `{}`", folder.display());
-    let side = usize::try_from(CROP_PX)?;
-    output
-        .stdout
-        .chunks_exact(side * side * 3 / 2)
-        .map(|p| Ok(I420Picture::from_vec(CROP_PX, CROP_PX, p.to_vec())?))
-        .collect()
-}
-
 /// Receivers' logs through the NMEA parser.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct NmeaScore {
@@ -326,18 +191,6 @@ mod tests {
         let late: Vec<_> = flagged.iter().map(|(kind, at)| (*kind, at + 0.6)).collect();
         let none = Tally { found: 0, missed: flagged.len(), false_events: flagged.len() };
         assert_eq!(tally(&truth, &late), none);
-    }
-
-    #[test]
-    fn auc_is_the_share_of_pairs_in_order() {
-        for (high, low, want) in [
-            (vec![0.3, 0.4], vec![0.1, 0.2], 1.0),
-            (vec![0.1], vec![0.2], 0.0),
-            (vec![0.2], vec![0.2], 0.5),
-            (vec![0.1, 0.3], vec![0.2], 0.5),
-        ] {
-            assert!((auc(&high, &low) - want).abs() < 1e-9, "{high:?} {low:?}");
-        }
     }
 
     #[test]

@@ -1,0 +1,531 @@
+//! What perception sees on recordings: figures and charts.
+//!
+//! INVARIANT: what cannot be measured is left out, with a line that says why.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use temoin_agent::{
+    config::Config,
+    infer::Runtime,
+    model_pack::ModelPack,
+    perception::{Networks, Perception, PerceptionOptions, eyelids::EyeNetwork},
+};
+use temoin_agent_core::config::CoreConfig;
+use temoin_proto::{
+    events::EventKind,
+    perception::{DriverObservation, PhoneUse},
+    samples::CameraId,
+};
+
+use crate::{
+    charts::{Chart, Look, Series, colour},
+    curves::{Pair, agreement},
+    eyes::{self, Openings},
+    figures::{Figure, percentile},
+    labels::{self, EventLabel, EyeState, FaceLabel, Labels},
+    stats::{histogram, roc},
+    watch::{self, Clip, Outcome, seconds},
+};
+
+/// The distractions of a driver.
+const DISTRACTION: [EventKind; 1] = [EventKind::LongDistraction];
+/// Closed eyes.
+const CLOSURE: [EventKind; 2] = [EventKind::Microsleep, EventKind::Sleep];
+
+/// Which networks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pack {
+    /// Those that `make models` fetches.
+    Downloaded,
+    /// Those of the project.
+    BuiltIn,
+}
+
+impl Pack {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Downloaded, Self::BuiltIn];
+
+    /// At the end of a figure's name.
+    pub const fn suffix(self) -> &'static str {
+        match self {
+            Self::Downloaded => "pack",
+            Self::BuiltIn => "builtin",
+        }
+    }
+
+    const fn colour(self) -> plotters::style::RGBColor {
+        match self {
+            Self::Downloaded => colour::BLUE,
+            Self::BuiltIn => colour::ORANGE,
+        }
+    }
+
+    /// How perception is opened with these networks and no others.
+    ///
+    /// # Errors
+    /// Where there are none.
+    pub fn options(self) -> Result<PerceptionOptions> {
+        match self {
+            Self::Downloaded => Ok(Config::for_files().perception()),
+            Self::BuiltIn => anyhow::bail!("this agent has no networks built in"),
+        }
+    }
+
+    /// Opens perception with these networks.
+    ///
+    /// # Errors
+    /// Where they or their runtime cannot be used.
+    pub fn open(self) -> Result<Box<dyn Perception>> {
+        Ok(Box::new(Networks::open(&self.options()?)?))
+    }
+}
+
+/// What is scored, and where the results go.
+pub struct Scores<'a> {
+    /// The folder of the recordings.
+    pub data: &'a Path,
+    /// The checkout with the labels.
+    pub checkout: &'a Path,
+    /// The folder of the charts.
+    pub charts: PathBuf,
+    /// The figures.
+    pub figures: Vec<Figure>,
+    /// What was left out and why, and what a person may want to know.
+    pub notes: Vec<String>,
+}
+
+impl Scores<'_> {
+    fn push(&mut self, figure: Figure) {
+        self.figures.push(figure);
+    }
+
+    pub(crate) fn note(&mut self, note: impl Into<String>) {
+        self.notes.push(note.into());
+    }
+
+    pub(crate) fn chart(&mut self, name: &str, chart: &Chart) {
+        if let Err(e) = chart.write(&self.charts, name) {
+            self.note(format!("chart {name}: not drawn: {e:#}"));
+        }
+    }
+
+    /// Eye crops with both packs.
+    ///
+    /// # Errors
+    /// Where the crops cannot be read.
+    pub fn eyes(&mut self) -> Result<()> {
+        let folder = self.data.join("eyes");
+        if !folder.is_dir() {
+            self.note(format!("perception.eyes.*: no eye crops in `{}`", folder.display()));
+            return Ok(());
+        }
+        let closed_below = CoreConfig::default().drowsiness.closed_below;
+        let mut curves = Vec::new();
+        for pack in Pack::ALL {
+            match openings(pack, &folder) {
+                Ok(seen) => {
+                    self.of_openings(pack, &seen, closed_below);
+                    curves.push(Series::new(
+                        format!("{}, AUC {:.4}", pack.suffix(), seen.auc()),
+                        pack.colour(),
+                        Look::Line,
+                        roc(&seen.open, &seen.closed),
+                    ));
+                }
+                Err(e) => self.note(format!("perception.eyes.*.{}: {e:#}", pack.suffix())),
+            }
+        }
+        if !curves.is_empty() {
+            let chart = Chart {
+                title: "Closed eyes found, against open eyes read as closed".to_owned(),
+                x_name: "share of open eyes read as closed",
+                y_name: "share of closed eyes found",
+                x: 0.0..0.2,
+                y: 0.8..1.0,
+                series: curves,
+            };
+            self.chart("eyes_roc", &chart);
+        }
+        Ok(())
+    }
+
+    fn of_openings(&mut self, pack: Pack, seen: &Openings, closed_below: f64) {
+        let end = pack.suffix();
+        let of = |name: &str, value, count| {
+            Figure::new(format!("perception.eyes.{name}.{end}"), value, "1", count, "eye crops")
+        };
+        let goal = if pack == Pack::Downloaded { "at least 0.99" } else { "at least 0.97" };
+        self.push(of("auc", seen.auc(), seen.measured()).goal(goal));
+        let accuracy = seen.balanced_accuracy(closed_below);
+        self.push(of("balanced_accuracy", accuracy, seen.measured()));
+        let crops = seen.crops();
+        self.push(of("measured_ratio", seen.measured() as f64 / crops as f64, crops));
+        let wrong = seen.open_read_closed(closed_below);
+        self.push(of("open_read_closed_ratio", wrong, seen.open_crops).goal("0"));
+        self.push(of("closed_found_ratio", seen.closed_found(closed_below), seen.closed_crops));
+
+        let (to, bins) = (0.5, 50);
+        let width = f64::from(to) / bins as f64;
+        let bars = |values: &[f32]| -> Vec<(f64, f64)> {
+            let counts = histogram(values, 0.0, to, bins);
+            counts.iter().enumerate().map(|(n, c)| (n as f64 * width, f64::from(*c))).collect()
+        };
+        let (open, closed) = (bars(&seen.open), bars(&seen.closed));
+        let top = open.iter().chain(&closed).map(|(_, n)| *n).fold(1.0, f64::max) * 1.05;
+        let limit = vec![(closed_below, 0.0), (closed_below, top)];
+        let chart = Chart {
+            title: format!("Eyelid openings of open and of closed eyes, {end}"),
+            x_name: "eyelid gap over eye width",
+            y_name: "crops",
+            x: 0.0..f64::from(to),
+            y: 0.0..top,
+            series: vec![
+                Series::new("open", colour::BLUE, Look::Bars(width), open),
+                Series::new("closed", colour::ORANGE, Look::Bars(width), closed),
+                Series::new("read as closed below", colour::BLACK, Look::Line, limit),
+            ],
+        };
+        self.chart(&format!("eyes_openings_{end}"), &chart);
+    }
+
+    /// Every clip of the cabin and of the road: with the downloaded pack, and where it has labels
+    /// with the built-in one as well.
+    ///
+    /// # Errors
+    /// Where labels are wrong or a folder cannot be read.
+    pub fn clips(&mut self) -> Result<()> {
+        let truth =
+            labels::read(self.checkout, "events")?.context("tests/data/labels/events.csv")?;
+        let truth = labels::events(&truth)?;
+        let mut all = watch::clips(&self.data.join("driver_video"), CameraId::Cabin)?;
+        all.extend(watch::clips(&self.data.join("road_video"), CameraId::Road)?);
+        let mut watched = Vec::new();
+        for clip in &all {
+            match seen_by(Pack::Downloaded, clip) {
+                Ok(outcome) => watched.push((clip, outcome)),
+                Err(e) => self.note(format!("{}: not scored: {e:#}", clip.name)),
+            }
+        }
+        self.events(&truth, &watched);
+        self.costs(&watched)?;
+        let mut phones = Phones::default();
+        for (clip, outcome) in &watched {
+            match clip.camera {
+                CameraId::Cabin => self.of_cabin_clip(clip, outcome, &mut phones)?,
+                CameraId::Road => self.of_road_clip(clip, outcome)?,
+            }
+        }
+        self.phones(&phones);
+        Ok(())
+    }
+
+    /// Events per clip, and the false ones over all of them.
+    fn events(&mut self, truth: &[EventLabel], watched: &[(&Clip, Outcome)]) {
+        let (mut wrong, mut length_s) = (0, 0.0);
+        for (clip, outcome) in watched {
+            length_s += outcome.length_s;
+            let right =
+                |(kind, at): &&(EventKind, f64)| truth.iter().any(|t| t.is(&clip.name, *kind, *at));
+            wrong += outcome.events.len() - outcome.events.iter().filter(right).count();
+            if clip.camera == CameraId::Cabin {
+                for (what, kinds) in
+                    [("long_distraction", &DISTRACTION[..]), ("eye_closure", &CLOSURE[..])]
+                {
+                    self.push(Figure::new(
+                        format!("events.clip.{}.{what}", clip.name),
+                        outcome.count(kinds) as f64,
+                        "events",
+                        outcome.sights.len(),
+                        format!("{} at a steady 90 km/h", clip.name),
+                    ));
+                }
+            }
+        }
+        if watched.is_empty() {
+            self.note("perception.false_events_per_hour: no clip was watched");
+            return;
+        }
+        let set =
+            format!("{} clips, {length_s:.0} s in all, but for labelled events", watched.len());
+        let rate = wrong as f64 * 3600.0 / length_s.max(1.0);
+        let figure = Figure::new("perception.false_events_per_hour", rate, "1/h", wrong, set);
+        self.push(figure.goal("0"));
+    }
+
+    /// Processor time of a look.
+    fn costs(&mut self, watched: &[(&Clip, Outcome)]) -> Result<()> {
+        for (camera, word) in [(CameraId::Cabin, "cabin"), (CameraId::Road, "road")] {
+            let of_camera = watched.iter().filter(|(clip, _)| clip.camera == camera);
+            let ms: Vec<f64> = of_camera.flat_map(|(_, o)| o.look_ms.iter().copied()).collect();
+            if ms.is_empty() {
+                self.note(format!("perception.ms.{word}_picture_*: no {word} clip was watched"));
+                continue;
+            }
+            for (name, percent) in [("p50", 50), ("p95", 95)] {
+                let name = format!("perception.ms.{word}_picture_{name}");
+                let value = percentile(&ms, percent)?;
+                let set = format!("{word} clips, processor time of the looking thread");
+                self.push(Figure::new(name, value, "ms", ms.len(), set));
+            }
+        }
+        Ok(())
+    }
+
+    fn of_cabin_clip(&mut self, clip: &Clip, seen: &Outcome, phones: &mut Phones) -> Result<()> {
+        let drivers = seen.drivers();
+        let name = &clip.name;
+        self.note(format!(
+            "{name}: {} pictures; not seen: face {}; head {}; eyelids {}; phone {}",
+            drivers.len(),
+            watch::reasons(drivers.iter().map(|d| &d.face)),
+            watch::reasons(drivers.iter().map(|d| &d.head)),
+            watch::reasons(drivers.iter().map(|d| &d.eyelids)),
+            watch::reasons(drivers.iter().map(|d| &d.phone)),
+        ));
+        type Found = (&'static str, fn(&DriverObservation) -> bool);
+        let parts: [Found; 3] = [
+            ("face_found_ratio", |d| d.face.known().is_some()),
+            ("pose_found_ratio", |d| d.head.known().is_some()),
+            ("lids_found_ratio", |d| d.eyelids.known().is_some()),
+        ];
+        for (what, found) in parts {
+            let ratio = drivers.iter().filter(|d| found(d)).count() as f64;
+            let ratio = ratio / drivers.len().max(1) as f64;
+            let what = format!("perception.{name}.{what}");
+            self.push(Figure::new(what, ratio, "1", drivers.len(), name.clone()));
+        }
+        let text = labels::read(self.checkout, name)?;
+        let labels = text.map(|t| labels::faces(&t)).transpose().with_context(|| name.clone())?;
+        let Some(labels) = labels else {
+            self.note(format!("{name}: no labels: its angles and lids are not scored"));
+            self.driver_charts(name, None, &[(Pack::Downloaded, drivers)]);
+            return Ok(());
+        };
+        phones.add(&labels, &drivers);
+        self.angles(name, &labels, &drivers)?;
+        self.lids(name, &labels, &drivers);
+        let mut curves = vec![(Pack::Downloaded, drivers)];
+        match seen_by(Pack::BuiltIn, clip) {
+            Ok(other) => curves.push((Pack::BuiltIn, other.drivers())),
+            Err(e) => self.note(format!("{name} with the built-in networks: not scored: {e:#}")),
+        }
+        self.driver_charts(name, Some(&labels), &curves);
+        Ok(())
+    }
+
+    fn angles(
+        &mut self,
+        clip: &str,
+        labels: &Labels<FaceLabel>,
+        drivers: &[DriverObservation],
+    ) -> Result<()> {
+        let (mut yaw, mut pitch) = (Vec::new(), Vec::new());
+        for seen in drivers {
+            let label = FaceLabel::at(&labels.rows, seconds(seen.at));
+            let (Some(label), Some(head)) = (label, seen.head.known()) else { continue };
+            yaw.push(Pair { labelled: label.yaw_deg, measured: f64::from(head.yaw_deg) });
+            pitch.push(Pair { labelled: label.pitch_deg, measured: f64::from(head.pitch_deg) });
+        }
+        for (angle, pairs) in [("yaw", yaw), ("pitch", pitch)] {
+            if pairs.is_empty() {
+                self.note(format!("perception.{clip}.{angle}_*: no pose at a labelled moment"));
+                continue;
+            }
+            let seen = agreement(&pairs)?;
+            let set = format!("{clip} against labels made by hand");
+            let of = |what: &str, value, unit| {
+                let name = format!("perception.{clip}.{angle}_{what}");
+                Figure::new(name, value, unit, seen.moments, set.clone())
+            };
+            self.push(of("error_median_deg", seen.median_deg, "deg"));
+            self.push(of("error_p90_deg", seen.p90_deg, "deg"));
+            for (what, value) in [("correlation", seen.correlation), ("same_sign", seen.same_sign)]
+            {
+                match value {
+                    Some(value) => self.push(of(what, value, "1")),
+                    None => self.note(format!(
+                        "perception.{clip}.{angle}_{what}: the labels do not turn far enough"
+                    )),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Lids against the labels: only moments that are surely open or surely closed.
+    fn lids(&mut self, clip: &str, labels: &Labels<FaceLabel>, drivers: &[DriverObservation]) {
+        let closed_below = CoreConfig::default().drowsiness.closed_below;
+        let (mut open, mut open_wrong, mut closed, mut closed_right) =
+            (0_usize, 0_usize, 0, 0_usize);
+        for seen in drivers {
+            let label = FaceLabel::at(&labels.rows, seconds(seen.at));
+            let (Some(label), Some(lids)) = (label, seen.eyelids.known()) else { continue };
+            let reads_closed = f64::from(lids.0) < closed_below;
+            match label.eyes {
+                EyeState::Open => {
+                    open += 1;
+                    open_wrong += usize::from(reads_closed);
+                }
+                EyeState::Closed => {
+                    closed += 1;
+                    closed_right += usize::from(reads_closed);
+                }
+                EyeState::Unclear => {}
+            }
+        }
+        for (what, right, of, goal) in [
+            ("open_read_closed_ratio", open_wrong, open, Some("0")),
+            ("closed_found_ratio", closed_right, closed, None),
+        ] {
+            let name = format!("perception.{clip}.{what}");
+            if of == 0_usize {
+                self.note(format!("{name}: no such eyes are labelled and measured"));
+                continue;
+            }
+            let value = right as f64 / of as f64;
+            let figure = Figure::new(name, value, "1", of, format!("{clip}, labelled by hand"));
+            self.push(Figure { goal, ..figure });
+        }
+    }
+
+    fn phones(&mut self, phones: &Phones) {
+        if phones.held == 0 {
+            self.note("perception.phone.recall: nobody holds a phone in the labelled recordings");
+        }
+        if phones.free_judged == 0 {
+            self.note(
+                "perception.phone.false_positive_ratio: no labelled picture was judged: \
+                 no network for phones is installed",
+            );
+        }
+        for (name, wrong, of, goal) in [
+            ("perception.phone.recall", phones.held_found, phones.held, None),
+            (
+                "perception.phone.false_positive_ratio",
+                phones.free_wrong,
+                phones.free_judged,
+                Some("0"),
+            ),
+        ] {
+            if of > 0 {
+                let value = wrong as f64 / of as f64;
+                let figure = Figure::new(name, value, "1", of, "labelled cabin clips");
+                self.push(Figure { goal, ..figure });
+            }
+        }
+    }
+
+    fn driver_charts(
+        &mut self,
+        clip: &str,
+        labels: Option<&Labels<FaceLabel>>,
+        curves: &[(Pack, Vec<DriverObservation>)],
+    ) {
+        let rows = labels.map_or(&[][..], |l| &l.rows);
+        let end = curves.iter().flat_map(|(_, d)| d.last()).map(|d| seconds(d.at));
+        let x = 0.0..end.fold(0.1, f64::max);
+        let over_time = |what: &dyn Fn(&DriverObservation) -> Option<f32>| -> Vec<Series> {
+            let of = |(pack, drivers): &(Pack, Vec<DriverObservation>)| {
+                let value = |d: &DriverObservation| what(d).map_or(f64::NAN, f64::from);
+                let points = drivers.iter().map(|d| (seconds(d.at), value(d))).collect();
+                Series::new(pack.suffix(), pack.colour(), Look::Line, points)
+            };
+            curves.iter().map(of).collect()
+        };
+        type Angle = (&'static str, fn(&FaceLabel) -> f64, fn(&DriverObservation) -> Option<f32>);
+        let angles: [Angle; 2] = [
+            ("yaw", |l| l.yaw_deg, |d| d.head.known().map(|h| h.yaw_deg)),
+            ("pitch", |l| l.pitch_deg, |d| d.head.known().map(|h| h.pitch_deg)),
+        ];
+        for (angle, label, measured) in angles {
+            let band = rows.iter().flat_map(|l| {
+                [l.plus_minus_deg, -l.plus_minus_deg].map(|d| (l.at_s, label(l) + d))
+            });
+            let mut series = vec![
+                Series::new("how sure the label is", colour::GREY, Look::Dots, band.collect()),
+                Series::new(
+                    "label",
+                    colour::BLACK,
+                    Look::Dots,
+                    rows.iter().map(|l| (l.at_s, label(l))).collect(),
+                ),
+            ];
+            series.retain(|s| !s.points.is_empty());
+            series.extend(over_time(&measured));
+            let chart = Chart {
+                title: format!("{clip}: {angle} of the head"),
+                x_name: "s",
+                y_name: "degrees",
+                x: x.clone(),
+                y: -80.0..80.0,
+                series,
+            };
+            self.chart(&format!("{clip}_{angle}"), &chart);
+        }
+        let spans = |state: EyeState| -> Vec<(f64, f64)> {
+            let next = rows.iter().skip(1);
+            let pairs = rows.iter().zip(next).filter(|(a, _)| a.eyes == state);
+            pairs.map(|(a, b)| (a.at_s, b.at_s - a.at_s)).collect()
+        };
+        let closed_below = CoreConfig::default().drowsiness.closed_below;
+        let mut series = vec![
+            Series::new("labelled unclear", colour::GREY, Look::Spans, spans(EyeState::Unclear)),
+            Series::new("labelled closed", colour::ORANGE, Look::Spans, spans(EyeState::Closed)),
+        ];
+        series.retain(|s| !s.points.is_empty());
+        series.push(Series::level("read as closed below", colour::GREEN, &x, closed_below));
+        series.extend(over_time(&|d| d.eyelids.known().map(|l| l.0)));
+        let chart = Chart {
+            title: format!("{clip}: eyelid opening"),
+            x_name: "s",
+            y_name: "eyelid gap over eye width",
+            x,
+            y: 0.0..0.5,
+            series,
+        };
+        self.chart(&format!("{clip}_eyelids"), &chart);
+    }
+}
+
+/// Pictures with a labelled phone and without one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Phones {
+    held: usize,
+    held_found: usize,
+    free_judged: usize,
+    free_wrong: usize,
+}
+
+impl Phones {
+    fn add(&mut self, labels: &Labels<FaceLabel>, drivers: &[DriverObservation]) {
+        for seen in drivers {
+            let Some(label) = FaceLabel::at(&labels.rows, seconds(seen.at)) else { continue };
+            let found = seen.phone.known().map(|phone| match phone {
+                PhoneUse::AtEar | PhoneUse::InHand => true,
+                PhoneUse::None => false,
+            });
+            if label.phone {
+                // A phone that was not judged was not found.
+                self.held += 1;
+                self.held_found += usize::from(found == Some(true));
+            } else {
+                self.free_judged += usize::from(found.is_some());
+                self.free_wrong += usize::from(found == Some(true));
+            }
+        }
+    }
+}
+
+fn seen_by(pack: Pack, clip: &Clip) -> Result<Outcome> {
+    watch::watch(clip, pack.open()?.as_mut())
+}
+
+/// The openings of the eye crops.
+fn openings(pack: Pack, folder: &Path) -> Result<Openings> {
+    let options = pack.options()?;
+    let runtime = Runtime::load(&options.infer)?;
+    let pack = ModelPack::open(&options.models)?;
+    let mut network = EyeNetwork::load(&runtime, &pack)?.context("no eyelid model in the pack")?;
+    eyes::measure(folder, &mut |crop| Ok(network.eye_alone(crop)?))
+}

@@ -1,0 +1,297 @@
+//! What is seen of the road against its labels: the lead vehicle, the lane, and whether what is
+//! private of others lies under blur.
+
+use anyhow::{Context, Result};
+use temoin_hw::video_file::PictureSize;
+use temoin_proto::perception::{PictureBox, RoadObservation, Sight};
+
+use crate::{
+    charts::{Chart, Look, Series, colour},
+    covered::{Misses, Private},
+    figures::{Figure, median, percentile},
+    labels::{self, Labels, LaneLabel, VehicleLabel, letterboxed},
+    perception::Scores,
+    watch::{self, Clip, Outcome, ROAD_HZ, seconds},
+};
+
+/// A box is the labelled vehicle where their common part is this share of both together. Own
+/// choice: the labelled lead is 16 pixels wide, so one pixel more at each side makes 0.79.
+const SAME: f64 = 0.3;
+
+/// Common part over both together.
+pub fn overlap(a: &PictureBox, b: &PictureBox) -> f64 {
+    let along = |a0: f32, al: f32, b0: f32, bl: f32| {
+        f64::from((a0 + al).min(b0 + bl) - a0.max(b0)).max(0.0)
+    };
+    let common = along(a.x, a.w, b.x, b.w) * along(a.y, a.h, b.y, b.h);
+    let area = |b: &PictureBox| f64::from(b.w) * f64::from(b.h);
+    let together = area(a) + area(b) - common;
+    if together > 0.0 { common / together } else { 0.0 }
+}
+
+impl LaneLabel {
+    /// The middle of the picture against the middle of the lane, in widths of the lane, positive
+    /// to the left: where the vehicle is, for a camera in its middle that looks straight ahead.
+    pub fn offset_widths(&self) -> f64 {
+        let middle = self.left_bottom_x.midpoint(self.right_bottom_x);
+        (middle - 0.5) / (self.right_bottom_x - self.left_bottom_x)
+    }
+
+    fn at(rows: &[Self], at_s: f64) -> Option<&Self> {
+        rows.iter().find(|r| (r.at_s - at_s).abs() <= 0.1)
+    }
+}
+
+/// The size of the pictures that are looked at.
+fn looked_at() -> (u32, u32) {
+    let size = PictureSize::default();
+    (size.width, size.height)
+}
+
+/// Whether private parts are covered in each look that has labels.
+pub fn plates(labels: &Labels<VehicleLabel>, sights: &[Sight]) -> Misses {
+    let mut misses = Misses::default();
+    for sight in sights {
+        let vehicles = VehicleLabel::at(&labels.rows, seconds(sight.at()));
+        let private: Vec<Private> = vehicles
+            .into_iter()
+            .filter_map(|v| {
+                let area = letterboxed(&v.plate?, labels.size, looked_at());
+                Some(Private { name: v.vehicle, area })
+            })
+            .collect();
+        let blurred: Vec<PictureBox> =
+            sight.others.iter().flatten().map(|other| other.area).collect();
+        misses.picture(&private, &blurred);
+    }
+    misses
+}
+
+impl Scores<'_> {
+    /// One clip of the road.
+    ///
+    /// # Errors
+    /// Where its labels are wrong.
+    pub fn of_road_clip(&mut self, clip: &Clip, seen: &Outcome) -> Result<()> {
+        let roads = seen.roads();
+        let name = &clip.name;
+        let others = seen.sights.iter().filter(|s| s.others.is_ok()).count();
+        self.note(format!(
+            "{name}: {} pictures; not seen: lead {}; lane {}; others were looked for in {others}",
+            roads.len(),
+            watch::reasons(roads.iter().map(|r| &r.lead)),
+            watch::reasons(roads.iter().map(|r| &r.lane)),
+        ));
+        let read = |end: &str| labels::read(self.checkout, &format!("{name}{end}"));
+        let vehicles = read("")?.map(|t| labels::vehicles(&t)).transpose().context(name.clone())?;
+        let lanes = read("_lanes")?.map(|t| labels::lanes(&t)).transpose().context(name.clone())?;
+        match &vehicles {
+            Some(labels) => {
+                self.lead(name, labels, &roads);
+                if others > 0 {
+                    self.misses(&plates(labels, &seen.sights), &format!("{name}, number plates"));
+                } else {
+                    self.note("perception.blur.misses_per_min: others are not looked for");
+                }
+            }
+            None => self.note(format!("{name}: no labels: its vehicles are not scored")),
+        }
+        self.lane(name, lanes.as_ref(), &roads)?;
+        self.road_chart(name, lanes.as_ref(), &roads);
+        Ok(())
+    }
+
+    fn misses(&mut self, misses: &Misses, set: &str) {
+        if misses.labelled == 0 {
+            self.note(format!("perception.blur.misses_per_min: {set}: nothing is labelled"));
+            return;
+        }
+        let of = |name: &'static str, value, unit, count| {
+            Figure::new(name, value, unit, count, set.to_owned())
+        };
+        let rate = misses.per_min(ROAD_HZ);
+        self.figures
+            .push(of("perception.blur.misses_per_min", rate, "1/min", misses.pictures).goal("0"));
+        let share = misses.missed as f64 / misses.labelled as f64;
+        self.figures
+            .push(of("perception.blur.missed_ratio", share, "1", misses.labelled).goal("0"));
+    }
+
+    fn lead(&mut self, clip: &str, labels: &Labels<VehicleLabel>, roads: &[RoadObservation]) {
+        let (mut judged, mut found, mut labelled) = (0_usize, 0_usize, 0_usize);
+        for seen in roads {
+            let vehicles = VehicleLabel::at(&labels.rows, seconds(seen.at));
+            let Some(lead) = vehicles.iter().find(|v| v.own_lane) else { continue };
+            labelled += 1;
+            let Some(lead_seen) = seen.lead.known() else { continue };
+            judged += 1;
+            let area = letterboxed(&lead.area, labels.size, looked_at());
+            found += usize::from(lead_seen.is_some_and(|l| overlap(&l.area, &area) >= SAME));
+        }
+        if judged == 0 {
+            self.note(format!(
+                "perception.{clip}.lead_found_ratio: the lane ahead was never judged"
+            ));
+            return;
+        }
+        let name = format!("perception.{clip}.lead_found_ratio");
+        let set = format!("{clip}, a car of 16 to 20 pixels, likely in the own lane");
+        self.figures.push(Figure::new(name, found as f64 / labelled as f64, "1", labelled, set));
+    }
+
+    fn lane(
+        &mut self,
+        clip: &str,
+        lanes: Option<&Labels<LaneLabel>>,
+        roads: &[RoadObservation],
+    ) -> Result<()> {
+        let seen = roads.iter().filter(|r| r.lane.known().is_some()).count();
+        if seen == 0 {
+            self.note(format!("perception.{clip}.lane_*: no lane was seen"));
+            return Ok(());
+        }
+        let of = |what: &str, value, unit, count| {
+            Figure::new(format!("perception.{clip}.{what}"), value, unit, count, clip.to_owned())
+        };
+        let share = seen as f64 / roads.len() as f64;
+        self.figures.push(of("lane_seen_ratio", share, "1", roads.len()));
+        let Some(lanes) = lanes else { return Ok(()) };
+        let errors: Vec<f64> = roads
+            .iter()
+            .filter_map(|r| {
+                let label = LaneLabel::at(&lanes.rows, seconds(r.at))?;
+                let lane = r.lane.known()?;
+                let measured = f64::from(lane.offset_m) / f64::from(lane.width_m);
+                Some((measured - label.offset_widths()).abs())
+            })
+            .collect();
+        if errors.is_empty() {
+            self.note(format!("perception.{clip}.lane_offset_*: no lane at a labelled moment"));
+            return Ok(());
+        }
+        let (middle, p90) = (median(&errors)?, percentile(&errors, 90)?);
+        self.figures.push(of("lane_offset_error_median_widths", middle, "widths", errors.len()));
+        self.figures.push(of("lane_offset_error_p90_widths", p90, "widths", errors.len()));
+        Ok(())
+    }
+
+    fn road_chart(
+        &mut self,
+        clip: &str,
+        lanes: Option<&Labels<LaneLabel>>,
+        roads: &[RoadObservation],
+    ) {
+        let x = 0.0..roads.last().map_or(0.1, |r| seconds(r.at).max(0.1));
+        let over_time = |value: &dyn Fn(&RoadObservation) -> Option<f32>| -> Vec<(f64, f64)> {
+            let y = |r| value(r).map_or(f64::NAN, f64::from);
+            roads.iter().map(|r| (seconds(r.at), y(r))).collect()
+        };
+        let lead = |r: &RoadObservation| r.lead.known().copied().flatten();
+        let distance = over_time(&|r| lead(r).map(|l| l.distance_m));
+        let far = distance.iter().map(|(_, y)| *y).filter(|y| y.is_finite()).fold(20.0, f64::max);
+        let chart = Chart {
+            title: format!("{clip}: distance to the vehicle ahead"),
+            x_name: "s",
+            y_name: "m",
+            x: x.clone(),
+            y: 0.0..far * 1.3,
+            series: vec![
+                Series::new(
+                    "one standard deviation",
+                    colour::GREY,
+                    Look::Dots,
+                    [-1.0, 1.0]
+                        .iter()
+                        .flat_map(|s| over_time(&|r| lead(r).map(|l| l.distance_m + s * l.error_m)))
+                        .collect(),
+                ),
+                Series::new("distance", colour::BLUE, Look::Line, distance),
+            ],
+        };
+        self.chart(&format!("{clip}_distance"), &chart);
+        let labels = lanes.map_or(&[][..], |l| &l.rows);
+        let mut series = vec![Series::new(
+            "label",
+            colour::BLACK,
+            Look::Dots,
+            labels.iter().map(|l| (l.at_s, l.offset_widths())).collect(),
+        )];
+        series.retain(|s| !s.points.is_empty());
+        let offset = over_time(&|r| r.lane.known().map(|l| l.offset_m / l.width_m));
+        series.push(Series::new("measured", colour::BLUE, Look::Line, offset));
+        let chart = Chart {
+            title: format!("{clip}: place in the lane, left is positive"),
+            x_name: "s",
+            y_name: "widths of the lane",
+            x,
+            y: -0.5..0.5,
+            series,
+        };
+        self.chart(&format!("{clip}_lane"), &chart);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use temoin_hw::replay;
+    use temoin_proto::{
+        perception::{NotSeen, PrivateArea, PrivateKind},
+        samples::CameraId,
+    };
+
+    use super::*;
+
+    const ROAD: &str = "\
+# road.mp4: 960x540
+t_s,vehicle,x0,y0,x1,y1,own_lane,plate,plate_x0,plate_y0,plate_x1,plate_y1
+0.0,a,0.1,0.5,0.2,0.6,yes,seen,0.12,0.55,0.14,0.56
+0.4,a,0.1,0.5,0.2,0.6,yes,seen,0.12,0.55,0.14,0.56
+";
+
+    #[test]
+    fn overlap_is_one_for_the_same_and_none_apart() {
+        let at = |x, y| PictureBox { x, y, w: 0.2, h: 0.1 };
+        for (b, want) in [(at(0.1, 0.1), 1.0), (at(0.2, 0.1), 1.0 / 3.0), (at(0.5, 0.1), 0.0)] {
+            assert!((overlap(&at(0.1, 0.1), &b) - want).abs() < 1e-5, "{b:?}");
+        }
+        let none = PictureBox { x: 0.0, y: 0.0, w: 0.0, h: 0.0 };
+        assert!(overlap(&none, &none) < 1e-9);
+    }
+
+    #[test]
+    fn a_vehicle_left_of_its_lane_has_the_lane_to_its_right() {
+        let text = "# r.mp4: 960x540\n\
+            t_s,left_bottom_x,left_60_x,right_bottom_x,right_60_x,horizon_y\n\
+            0.0,0.2,0.45,1.0,0.55,0.5\n";
+        let lanes = labels::lanes(text).unwrap();
+        assert!((lanes.rows[0].offset_widths() - 0.125).abs() < 1e-9);
+        assert!(LaneLabel::at(&lanes.rows, 0.09).is_some());
+        assert!(LaneLabel::at(&lanes.rows, 0.2).is_none());
+    }
+
+    #[test]
+    fn a_plate_is_missed_where_nothing_lies_over_it_or_nobody_looked() {
+        let labels = labels::vehicles(ROAD).unwrap();
+        let over = PictureBox { x: 0.1, y: 0.5, w: 0.1, h: 0.1 };
+        let sight = |s: f64, others| Sight {
+            others,
+            ..Sight::unseen(
+                CameraId::Road,
+                replay::ZERO + std::time::Duration::from_secs_f64(s),
+                NotSeen::NoModel,
+            )
+        };
+        let blurred = || Ok(vec![PrivateArea { kind: PrivateKind::Plate, area: over }]);
+        for (others, want) in [
+            ([blurred(), blurred(), blurred()], (0, 0)),
+            ([blurred(), Ok(vec![]), blurred()], (1, 1)),
+            ([blurred(), Err(NotSeen::NoModel), Ok(vec![])], (1, 2)),
+        ] {
+            let sights: Vec<_> =
+                [0.0, 0.2, 0.4].into_iter().zip(others).map(|(s, o)| sight(s, o)).collect();
+            let misses = plates(&labels, &sights);
+            assert_eq!((misses.runs, misses.missed), want, "{sights:?}");
+            assert_eq!(misses.pictures, 3);
+        }
+    }
+}
