@@ -5,7 +5,10 @@
 //! | [`figures`], [`machine`] | a figure with the limit beside it; on which machine and commit |
 //! | [`input`], [`line`](mod@line), [`viewing`] | the whole line, out of real processes |
 //! | [`bare`] | the limits: the same work without the line around it |
-//! | [`score`] | what perception and the detectors get right |
+//! | [`score`] | what the detectors get right |
+//! | [`watch`], [`piped`] | clips and drives, shown to perception |
+//! | [`labels`], [`perception`], [`eyes`], [`road_score`] | what perception gets right, against labels |
+//! | [`stats`], [`curves`], [`covered`], [`charts`] | numbers over lists, and pictures of them |
 //!
 //! INVARIANT: a figure names the data it was measured on, how often, and, where there is one, a
 //! limit that was measured in the same run on the same data.
@@ -24,6 +27,7 @@ pub mod labels;
 pub mod line;
 pub mod machine;
 pub mod perception;
+pub mod piped;
 pub mod road_score;
 pub mod score;
 pub mod stats;

@@ -203,7 +203,10 @@ impl Scores<'_> {
         let mut watched = Vec::new();
         for clip in &all {
             match seen_by(Pack::Downloaded, clip) {
-                Ok(outcome) => watched.push((clip, outcome)),
+                Ok((outcome, how)) => {
+                    self.notes.extend(how.map(|how| format!("{}: {how}", clip.name)));
+                    watched.push((clip, outcome));
+                }
                 Err(e) => self.note(format!("{}: not scored: {e:#}", clip.name)),
             }
         }
@@ -307,7 +310,7 @@ impl Scores<'_> {
         self.lids(name, &labels, &drivers);
         let mut curves = vec![(Pack::Downloaded, drivers)];
         match seen_by(Pack::BuiltIn, clip) {
-            Ok(other) => curves.push((Pack::BuiltIn, other.drivers())),
+            Ok((other, _)) => curves.push((Pack::BuiltIn, other.drivers())),
             Err(e) => self.note(format!("{name} with the built-in networks: not scored: {e:#}")),
         }
         self.driver_charts(name, Some(&labels), &curves);
@@ -517,7 +520,7 @@ impl Phones {
     }
 }
 
-fn seen_by(pack: Pack, clip: &Clip) -> Result<Outcome> {
+fn seen_by(pack: Pack, clip: &Clip) -> Result<(Outcome, Option<String>)> {
     watch::watch(clip, pack.open()?.as_mut())
 }
 

@@ -27,7 +27,7 @@ use temoin_proto::{
     time::MonoTime,
 };
 
-use crate::{cpu, input::Looks};
+use crate::{cpu, input::Looks, piped::Piped};
 
 /// Cabin pictures that are looked at in a second, as the unit does.
 pub const CABIN_HZ: f64 = 10.0;
@@ -87,16 +87,16 @@ pub type Eyes<'a> = &'a mut dyn FnMut(&Frame) -> Sight;
 /// # Errors
 /// Where the recording cannot be read.
 pub fn run(drive: Replay, rules: CoreConfig, eyes: Eyes<'_>) -> Result<Outcome> {
-    run_at(drive, rules, None, eyes)
+    run_at(drive.map(|item| Ok(item?)), rules, None, eyes)
 }
 
+/// At full speed an item's own time is the time at which it comes.
 fn run_at(
-    drive: Replay,
+    drive: impl Iterator<Item = Result<ReplayItem>>,
     rules: CoreConfig,
     speed_mps: Option<f64>,
     eyes: Eyes<'_>,
 ) -> Result<Outcome> {
-    let clock = drive.clock();
     let mut core = Core::new(rules, PrivacyState::Recording);
     let mut cabin = Looks::new(CameraId::Cabin, CABIN_HZ);
     let mut road = Looks::new(CameraId::Road, ROAD_HZ);
@@ -104,7 +104,7 @@ fn run_at(
     for item in drive {
         let item = item?;
         outcome.length_s = outcome.length_s.max(seconds(item.at()));
-        let now = temoin_hw::Clock::now(&*clock);
+        let now = item.at();
         match item {
             ReplayItem::Signal(signal) => core.step(now, Seen::Signal(signal), &mut decided),
             ReplayItem::Frame(frame) => {
@@ -182,20 +182,39 @@ pub fn clips(folder: &Path, camera: CameraId) -> Result<Vec<Clip>> {
     Ok(clips)
 }
 
-/// Shows a clip as if its vehicle went at a steady 90 km/h.
+/// Shows a clip as if its vehicle went at a steady 90 km/h. What GStreamer cannot play to its end
+/// comes through ffmpeg; then the second part says so.
 ///
 /// # Errors
-/// Where it cannot be read.
-pub fn watch(clip: &Clip, perception: &mut dyn Perception) -> Result<Outcome> {
+/// Where neither can read it.
+pub fn watch(clip: &Clip, perception: &mut dyn Perception) -> Result<(Outcome, Option<String>)> {
     let video = Some(VideoInput { file: clip.file.clone(), ..VideoInput::default() });
     let drive = Drive { name: clip.name.clone(), repeat: 1, ..Drive::default() };
     let drive = match clip.camera {
         CameraId::Cabin => Drive { cabin: video, ..drive },
         CameraId::Road => Drive { road: video, ..drive },
     };
+    // Whether it can be played to the end is known only there, so that perception, which remembers
+    // the picture before, sees each clip once.
+    match open(&drive).and_then(|played| played.map(|i| Ok(i?)).try_for_each(|i| i.map(drop))) {
+        Ok(()) => Ok((steady(open(&drive)?.map(|item| Ok(item?)), perception)?, None)),
+        Err(why) => {
+            let size = PictureSize::default();
+            let mut piped = Piped::open(&clip.file, clip.camera, size)?;
+            let frames = std::iter::from_fn(|| piped.next_frame().transpose());
+            let outcome = steady(frames.map(|f| f.map(ReplayItem::Frame)), perception)
+                .with_context(|| format!("{why:#}"))?;
+            Ok((outcome, Some(format!("read by ffmpeg: {why:#}"))))
+        }
+    }
+}
+
+fn steady(
+    clip: impl Iterator<Item = Result<ReplayItem>>,
+    perception: &mut dyn Perception,
+) -> Result<Outcome> {
     let rules = CoreConfig::default();
-    run_at(open(&drive)?, rules, Some(CLIP_SPEED_MPS), &mut |frame| perception.observe(frame))
-        .with_context(|| clip.file.display().to_string())
+    run_at(clip, rules, Some(CLIP_SPEED_MPS), &mut |frame| perception.observe(frame))
 }
 
 /// How often something was not seen, for each reason, in words: `blurred 3, no_face 12`.
