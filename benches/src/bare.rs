@@ -21,7 +21,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use temoin_agent::{
     infer::{Network, Runtime},
-    model_pack::{ModelPack, ModelRole},
+    model_pack::{ModelPack, ModelRole, PackManifest},
     perception::{Networks, Perception, PerceptionOptions},
 };
 use temoin_hw::{ReplayItem, pace::Speed, video_file::PictureSize};
@@ -46,7 +46,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Both eyes of a head that is turned no further are measured (`perception::eyelids`).
 const BOTH_EYES_WITHIN_DEG: f32 = 25.0;
 /// Observations whose models are run alone.
-const OBSERVATIONS: usize = 100;
+pub const OBSERVATIONS: usize = 100;
 
 /// Processor seconds that replaying the whole drive takes, with nothing done to its pictures.
 ///
@@ -228,6 +228,28 @@ pub fn models(
             + median(&var.times_ms)?
             + 2.0 * median(&eye.times_ms)?,
     })
+}
+
+/// Middle time of one run of each model of the pack, milliseconds, by the model's file.
+///
+/// # Errors
+/// Where the model pack or the runtime cannot be used.
+pub fn each_model(options: &PerceptionOptions) -> Result<Vec<(String, f64)>> {
+    let runtime = Runtime::load(&options.infer)?;
+    let pack = ModelPack::open(&options.models)?;
+    let mut times = Vec::new();
+    for entry in PackManifest::built_in()?.models {
+        if pack.get(entry.role).is_none() {
+            continue;
+        }
+        let mut alone = Alone::load(&runtime, &pack, entry.role)?;
+        for _ in 0..OBSERVATIONS {
+            alone.run()?;
+        }
+        let name = entry.file.split('.').next().unwrap_or_default();
+        times.push((name.to_owned(), median(&alone.times_ms)?));
+    }
+    Ok(times)
 }
 
 /// Decoding and encoding one picture, milliseconds.

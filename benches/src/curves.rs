@@ -9,6 +9,8 @@ use crate::{
 
 /// A label of less than this many degrees has no sign that one could miss.
 const SIGN_FROM_DEG: f64 = 10.0;
+/// Labels that span less than this say nothing of correlation: their own spread is as large.
+const CORRELATE_FROM_DEG: f64 = 20.0;
 
 /// One moment at which both are known, degrees.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -26,7 +28,7 @@ pub struct Agreement {
     pub median_deg: f64,
     /// 9 of 10 errors are not above this, degrees.
     pub p90_deg: f64,
-    /// Pearson's correlation, where both curves vary.
+    /// Pearson's correlation, where the labels span 20 degrees or more and both curves vary.
     pub correlation: Option<f64>,
     /// Where the label is 10 degrees or more to one side: share measured to the same side. `None`
     /// where there is no such label.
@@ -43,12 +45,13 @@ pub fn agreement(pairs: &[Pair]) -> Result<Agreement> {
     let errors: Vec<f64> = pairs.iter().map(|p| (p.labelled - p.measured).abs()).collect();
     let turned: Vec<&Pair> = pairs.iter().filter(|p| p.labelled.abs() >= SIGN_FROM_DEG).collect();
     let same = turned.iter().filter(|p| p.labelled * p.measured > 0.0).count();
+    let span = |(low, high): (f64, f64), p: &Pair| (low.min(p.labelled), high.max(p.labelled));
+    let (low, high) = pairs.iter().fold((f64::INFINITY, f64::NEG_INFINITY), span);
+    let points: Vec<_> = pairs.iter().map(|p| (p.labelled, p.measured)).collect();
     Ok(Agreement {
         median_deg: median(&errors)?,
         p90_deg: percentile(&errors, 90)?,
-        correlation: correlation(
-            &pairs.iter().map(|p| (p.labelled, p.measured)).collect::<Vec<_>>(),
-        ),
+        correlation: correlation(&points).filter(|_| high - low >= CORRELATE_FROM_DEG),
         same_sign: (!turned.is_empty()).then(|| same as f64 / turned.len() as f64),
         moments: pairs.len(),
     })
@@ -75,8 +78,10 @@ mod tests {
 
     #[test]
     fn small_angles_have_no_sign_and_flat_curves_no_correlation() {
-        let seen = agreement(&pairs(&[(3.0, -3.0), (3.0, 1.0)])).unwrap();
-        assert_eq!((seen.same_sign, seen.correlation), (None, None));
+        for flat in [[(3.0, -3.0), (3.0, 1.0)], [(-9.0, -9.0), (9.0, 9.0)]] {
+            let seen = agreement(&pairs(&flat)).unwrap();
+            assert_eq!((seen.same_sign, seen.correlation), (None, None), "{flat:?}");
+        }
         assert!(agreement(&[]).is_err());
     }
 }

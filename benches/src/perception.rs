@@ -19,6 +19,7 @@ use temoin_proto::{
 };
 
 use crate::{
+    bare,
     charts::{Chart, Look, Series, colour},
     curves::{Pair, agreement},
     eyes::{self, Openings},
@@ -212,6 +213,7 @@ impl Scores<'_> {
         }
         self.events(&truth, &watched);
         self.costs(&watched)?;
+        self.models();
         let mut phones = Phones::default();
         for (clip, outcome) in &watched {
             match clip.camera {
@@ -273,6 +275,19 @@ impl Scores<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Each model alone.
+    fn models(&mut self) {
+        match Pack::Downloaded.options().and_then(|options| bare::each_model(&options)) {
+            Ok(times) => {
+                for (file, ms) in times {
+                    let name = format!("perception.ms.model.{file}");
+                    self.push(Figure::new(name, ms, "ms", bare::OBSERVATIONS, "the model alone"));
+                }
+            }
+            Err(e) => self.note(format!("perception.ms.model.*: {e:#}")),
+        }
     }
 
     fn of_cabin_clip(&mut self, clip: &Clip, seen: &Outcome, phones: &mut Phones) -> Result<()> {
