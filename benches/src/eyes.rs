@@ -6,11 +6,11 @@
 use std::{
     collections::BTreeMap,
     fs,
-    path::Path,
-    process::{Command, Stdio},
+    path::{Path, PathBuf},
+    process::Command,
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use temoin_media::frame::{I420Picture, I420View};
 use temoin_proto::perception::NotSeen;
 
@@ -32,6 +32,8 @@ pub struct Openings {
     pub open_crops: usize,
     /// Crops of closed eyes.
     pub closed_crops: usize,
+    /// Files that are no pictures; they are in no other number.
+    pub unreadable: usize,
 }
 
 impl Openings {
@@ -72,54 +74,76 @@ impl Openings {
 /// Measures one crop.
 pub type Measure<'a> = &'a mut dyn FnMut(&I420View<'_>) -> Result<Result<f32, NotSeen>>;
 
-/// Measures every crop of `Open` and `Closed` in this folder.
+/// Measures every crop of `Open` and `Closed` in this folder; the case of the names is free.
 ///
 /// # Errors
 /// Where the crops, or the program ffmpeg, which decodes them, cannot be used.
 pub fn measure(folder: &Path, measure: Measure<'_>) -> Result<Openings> {
+    let mut unreadable = 0;
     let mut of = |name: &str| -> Result<(usize, Vec<f32>)> {
-        let folder = folder.join(name);
+        let folder = subfolder(folder, name)?;
         let (mut crops, mut openings) = (0, Vec::new());
         for (ending, files) in endings(&folder)? {
-            let pictures = decoded(&folder, &ending)?;
-            ensure!(pictures.len() == files, "ffmpeg cannot read all of `{}`", folder.display());
-            crops += files;
+            let mut pictures = decoded(&folder.join(format!("*.{ending}")), true)?;
+            if pictures.len() != files.len() {
+                // One bad file ends a run over many: one by one then, which takes longer.
+                pictures.clear();
+                for file in &files {
+                    pictures.extend(decoded(file, false)?);
+                }
+                unreadable += files.len().saturating_sub(pictures.len());
+            }
+            crops += pictures.len();
             for crop in pictures {
                 openings.extend(measure(&crop.view())?.ok());
             }
         }
         Ok((crops, openings))
     };
-    let (open_crops, open) = of("Open")?;
-    let (closed_crops, closed) = of("Closed")?;
+    let (open_crops, open) = of("open")?;
+    let (closed_crops, closed) = of("closed")?;
     ensure!(!open.is_empty() && !closed.is_empty(), "no eye was measured");
-    Ok(Openings { open, closed, open_crops, closed_crops })
+    Ok(Openings { open, closed, open_crops, closed_crops, unreadable })
 }
 
-/// The endings of the pictures in a folder, each with how many there are.
-fn endings(folder: &Path) -> Result<BTreeMap<String, usize>> {
-    let mut endings = BTreeMap::new();
+fn subfolder(folder: &Path, name: &str) -> Result<PathBuf> {
+    for entry in fs::read_dir(folder).with_context(|| folder.display().to_string())? {
+        let path = entry?.path();
+        let its = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
+        if path.is_dir() && its.eq_ignore_ascii_case(name) {
+            return Ok(path);
+        }
+    }
+    bail!("`{}` has no folder `{name}`", folder.display())
+}
+
+/// The pictures in a folder, by their ending.
+fn endings(folder: &Path) -> Result<BTreeMap<String, Vec<PathBuf>>> {
+    let mut endings = BTreeMap::<String, Vec<PathBuf>>::new();
     for entry in fs::read_dir(folder).with_context(|| folder.display().to_string())? {
         let file = entry?.path();
         let Some(ending) = file.extension().and_then(|e| e.to_str()) else { continue };
         if PICTURES.contains(&ending.to_ascii_lowercase().as_str()) {
-            *endings.entry(ending.to_owned()).or_default() += 1;
+            endings.entry(ending.to_owned()).or_default().push(file);
         }
     }
     Ok(endings)
 }
 
-/// All pictures with this ending, made square, whatever their sizes.
-fn decoded(folder: &Path, ending: &str) -> Result<Vec<I420Picture>> {
+/// A picture, or all that a pattern names, made square, whatever their sizes; as many as can be
+/// read.
+fn decoded(files: &Path, pattern: bool) -> Result<Vec<I420Picture>> {
+    let input: &[&str] =
+        if pattern { &["-f", "image2", "-pattern_type", "glob"] } else { &["-f", "image2"] };
     let output = Command::new("ffmpeg")
-        .args(["-v", "error", "-nostdin", "-f", "image2", "-pattern_type", "glob", "-i"])
-        .arg(folder.join(format!("*.{ending}")))
+        .args(["-v", "quiet", "-nostdin"])
+        .args(input)
+        .arg("-i")
+        .arg(files)
         .args(["-vf", &format!("scale={CROP_PX}:{CROP_PX}"), "-pix_fmt", "yuv420p"])
         .args(["-f", "rawvideo", "-"])
-        .stderr(Stdio::inherit())
         .output()
         .context("the program ffmpeg is needed to read the eye crops")?;
-    ensure!(output.status.success(), "ffmpeg cannot read `{}`", folder.display());
     let side = usize::try_from(CROP_PX)?;
     output
         .stdout
@@ -139,6 +163,7 @@ mod tests {
             closed: vec![0.02, 0.2],
             open_crops: 4,
             closed_crops: 4,
+            unreadable: 0,
         };
         assert_eq!((seen.crops(), seen.measured()), (8, 5));
         assert!((seen.open_read_closed(0.1) - 0.25).abs() < 1e-9);
@@ -150,7 +175,7 @@ mod tests {
     #[test]
     fn crops_of_any_size_are_measured() {
         let folder = tempfile::tempdir().unwrap();
-        for (name, luma, size) in [("Open", "white", "60x40"), ("Closed", "black", "33x51")] {
+        for (name, luma, size) in [("Open", "white", "60x40"), ("CLOSED", "black", "33x51")] {
             fs::create_dir(folder.path().join(name)).unwrap();
             let made = Command::new("ffmpeg")
                 .args(["-v", "error", "-f", "lavfi", "-i", &format!("color={luma}:s={size}")])
@@ -166,6 +191,9 @@ mod tests {
         let seen = measure(folder.path(), &mut light).unwrap();
         assert_eq!((seen.open.len(), seen.closed.len(), seen.crops()), (1, 1, 2));
         assert!((seen.auc() - 1.0).abs() < 1e-9, "{seen:?}");
+        fs::write(folder.path().join("Open/0.png"), "no picture").unwrap();
+        let seen = measure(folder.path(), &mut light).unwrap();
+        assert_eq!((seen.crops(), seen.unreadable), (2, 1), "{seen:?}");
         let mut blind = |_: &I420View<'_>| Ok(Err(NotSeen::BadLight));
         assert!(measure(folder.path(), &mut blind).is_err());
     }

@@ -126,6 +126,9 @@ impl Scores<'_> {
         for pack in Pack::ALL {
             match openings(pack, &folder) {
                 Ok(seen) => {
+                    if seen.unreadable > 0 {
+                        self.note(format!("eye crops: {} files are no pictures", seen.unreadable));
+                    }
                     self.of_openings(pack, &seen, closed_below);
                     curves.push(Series::new(
                         format!("{}, AUC {:.4}", pack.suffix(), seen.auc()),
@@ -254,7 +257,8 @@ impl Scores<'_> {
         let set =
             format!("{} clips, {length_s:.0} s in all, but for labelled events", watched.len());
         let rate = wrong as f64 * 3600.0 / length_s.max(1.0);
-        let figure = Figure::new("perception.false_events_per_hour", rate, "1/h", wrong, set);
+        let figure =
+            Figure::new("perception.false_events_per_hour", rate, "1/h", watched.len(), set);
         self.push(figure.goal("0"));
     }
 
