@@ -7,7 +7,7 @@
 //! | [`bare`] | the limits: the same work without the line around it |
 //! | [`score`] | what the detectors get right |
 //! | [`watch`], [`piped`] | clips and drives, shown to perception |
-//! | [`labels`], [`perception`], [`eyes`], [`road_score`] | what perception gets right, against labels |
+//! | [`labels`], [`perception`], [`eyes`], [`driver_score`], [`degraded`], [`road_score`] | what perception gets right, against labels |
 //! | [`stats`], [`curves`], [`covered`], [`charts`] | numbers over lists, and pictures of them |
 //!
 //! INVARIANT: a figure names the data it was measured on, how often, and, where there is one, a
@@ -20,6 +20,8 @@ pub mod charts;
 pub mod covered;
 pub mod cpu;
 pub mod curves;
+pub mod degraded;
+pub mod driver_score;
 pub mod eyes;
 pub mod figures;
 pub mod input;

@@ -12,21 +12,17 @@ use temoin_agent::{
     perception::{Networks, Perception, PerceptionOptions, eyelids::EyeNetwork},
 };
 use temoin_agent_core::config::CoreConfig;
-use temoin_proto::{
-    events::EventKind,
-    perception::{DriverObservation, PhoneUse},
-    samples::CameraId,
-};
+use temoin_proto::{events::EventKind, samples::CameraId};
 
 use crate::{
     bare,
     charts::{Chart, Look, Series, colour},
-    curves::{Pair, agreement},
+    driver_score::Phones,
     eyes::{self, Openings},
     figures::{Figure, percentile},
-    labels::{self, EventLabel, EyeState, FaceLabel, Labels},
+    labels::{self, EventLabel},
     stats::{histogram, roc},
-    watch::{self, Clip, Outcome, seconds},
+    watch::{self, Clip, Outcome},
 };
 
 /// The distractions of a driver.
@@ -55,7 +51,7 @@ impl Pack {
         }
     }
 
-    const fn colour(self) -> plotters::style::RGBColor {
+    pub(crate) const fn colour(self) -> plotters::style::RGBColor {
         match self {
             Self::Downloaded => colour::BLUE,
             Self::BuiltIn => colour::ORANGE,
@@ -293,253 +289,9 @@ impl Scores<'_> {
             Err(e) => self.note(format!("perception.ms.model.*: {e:#}")),
         }
     }
-
-    fn of_cabin_clip(&mut self, clip: &Clip, seen: &Outcome, phones: &mut Phones) -> Result<()> {
-        let drivers = seen.drivers();
-        let name = &clip.name;
-        self.note(format!(
-            "{name}: {} pictures; not seen: face {}; head {}; eyelids {}; phone {}",
-            drivers.len(),
-            watch::reasons(drivers.iter().map(|d| &d.face)),
-            watch::reasons(drivers.iter().map(|d| &d.head)),
-            watch::reasons(drivers.iter().map(|d| &d.eyelids)),
-            watch::reasons(drivers.iter().map(|d| &d.phone)),
-        ));
-        type Found = (&'static str, fn(&DriverObservation) -> bool);
-        let parts: [Found; 3] = [
-            ("face_found_ratio", |d| d.face.known().is_some()),
-            ("pose_found_ratio", |d| d.head.known().is_some()),
-            ("lids_found_ratio", |d| d.eyelids.known().is_some()),
-        ];
-        for (what, found) in parts {
-            let ratio = drivers.iter().filter(|d| found(d)).count() as f64;
-            let ratio = ratio / drivers.len().max(1) as f64;
-            let what = format!("perception.{name}.{what}");
-            self.push(Figure::new(what, ratio, "1", drivers.len(), name.clone()));
-        }
-        let text = labels::read(self.checkout, name)?;
-        let labels = text.map(|t| labels::faces(&t)).transpose().with_context(|| name.clone())?;
-        let Some(labels) = labels else {
-            self.note(format!("{name}: no labels: its angles and lids are not scored"));
-            self.driver_charts(name, None, &[(Pack::Downloaded, drivers)]);
-            return Ok(());
-        };
-        phones.add(&labels, &drivers);
-        self.angles(name, &labels, &drivers)?;
-        self.lids(name, &labels, &drivers);
-        let mut curves = vec![(Pack::Downloaded, drivers)];
-        match seen_by(Pack::BuiltIn, clip) {
-            Ok((other, _)) => curves.push((Pack::BuiltIn, other.drivers())),
-            Err(e) => self.note(format!("{name} with the built-in networks: not scored: {e:#}")),
-        }
-        self.driver_charts(name, Some(&labels), &curves);
-        Ok(())
-    }
-
-    fn angles(
-        &mut self,
-        clip: &str,
-        labels: &Labels<FaceLabel>,
-        drivers: &[DriverObservation],
-    ) -> Result<()> {
-        let (mut yaw, mut pitch) = (Vec::new(), Vec::new());
-        for seen in drivers {
-            let label = FaceLabel::at(&labels.rows, seconds(seen.at));
-            let (Some(label), Some(head)) = (label, seen.head.known()) else { continue };
-            yaw.push(Pair { labelled: label.yaw_deg, measured: f64::from(head.yaw_deg) });
-            pitch.push(Pair { labelled: label.pitch_deg, measured: f64::from(head.pitch_deg) });
-        }
-        for (angle, pairs) in [("yaw", yaw), ("pitch", pitch)] {
-            if pairs.is_empty() {
-                self.note(format!("perception.{clip}.{angle}_*: no pose at a labelled moment"));
-                continue;
-            }
-            let seen = agreement(&pairs)?;
-            let set = format!("{clip} against labels made by hand");
-            let of = |what: &str, value, unit| {
-                let name = format!("perception.{clip}.{angle}_{what}");
-                Figure::new(name, value, unit, seen.moments, set.clone())
-            };
-            self.push(of("error_median_deg", seen.median_deg, "deg"));
-            self.push(of("error_p90_deg", seen.p90_deg, "deg"));
-            for (what, value) in [("correlation", seen.correlation), ("same_sign", seen.same_sign)]
-            {
-                match value {
-                    Some(value) => self.push(of(what, value, "1")),
-                    None => self.note(format!(
-                        "perception.{clip}.{angle}_{what}: the labels do not turn far enough"
-                    )),
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Lids against the labels: only moments that are surely open or surely closed.
-    fn lids(&mut self, clip: &str, labels: &Labels<FaceLabel>, drivers: &[DriverObservation]) {
-        let closed_below = CoreConfig::default().drowsiness.closed_below;
-        let (mut open, mut open_wrong, mut closed, mut closed_right) =
-            (0_usize, 0_usize, 0, 0_usize);
-        for seen in drivers {
-            let label = FaceLabel::at(&labels.rows, seconds(seen.at));
-            let (Some(label), Some(lids)) = (label, seen.eyelids.known()) else { continue };
-            let reads_closed = f64::from(lids.0) < closed_below;
-            match label.eyes {
-                EyeState::Open => {
-                    open += 1;
-                    open_wrong += usize::from(reads_closed);
-                }
-                EyeState::Closed => {
-                    closed += 1;
-                    closed_right += usize::from(reads_closed);
-                }
-                EyeState::Unclear => {}
-            }
-        }
-        for (what, right, of, goal) in [
-            ("open_read_closed_ratio", open_wrong, open, Some("0")),
-            ("closed_found_ratio", closed_right, closed, None),
-        ] {
-            let name = format!("perception.{clip}.{what}");
-            if of == 0_usize {
-                self.note(format!("{name}: no such eyes are labelled and measured"));
-                continue;
-            }
-            let value = right as f64 / of as f64;
-            let figure = Figure::new(name, value, "1", of, format!("{clip}, labelled by hand"));
-            self.push(Figure { goal, ..figure });
-        }
-    }
-
-    fn phones(&mut self, phones: &Phones) {
-        if phones.held == 0 {
-            self.note("perception.phone.recall: nobody holds a phone in the labelled recordings");
-        }
-        if phones.free_judged == 0 {
-            self.note(
-                "perception.phone.false_positive_ratio: no labelled picture was judged: \
-                 no network for phones is installed",
-            );
-        }
-        for (name, wrong, of, goal) in [
-            ("perception.phone.recall", phones.held_found, phones.held, None),
-            (
-                "perception.phone.false_positive_ratio",
-                phones.free_wrong,
-                phones.free_judged,
-                Some("0"),
-            ),
-        ] {
-            if of > 0 {
-                let value = wrong as f64 / of as f64;
-                let figure = Figure::new(name, value, "1", of, "labelled cabin clips");
-                self.push(Figure { goal, ..figure });
-            }
-        }
-    }
-
-    fn driver_charts(
-        &mut self,
-        clip: &str,
-        labels: Option<&Labels<FaceLabel>>,
-        curves: &[(Pack, Vec<DriverObservation>)],
-    ) {
-        let rows = labels.map_or(&[][..], |l| &l.rows);
-        let end = curves.iter().flat_map(|(_, d)| d.last()).map(|d| seconds(d.at));
-        let x = 0.0..end.fold(0.1, f64::max);
-        let over_time = |what: &dyn Fn(&DriverObservation) -> Option<f32>| -> Vec<Series> {
-            let of = |(pack, drivers): &(Pack, Vec<DriverObservation>)| {
-                let value = |d: &DriverObservation| what(d).map_or(f64::NAN, f64::from);
-                let points = drivers.iter().map(|d| (seconds(d.at), value(d))).collect();
-                Series::new(pack.suffix(), pack.colour(), Look::Line, points)
-            };
-            curves.iter().map(of).collect()
-        };
-        type Angle = (&'static str, fn(&FaceLabel) -> f64, fn(&DriverObservation) -> Option<f32>);
-        let angles: [Angle; 2] = [
-            ("yaw", |l| l.yaw_deg, |d| d.head.known().map(|h| h.yaw_deg)),
-            ("pitch", |l| l.pitch_deg, |d| d.head.known().map(|h| h.pitch_deg)),
-        ];
-        for (angle, label, measured) in angles {
-            let band = rows.iter().flat_map(|l| {
-                [l.plus_minus_deg, -l.plus_minus_deg].map(|d| (l.at_s, label(l) + d))
-            });
-            let mut series = vec![
-                Series::new("how sure the label is", colour::GREY, Look::Dots, band.collect()),
-                Series::new(
-                    "label",
-                    colour::BLACK,
-                    Look::Dots,
-                    rows.iter().map(|l| (l.at_s, label(l))).collect(),
-                ),
-            ];
-            series.retain(|s| !s.points.is_empty());
-            series.extend(over_time(&measured));
-            let chart = Chart {
-                title: format!("{clip}: {angle} of the head"),
-                x_name: "s",
-                y_name: "degrees",
-                x: x.clone(),
-                y: -80.0..80.0,
-                series,
-            };
-            self.chart(&format!("{clip}_{angle}"), &chart);
-        }
-        let spans = |state: EyeState| -> Vec<(f64, f64)> {
-            let next = rows.iter().skip(1);
-            let pairs = rows.iter().zip(next).filter(|(a, _)| a.eyes == state);
-            pairs.map(|(a, b)| (a.at_s, b.at_s - a.at_s)).collect()
-        };
-        let closed_below = CoreConfig::default().drowsiness.closed_below;
-        let mut series = vec![
-            Series::new("labelled unclear", colour::GREY, Look::Spans, spans(EyeState::Unclear)),
-            Series::new("labelled closed", colour::ORANGE, Look::Spans, spans(EyeState::Closed)),
-        ];
-        series.retain(|s| !s.points.is_empty());
-        series.push(Series::level("read as closed below", colour::GREEN, &x, closed_below));
-        series.extend(over_time(&|d| d.eyelids.known().map(|l| l.0)));
-        let chart = Chart {
-            title: format!("{clip}: eyelid opening"),
-            x_name: "s",
-            y_name: "eyelid gap over eye width",
-            x,
-            y: 0.0..0.5,
-            series,
-        };
-        self.chart(&format!("{clip}_eyelids"), &chart);
-    }
 }
 
-/// Pictures with a labelled phone and without one.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Phones {
-    held: usize,
-    held_found: usize,
-    free_judged: usize,
-    free_wrong: usize,
-}
-
-impl Phones {
-    fn add(&mut self, labels: &Labels<FaceLabel>, drivers: &[DriverObservation]) {
-        for seen in drivers {
-            let Some(label) = FaceLabel::at(&labels.rows, seconds(seen.at)) else { continue };
-            let found = seen.phone.known().map(|phone| match phone {
-                PhoneUse::AtEar | PhoneUse::InHand => true,
-                PhoneUse::None => false,
-            });
-            if label.phone {
-                // A phone that was not judged was not found.
-                self.held += 1;
-                self.held_found += usize::from(found == Some(true));
-            } else {
-                self.free_judged += usize::from(found.is_some());
-                self.free_wrong += usize::from(found == Some(true));
-            }
-        }
-    }
-}
-
-fn seen_by(pack: Pack, clip: &Clip) -> Result<(Outcome, Option<String>)> {
+pub(crate) fn seen_by(pack: Pack, clip: &Clip) -> Result<(Outcome, Option<String>)> {
     watch::watch(clip, pack.open()?.as_mut())
 }
 

@@ -182,31 +182,60 @@ pub fn clips(folder: &Path, camera: CameraId) -> Result<Vec<Clip>> {
     Ok(clips)
 }
 
-/// Shows a clip as if its vehicle went at a steady 90 km/h. What GStreamer cannot play to its end
-/// comes through ffmpeg; then the second part says so.
+/// What comes of a clip, one after the other.
+pub type Items = Box<dyn Iterator<Item = Result<ReplayItem>>>;
+
+/// A clip's pictures one after the other, and a line where they had to come through ffmpeg: what
+/// GStreamer cannot play to its end. That is known only there, so a clip is decoded twice.
 ///
 /// # Errors
 /// Where neither can read it.
-pub fn watch(clip: &Clip, perception: &mut dyn Perception) -> Result<(Outcome, Option<String>)> {
+pub fn played(clip: &Clip) -> Result<(Items, Option<String>)> {
     let video = Some(VideoInput { file: clip.file.clone(), ..VideoInput::default() });
     let drive = Drive { name: clip.name.clone(), repeat: 1, ..Drive::default() };
     let drive = match clip.camera {
         CameraId::Cabin => Drive { cabin: video, ..drive },
         CameraId::Road => Drive { road: video, ..drive },
     };
-    // Whether it can be played to the end is known only there, so that perception, which remembers
-    // the picture before, sees each clip once.
-    match open(&drive).and_then(|played| played.map(|i| Ok(i?)).try_for_each(|i| i.map(drop))) {
-        Ok(()) => Ok((steady(open(&drive)?.map(|item| Ok(item?)), perception)?, None)),
+    let items = |drive| anyhow::Ok(open(drive)?.map(|item| anyhow::Ok(item?)));
+    match items(&drive).and_then(|mut items| items.try_for_each(|item| item.map(drop))) {
+        Ok(()) => Ok((Box::new(items(&drive)?), None)),
         Err(why) => {
-            let size = PictureSize::default();
-            let mut piped = Piped::open(&clip.file, clip.camera, size)?;
-            let frames = std::iter::from_fn(|| piped.next_frame().transpose());
-            let outcome = steady(frames.map(|f| f.map(ReplayItem::Frame)), perception)
-                .with_context(|| format!("{why:#}"))?;
-            Ok((outcome, Some(format!("read by ffmpeg: {why:#}"))))
+            let mut piped = Piped::open(&clip.file, clip.camera, PictureSize::default())?;
+            let items = std::iter::from_fn(move || piped.next_frame().transpose())
+                .map(|frame| frame.map(ReplayItem::Frame));
+            Ok((Box::new(items), Some(format!("read by ffmpeg: {why:#}"))))
         }
     }
+}
+
+/// Pictures of a clip, so many a second, at most so many.
+///
+/// # Errors
+/// Where it cannot be read.
+pub fn pictures(clip: &Clip, hz: f64, at_most: usize) -> Result<Vec<Frame>> {
+    let (mut due, mut pictures) = (Looks::new(clip.camera, hz), Vec::new());
+    for item in played(clip)?.0 {
+        match item? {
+            ReplayItem::Frame(frame) if due.due(&frame) => pictures.push(frame),
+            ReplayItem::Frame(_) | ReplayItem::Signal(_) => {}
+        }
+        if pictures.len() == at_most {
+            break;
+        }
+    }
+    Ok(pictures)
+}
+
+/// Shows a clip as if its vehicle went at a steady 90 km/h. The second part is a line about how it
+/// was read, where that was not the usual way.
+///
+/// # Errors
+/// Where it cannot be read.
+pub fn watch(clip: &Clip, perception: &mut dyn Perception) -> Result<(Outcome, Option<String>)> {
+    let (items, how) = played(clip)?;
+    let outcome = steady(items, perception).with_context(|| how.clone().unwrap_or_default())?;
+    Ok((outcome, how))
 }
 
 fn steady(
@@ -230,7 +259,8 @@ pub fn reasons<'a, T: 'a>(seen: impl Iterator<Item = &'a Sees<T>>) -> String {
     if words.is_empty() { "never".to_owned() } else { words.join(", ") }
 }
 
-fn word(why: NotSeen) -> String {
+/// A reason in the words of the wire.
+pub fn word(why: NotSeen) -> String {
     serde_json::to_value(why)
         .ok()
         .and_then(|v| v.as_str().map(str::to_owned))

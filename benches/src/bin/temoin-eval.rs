@@ -37,6 +37,7 @@ use anyhow::{Context, Result};
 use clap::Parser;
 use temoin_agent_core::config::CoreConfig;
 use temoin_benches::{
+    degraded::Degradation,
     figures::{self, Figure},
     labels,
     machine::{Machine, checkout, recordings},
@@ -135,6 +136,8 @@ fn recorded(
     scores.eyes()?;
     say("clips");
     scores.clips()?;
+    say("pictures made worse");
+    scores.degraded(&[Degradation { name: "none", apply: &|picture| Ok(picture.clone()) }])?;
     say(&format!("charts: {}", scores.charts.display()));
     figures.append(&mut scores.figures);
     notes.append(&mut scores.notes);
