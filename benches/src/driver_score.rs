@@ -19,8 +19,8 @@ use crate::{
 };
 
 /// Pictures of a clip that are made worse, a second, and at most.
-const STILLS_HZ: f64 = 2.0;
-const STILLS: usize = 60;
+const STILLS_HZ: f64 = 4.0;
+const STILLS: usize = 120;
 
 /// Pictures with a labelled phone and without one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
