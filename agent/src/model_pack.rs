@@ -224,6 +224,33 @@ impl VerifiedModel {
         &self.bytes
     }
 
+    /// Any bytes with one input and one output, to test what runs them.
+    #[cfg(test)]
+    pub(crate) fn for_tests(
+        bytes: Vec<u8>,
+        (input, takes): (&str, &[usize]),
+        (output, gives): (&str, &[usize]),
+    ) -> Self {
+        let tensor = |name: &str, shape: &[usize]| TensorContract {
+            name: name.to_owned(),
+            shape: shape.to_vec(),
+            meaning: String::new(),
+        };
+        let entry = ModelEntry {
+            file: "test.onnx".to_owned(),
+            role: ModelRole::Phone,
+            required: false,
+            sha256: [0; 32],
+            bytes: 0,
+            licence: String::new(),
+            upstream: String::new(),
+            conversion: None,
+            input: tensor(input, takes),
+            outputs: vec![tensor(output, gives)],
+        };
+        Self { entry, bytes: Cow::Owned(bytes) }
+    }
+
     /// Reads and checks one file; `None` where there is none.
     fn read(dir: &Path, entry: &ModelEntry) -> Result<Option<Self>, ModelPackError> {
         let path = dir.join(&entry.file);
