@@ -14,8 +14,8 @@
 //! what TensorRT throws away or makes anew.
 
 use std::{
-    collections::{BTreeMap, btree_map::Entry},
-    env, fmt,
+    collections::BTreeMap,
+    env,
     fs::File,
     io::Read,
     path::{Path, PathBuf},
@@ -29,59 +29,14 @@ use ort::{
     session::{Session, SessionOutputs, builder::GraphOptimizationLevel},
     value::{TensorRef, ValueType},
 };
-use serde::Deserialize;
+mod providers;
 
+pub use self::providers::{Provider, Standing};
+use self::providers::{Refused, first_that_works, refuse};
 use crate::{
     durable,
     model_pack::{TensorContract, VerifiedModel},
 };
-
-/// What runs a model.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Provider {
-    /// The best of those below that the library has and that works.
-    #[default]
-    Auto,
-    /// TensorRT, where the library has it; else the processor.
-    Tensorrt,
-    /// CUDA, where the library has it; else the processor.
-    Cuda,
-    /// The processor.
-    Cpu,
-}
-
-impl Provider {
-    /// The name in the configuration.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Auto => "auto",
-            Self::Tensorrt => "tensorrt",
-            Self::Cuda => "cuda",
-            Self::Cpu => "cpu",
-        }
-    }
-
-    /// What is tried, in this order. The processor is always the last.
-    const fn tried(self) -> &'static [Self] {
-        match self {
-            Self::Auto => &[Self::Tensorrt, Self::Cuda, Self::Cpu],
-            Self::Tensorrt => &[Self::Tensorrt, Self::Cpu],
-            Self::Cuda => &[Self::Cuda, Self::Cpu],
-            Self::Cpu => &[Self::Cpu],
-        }
-    }
-
-    /// Whether the loaded library was built with it.
-    fn is_in_library(self) -> bool {
-        use ort::ep::ExecutionProvider as _;
-        match self {
-            Self::Auto | Self::Cpu => true,
-            Self::Tensorrt => ort::ep::TensorRT::is_available().unwrap_or(false),
-            Self::Cuda => ort::ep::CUDA::is_available().unwrap_or(false),
-        }
-    }
-}
 
 /// How models are run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -111,42 +66,6 @@ impl Default for InferOptions {
             engine_cache: None,
             fp16: false,
         }
-    }
-}
-
-/// What runs the models in fact.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Standing {
-    /// What was asked for.
-    pub asked: Provider,
-    /// What a model that is loaded now runs on.
-    pub used: Provider,
-    /// What was tried before and cannot be used, each with the reason.
-    pub refused: Vec<(Provider, String)>,
-    /// The library.
-    pub library: PathBuf,
-}
-
-impl Standing {
-    /// Whether the models run on something lesser than what was asked for, or than what the
-    /// library promised.
-    pub const fn is_fallback(&self) -> bool {
-        !self.refused.is_empty()
-    }
-}
-
-impl fmt::Display for Standing {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let used = match self.used {
-            Provider::Tensorrt => "TensorRT",
-            Provider::Cuda => "CUDA",
-            Provider::Cpu | Provider::Auto => "the processor",
-        };
-        write!(f, "models run on {used}, by `{}`", self.library.display())?;
-        for (provider, why) in &self.refused {
-            write!(f, "; `{}` cannot be used: {why}", provider.as_str())?;
-        }
-        Ok(())
     }
 }
 
@@ -207,9 +126,6 @@ pub enum InferError {
         source: ort::Error,
     },
 }
-
-/// Providers that were tried and cannot be used, with the reason, for the rest of the process.
-type Refused = Arc<Mutex<BTreeMap<Provider, String>>>;
 
 /// What became of the first library that this process tried to load.
 enum Loaded {
@@ -275,12 +191,12 @@ impl Runtime {
         let mut options = options.clone();
         // `check` changes nothing: the folder is made only where an engine can come to lie in it.
         let engines = options.provider.tried().contains(&Provider::Tensorrt)
-            && Provider::Tensorrt.is_in_library();
+            && is_in_library(Provider::Tensorrt);
         options.engine_cache = options.engine_cache.filter(|dir| engines && usable_cache(dir));
         let runtime = Self { environment, library: path, options, refused };
         // Who names a provider is told that it is not there; who leaves the choice is not.
         let asked = runtime.options.provider;
-        if !asked.is_in_library() {
+        if !is_in_library(asked) {
             refuse(&runtime.refused, asked, "this ONNX Runtime was built without it".to_owned());
         }
         Ok(runtime)
@@ -298,7 +214,7 @@ impl Runtime {
 
     fn usable(&self, refused: &BTreeMap<Provider, String>) -> Vec<Provider> {
         let tried = self.options.provider.tried().iter().copied();
-        tried.filter(|p| !refused.contains_key(p) && p.is_in_library()).collect()
+        tried.filter(|p| !refused.contains_key(p) && is_in_library(*p)).collect()
     }
 
     /// A model that has run once, on a blank input: its first picture is as quick as any other.
@@ -378,36 +294,13 @@ impl Runtime {
     }
 }
 
-/// Makes a thing with the first provider that can. A provider that failed where a later one did
-/// not is refused from then on; where all fail it is the thing's fault, and none is.
-fn first_that_works<T>(
-    usable: &[Provider],
-    refused: &Mutex<BTreeMap<Provider, String>>,
-    mut make: impl FnMut(Provider) -> Result<T, InferError>,
-) -> Result<T, InferError> {
-    let mut failed = Vec::new();
-    for provider in usable {
-        match make(*provider) {
-            Ok(made) => {
-                for (provider, why) in failed {
-                    refuse(refused, provider, why);
-                }
-                return Ok(made);
-            }
-            Err(e) if *provider == Provider::Cpu => return Err(e),
-            Err(e) => failed.push((*provider, e.to_string())),
-        }
-    }
-    make(Provider::Cpu)
-}
-
-/// Notes and says, once, that a provider cannot be used.
-fn refuse(refused: &Mutex<BTreeMap<Provider, String>>, provider: Provider, why: String) {
-    let mut refused = refused.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Entry::Vacant(place) = refused.entry(provider) {
-        let provider = provider.as_str();
-        tracing::warn!(provider, %why, "provider cannot be used: models run without it");
-        place.insert(why);
+/// Whether the loaded library was built with a provider.
+fn is_in_library(provider: Provider) -> bool {
+    use ort::ep::ExecutionProvider as _;
+    match provider {
+        Provider::Auto | Provider::Cpu => true,
+        Provider::Tensorrt => ort::ep::TensorRT::is_available().unwrap_or(false),
+        Provider::Cuda => ort::ep::CUDA::is_available().unwrap_or(false),
     }
 }
 
@@ -563,5 +456,4 @@ fn log(level: LogLevel, category: &str, _id: &str, _location: &str, message: &st
 }
 
 #[cfg(test)]
-#[path = "infer_tests.rs"]
 mod tests;

@@ -416,5 +416,4 @@ fn install_as(manifest: &PackManifest, from: &Path, to: &Path) -> Result<usize, 
 }
 
 #[cfg(test)]
-#[path = "model_pack_tests.rs"]
 mod tests;

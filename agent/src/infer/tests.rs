@@ -155,7 +155,7 @@ fn identity_model(input: &str, sides: &[u8]) -> VerifiedModel {
 #[test]
 fn a_provider_that_the_library_has_not_is_said_and_the_processor_takes_over() {
     let Some(runtime) = runtime(Provider::Cuda) else { return };
-    if Provider::Cuda.is_in_library() {
+    if is_in_library(Provider::Cuda) {
         return println!("skipped: this library has CUDA");
     }
     let standing = runtime.standing();
@@ -172,7 +172,7 @@ fn a_provider_that_the_library_has_not_is_said_and_the_processor_takes_over() {
 #[test]
 fn the_choice_left_open_is_no_fallback_where_there_is_only_the_processor() {
     let Some(runtime) = runtime(Provider::Auto) else { return };
-    if Provider::Cuda.is_in_library() {
+    if is_in_library(Provider::Cuda) {
         return println!("skipped: this library has CUDA");
     }
     let standing = runtime.standing();
