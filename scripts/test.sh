@@ -8,6 +8,9 @@ step() { printf '\n== %s  (%s s)\n' "$1" "$SECONDS"; }
 step "format"
 cargo fmt --all --check
 
+step "manifest of the built-in networks"
+scripts/builtin-manifest.sh --check
+
 step "lints"
 cargo clippy --workspace --all-targets --locked -- -D warnings
 

@@ -15,7 +15,7 @@ use temoin_agent_core::{
 use temoin_media::h264::{Effort, EncoderConfig, EncoderKind};
 
 use crate::{
-    infer::InferOptions,
+    infer::{InferOptions, Provider},
     perception::{DriverSeat, PerceptionOptions},
 };
 
@@ -123,6 +123,13 @@ pub struct PerceptionConfig {
     pub cascades_dir: PathBuf,
     /// ONNX Runtime's shared library; `ORT_DYLIB_PATH` names another.
     pub onnxruntime: Option<PathBuf>,
+    /// What runs the models. One that cannot be used gives way to the processor, and device health
+    /// says so.
+    pub provider: Provider,
+    /// Where TensorRT keeps its engines; `engines` in the data folder unless named.
+    pub engine_cache_dir: Option<PathBuf>,
+    /// Whether TensorRT may compute with 16-bit floats.
+    pub fp16: bool,
     /// Where in the cabin picture the driver sits, fractions of its width and height.
     pub seat: DriverSeat,
     /// Cabin pictures looked at in a second.
@@ -135,6 +142,9 @@ impl Default for PerceptionConfig {
             models_dir: "/usr/share/temoin/models".into(),
             cascades_dir: temoin_media::cascade::DEFAULT_FOLDER.into(),
             onnxruntime: None,
+            provider: Provider::Auto,
+            engine_cache_dir: None,
+            fp16: false,
             seat: DriverSeat::default(),
             rate_hz: 10.0,
         }
@@ -259,7 +269,23 @@ impl Config {
             models: p.models_dir.clone(),
             cascades: p.cascades_dir.clone(),
             seat: p.seat,
-            infer: InferOptions { library: p.onnxruntime.clone(), ..InferOptions::default() },
+            infer: self.infer(),
+        }
+    }
+
+    /// How models are run.
+    pub fn infer(&self) -> InferOptions {
+        let p = &self.perception;
+        // Without a data folder nothing is kept.
+        let own = || {
+            Some(self.data_dir.join("engines")).filter(|_| !self.data_dir.as_os_str().is_empty())
+        };
+        InferOptions {
+            library: p.onnxruntime.clone(),
+            provider: p.provider,
+            engine_cache: p.engine_cache_dir.clone().or_else(own),
+            fp16: p.fp16,
+            ..InferOptions::default()
         }
     }
 
@@ -305,6 +331,21 @@ mod tests {
     }
 
     #[test]
+    fn engines_are_kept_with_the_unit_s_data_unless_named() {
+        for (text, cache) in [
+            ("data_dir = \"/d\"", Some("/d/engines")),
+            ("data_dir = \"/d\"\n[perception]\nengine_cache_dir = \"/e\"", Some("/e")),
+            ("data_dir = \"\"", None),
+        ] {
+            let infer = parse(text).unwrap().infer();
+            assert_eq!(infer.engine_cache.as_deref(), cache.map(Path::new), "{text}");
+            assert_eq!((infer.provider, infer.fp16), (Provider::Auto, false));
+        }
+        let infer = parse("data_dir = \"d\"\n[perception]\nprovider = \"tensorrt\"\nfp16 = true");
+        assert_eq!(infer.unwrap().infer().provider, Provider::Tensorrt);
+    }
+
+    #[test]
     fn mistakes_are_named() {
         for (text, names) in [
             ("", vec!["data_dir"]),
@@ -315,6 +356,7 @@ mod tests {
                 vec!["video.encoder", "vhs", "perception.rate_hz", "speed_limit_kmh"],
             ),
             ("data_dir = \"d\"\n[video]\nwidth = 9000", vec!["video.width", "9000"]),
+            ("data_dir = \"d\"\n[perception]\nprovider = \"gpu\"", vec!["gpu", "tensorrt"]),
         ] {
             let said = parse(text).unwrap_err().to_string();
             for name in names {

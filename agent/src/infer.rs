@@ -1,14 +1,20 @@
 //! ONNX Runtime: loading its shared library, making sessions, running them.
 //!
 //! The only file that knows the library. It is loaded while the program runs
-//! (`ORT_DYLIB_PATH`, or a path in the configuration), so that one build serves every board.
+//! (`ORT_DYLIB_PATH`, or a path in the configuration), so that one build serves every board: which
+//! providers (TensorRT, CUDA) there are is a matter of that library.
 //!
 //! INVARIANT: nothing of the library is called before [`Runtime::load`] has loaded and checked it;
 //! a missing or wrong library is an error, never a panic. A process loads one library, once.
-//! INVARIANT: no telemetry, and no model is run that is not a
-//! [`VerifiedModel`].
+//! INVARIANT: no telemetry, and no model is run that is not a [`VerifiedModel`].
+//! INVARIANT: a provider that cannot be used is said once, and the models run on the processor:
+//! it never blinds the unit. INVARIANT: who holds a [`Network`] has one that ran once already.
+//!
+//! What TensorRT keeps of its engines lies in [`InferOptions::engine_cache`]; a crash leaves there
+//! what TensorRT throws away or makes anew.
 
 use std::{
+    collections::BTreeMap,
     env,
     fs::File,
     io::Read,
@@ -23,46 +29,14 @@ use ort::{
     session::{Session, SessionOutputs, builder::GraphOptimizationLevel},
     value::{TensorRef, ValueType},
 };
-use serde::Deserialize;
+mod providers;
 
-use crate::model_pack::{TensorContract, VerifiedModel};
-
-/// What runs a model.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Provider {
-    /// The processor.
-    #[default]
-    Cpu,
-    /// CUDA. Needs the cargo feature `cuda` and a library built with it.
-    Cuda,
-    /// TensorRT. Needs the cargo feature `tensorrt` and a library built with it.
-    Tensorrt,
-}
-
-impl Provider {
-    /// The name in the configuration.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Cpu => "cpu",
-            Self::Cuda => "cuda",
-            Self::Tensorrt => "tensorrt",
-        }
-    }
-
-    /// What the library is asked for, beside the processor.
-    fn dispatch(self) -> Result<Option<ExecutionProviderDispatch>, InferError> {
-        match self {
-            Self::Cpu => Ok(None),
-            #[cfg(feature = "cuda")]
-            Self::Cuda => Ok(Some(ort::ep::CUDA::default().build().error_on_failure())),
-            #[cfg(feature = "tensorrt")]
-            Self::Tensorrt => Ok(Some(ort::ep::TensorRT::default().build().error_on_failure())),
-            #[cfg(not(all(feature = "cuda", feature = "tensorrt")))]
-            other => Err(InferError::NotBuilt(other.as_str())),
-        }
-    }
-}
+pub use self::providers::{Provider, Standing};
+use self::providers::{Refused, first_that_works, refuse};
+use crate::{
+    durable,
+    model_pack::{TensorContract, VerifiedModel},
+};
 
 /// How models are run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,11 +49,23 @@ pub struct InferOptions {
     pub threads: u8,
     /// What runs the models.
     pub provider: Provider,
+    /// Where TensorRT keeps the engines that it built, which takes it minutes. They run as they
+    /// lie there, so nobody but the unit may write in this folder; it is made at need, for the
+    /// owner alone. `None`: they are built anew at each start.
+    pub engine_cache: Option<PathBuf>,
+    /// Whether TensorRT may compute with 16-bit floats.
+    pub fp16: bool,
 }
 
 impl Default for InferOptions {
     fn default() -> Self {
-        Self { library: None, threads: 1, provider: Provider::Cpu }
+        Self {
+            library: None,
+            threads: 1,
+            provider: Provider::Auto,
+            engine_cache: None,
+            fp16: false,
+        }
     }
 }
 
@@ -115,9 +101,6 @@ pub enum InferError {
         /// The one asked for now.
         wanted: PathBuf,
     },
-    /// A provider that this program was built without.
-    #[error("the provider `{0}` is not in this build: build with `--features {0}`, or set `cpu`")]
-    NotBuilt(&'static str),
     /// The library refused the model or the provider.
     #[error("model `{model}` cannot be loaded: {source}")]
     Load {
@@ -146,7 +129,7 @@ pub enum InferError {
 
 /// What became of the first library that this process tried to load.
 enum Loaded {
-    Yes(PathBuf, Environment),
+    Yes(PathBuf, Environment, Refused),
     /// The loader refused it. `ort` (2.0.0-rc.14) then takes the slot of its library for filled
     /// and reads it uninitialised when it is called again: it must not be.
     Refused(PathBuf, String),
@@ -158,8 +141,9 @@ static LOADED: Mutex<Option<Loaded>> = Mutex::new(None);
 #[derive(Clone)]
 pub struct Runtime {
     environment: Environment,
-    threads: u8,
-    provider: Provider,
+    library: PathBuf,
+    options: InferOptions,
+    refused: Refused,
 }
 
 impl Runtime {
@@ -167,16 +151,17 @@ impl Runtime {
     ///
     /// # Errors
     /// [`InferError::NoLibrary`], [`InferError::NotALibrary`], [`InferError::OtherLibrary`],
-    /// [`InferError::Restart`], [`InferError::NotBuilt`].
-    pub fn load(config: &InferOptions) -> Result<Self, InferError> {
-        config.provider.dispatch()?;
-        let path = library_path(config.library.as_deref()).ok_or(InferError::NoLibrary)?;
+    /// [`InferError::Restart`]. A provider that is not there is no error: see [`Self::standing`].
+    pub fn load(options: &InferOptions) -> Result<Self, InferError> {
+        let path = library_path(options.library.as_deref()).ok_or(InferError::NoLibrary)?;
         let not_a_library = |why: String| InferError::NotALibrary { path: path.clone(), why };
         let path = path.canonicalize().map_err(|e| not_a_library(e.to_string()))?;
         let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
-        let environment = match &*loaded {
-            Some(Loaded::Yes(there, environment)) if *there == path => environment.clone(),
-            Some(Loaded::Yes(there, _)) => {
+        let (environment, refused) = match &*loaded {
+            Some(Loaded::Yes(there, environment, refused)) if *there == path => {
+                (environment.clone(), Arc::clone(refused))
+            }
+            Some(Loaded::Yes(there, ..)) => {
                 return Err(InferError::OtherLibrary { loaded: there.clone(), wanted: path });
             }
             Some(Loaded::Refused(refused, why)) if *refused == path => {
@@ -189,8 +174,11 @@ impl Runtime {
                 check_elf(&path).map_err(not_a_library)?;
                 match environment(&path) {
                     Ok(environment) => {
-                        *loaded = Some(Loaded::Yes(path, environment.clone()));
-                        environment
+                        let refused = Refused::default();
+                        let slot =
+                            Loaded::Yes(path.clone(), environment.clone(), Arc::clone(&refused));
+                        *loaded = Some(slot);
+                        (environment, refused)
                     }
                     Err(why) => {
                         *loaded = Some(Loaded::Refused(path.clone(), why.clone()));
@@ -199,18 +187,54 @@ impl Runtime {
                 }
             }
         };
-        Ok(Self { environment, threads: config.threads.max(1), provider: config.provider })
+        drop(loaded);
+        let mut options = options.clone();
+        // `check` changes nothing: the folder is made only where an engine can come to lie in it.
+        let engines = options.provider.tried().contains(&Provider::Tensorrt)
+            && is_in_library(Provider::Tensorrt);
+        options.engine_cache = options.engine_cache.filter(|dir| engines && usable_cache(dir));
+        let runtime = Self { environment, library: path, options, refused };
+        // Who names a provider is told that it is not there; who leaves the choice is not.
+        let asked = runtime.options.provider;
+        if !is_in_library(asked) {
+            refuse(&runtime.refused, asked, "this ONNX Runtime was built without it".to_owned());
+        }
+        Ok(runtime)
     }
 
-    /// A model, ready to run.
+    /// What runs the models.
+    pub fn standing(&self) -> Standing {
+        let asked = self.options.provider;
+        let all = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        let refused =
+            asked.tried().iter().filter_map(|p| Some((*p, all.get(p)?.clone()))).collect();
+        let used = self.usable(&all).first().copied().unwrap_or(Provider::Cpu);
+        Standing { asked, used, refused, library: self.library.clone() }
+    }
+
+    fn usable(&self, refused: &BTreeMap<Provider, String>) -> Vec<Provider> {
+        let tried = self.options.provider.tried().iter().copied();
+        tried.filter(|p| !refused.contains_key(p) && is_in_library(*p)).collect()
+    }
+
+    /// A model that has run once, on a blank input: its first picture is as quick as any other.
     ///
     /// # Errors
-    /// [`InferError::Load`] and [`InferError::Contract`].
+    /// [`InferError::Load`], [`InferError::Contract`], [`InferError::Run`], as the processor says
+    /// them.
     pub fn network(&self, model: &VerifiedModel) -> Result<Network, InferError> {
+        let usable = {
+            let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+            self.usable(&refused)
+        };
+        first_that_works(&usable, &self.refused, |provider| self.network_on(model, provider))
+    }
+
+    fn network_on(&self, model: &VerifiedModel, provider: Provider) -> Result<Network, InferError> {
         let entry = model.entry();
         let name = || entry.file.clone();
         let session = self
-            .session(model.bytes())
+            .session(model.bytes(), provider)
             .map_err(|source| InferError::Load { model: name(), source })?;
         let contract = |what| InferError::Contract { model: name(), what };
         let inputs: Vec<_> = session.inputs().iter().map(|i| (i.name(), i.dtype())).collect();
@@ -223,27 +247,74 @@ impl Runtime {
             check_tensor(&outputs, wanted).map_err(contract)?;
         }
         drop((inputs, outputs));
-        Ok(Network {
+        let mut network = Network {
             session,
             name: name(),
             input: entry.input.clone(),
             outputs: entry.outputs.clone(),
-        })
+        };
+        network.warm_up()?;
+        Ok(network)
     }
 
-    fn session(&self, bytes: &[u8]) -> ort::Result<Session> {
+    fn session(&self, bytes: &[u8], provider: Provider) -> ort::Result<Session> {
         let mut builder = Session::builder(&self.environment)?
             .with_optimization_level(GraphOptimizationLevel::All)?
-            .with_intra_threads(usize::from(self.threads))?
+            .with_intra_threads(usize::from(self.options.threads.max(1)))?
             .with_inter_threads(1)?
             // A thread that spins between pictures burns a core for nothing.
             .with_intra_op_spinning(false)?
             .with_inter_op_spinning(false)?;
-        if let Ok(Some(provider)) = self.provider.dispatch() {
-            builder = builder.with_execution_providers([provider])?;
+        let wanted = self.dispatch(provider);
+        if !wanted.is_empty() {
+            builder = builder.with_execution_providers(wanted)?;
         }
         builder.commit_from_memory(bytes)
     }
+
+    /// What the library is asked for, beside the processor.
+    fn dispatch(&self, provider: Provider) -> Vec<ExecutionProviderDispatch> {
+        let cuda = || ort::ep::CUDA::default().build();
+        match provider {
+            Provider::Auto | Provider::Cpu => Vec::new(),
+            Provider::Cuda => vec![cuda().error_on_failure()],
+            Provider::Tensorrt => {
+                let mut engine = ort::ep::TensorRT::default().with_fp16(self.options.fp16);
+                if let Some(dir) = self.options.engine_cache.as_deref().and_then(Path::to_str) {
+                    engine = engine
+                        .with_engine_cache(true)
+                        .with_engine_cache_path(dir)
+                        .with_timing_cache(true)
+                        .with_timing_cache_path(dir);
+                }
+                // Parts of a model that TensorRT cannot run are CUDA's, where that can be had.
+                vec![engine.build().error_on_failure(), cuda().fail_silently()]
+            }
+        }
+    }
+}
+
+/// Whether the loaded library was built with a provider.
+fn is_in_library(provider: Provider) -> bool {
+    use ort::ep::ExecutionProvider as _;
+    match provider {
+        Provider::Auto | Provider::Cpu => true,
+        Provider::Tensorrt => ort::ep::TensorRT::is_available().unwrap_or(false),
+        Provider::Cuda => ort::ep::CUDA::is_available().unwrap_or(false),
+    }
+}
+
+/// Whether TensorRT can keep its engines here.
+fn usable_cache(dir: &Path) -> bool {
+    let said = match dir.to_str() {
+        // It goes to the library as a C string.
+        Some(text) if !text.contains('\0') => durable::make_folder(dir).map_err(|e| e.to_string()),
+        _ => Err(format!("`{}` is no name that the library takes", dir.display())),
+    };
+    if let Err(why) = &said {
+        tracing::warn!(%why, "engines are not kept: they are built anew at each start");
+    }
+    said.is_ok()
 }
 
 /// A model with its session. Runs one picture at a time.
@@ -255,6 +326,17 @@ pub struct Network {
 }
 
 impl Network {
+    /// The first run allocates, and builds engines; blank input, and the contract of what comes out.
+    fn warm_up(&mut self) -> Result<(), InferError> {
+        let blank = vec![0.0; self.input.len()];
+        let given = self.run(&blank)?;
+        for output in given.contracts {
+            // Nothing need be finite yet: no picture is blank.
+            given.numbers(&output.name)?;
+        }
+        Ok(())
+    }
+
     /// Runs the model.
     ///
     /// # Errors
@@ -282,11 +364,22 @@ pub struct Outputs<'a> {
 }
 
 impl Outputs<'_> {
-    /// The numbers of one output, as many as its contract says.
+    /// The numbers of one output, as many as its contract says, all of them finite.
     ///
     /// # Errors
-    /// [`InferError::Contract`] where there is no such output or it has another size.
+    /// [`InferError::Contract`] where there is no such output, it has another size, or one of its
+    /// numbers is none.
     pub fn get(&self, output: &str) -> Result<&[f32], InferError> {
+        let numbers = self.numbers(output)?;
+        if numbers.iter().all(|n| n.is_finite()) {
+            Ok(numbers)
+        } else {
+            let what = format!("`{output}` has numbers that are not finite");
+            Err(InferError::Contract { model: self.name.to_owned(), what })
+        }
+    }
+
+    fn numbers(&self, output: &str) -> Result<&[f32], InferError> {
         let contract = |what| InferError::Contract { model: self.name.to_owned(), what };
         let wanted = self.contracts.iter().find(|c| c.name == output);
         let (Some(wanted), Some(value)) = (wanted, self.values.get(output)) else {
@@ -363,138 +456,4 @@ fn log(level: LogLevel, category: &str, _id: &str, _location: &str, message: &st
 }
 
 #[cfg(test)]
-mod tests {
-    use std::{fs, process::Command};
-
-    use super::*;
-    use crate::model_pack::ModelPack;
-
-    fn load(library: &Path) -> Result<Runtime, InferError> {
-        Runtime::load(&InferOptions {
-            library: Some(library.to_owned()),
-            ..InferOptions::default()
-        })
-    }
-
-    #[test]
-    fn what_is_no_library_is_an_error_each_time() {
-        let dir = tempfile::tempdir().unwrap();
-        let (missing, text) = (dir.path().join("libonnxruntime.so"), dir.path().join("text.so"));
-        fs::write(&text, "not a library").unwrap();
-        for _ in 0..2 {
-            for path in [&missing, &text, dir.path()] {
-                let error = load(path).err().unwrap();
-                assert!(matches!(error, InferError::NotALibrary { .. }), "{error}");
-                assert!(error.to_string().contains(path.to_str().unwrap()), "{error}");
-            }
-        }
-    }
-
-    /// In a process of its own, which it leaves unfit for any other test.
-    #[test]
-    fn a_library_that_the_loader_refuses_is_an_error_each_time() {
-        for library in ["damaged", "another"] {
-            let child = Command::new(env::current_exe().unwrap())
-                .args(["--exact", "infer::tests::child", "--ignored", "--nocapture"])
-                .env("TEMOIN_TEST_LIBRARY", library)
-                .output()
-                .unwrap();
-            assert!(child.status.success(), "{}", String::from_utf8_lossy(&child.stderr));
-            let said = String::from_utf8_lossy(&child.stdout);
-            assert!(said.contains("1 passed"), "{said}");
-        }
-    }
-
-    #[test]
-    #[ignore = "started by a_library_that_the_loader_refuses_is_an_error_each_time"]
-    fn child() {
-        let dir = tempfile::tempdir().unwrap();
-        let damaged = dir.path().join("damaged.so");
-        fs::write(&damaged, b"\x7fELF and nothing that follows").unwrap();
-        let path = match env::var("TEMOIN_TEST_LIBRARY").unwrap().as_str() {
-            "damaged" => damaged.clone(),
-            // A whole library, of other functions: the C library that this runs on.
-            _ => {
-                let maps = fs::read_to_string("/proc/self/maps").unwrap();
-                maps.split_whitespace().find(|f| f.ends_with("libc.so.6")).unwrap().into()
-            }
-        };
-        for _ in 0..2 {
-            let error = load(&path).err().unwrap();
-            assert!(matches!(error, InferError::NotALibrary { .. }), "{error}");
-        }
-        let other = env::current_exe().unwrap();
-        let error = load(&other).err().unwrap();
-        assert!(matches!(error, InferError::Restart { .. }), "{error}");
-    }
-
-    #[test]
-    fn providers_that_are_not_built_in_are_named() {
-        for provider in [Provider::Cuda, Provider::Tensorrt] {
-            if provider.dispatch().is_err() {
-                let options = InferOptions { provider, ..InferOptions::default() };
-                let error = Runtime::load(&options).err().unwrap().to_string();
-                assert!(error.contains(&format!("--features {}", provider.as_str())), "{error}");
-            }
-        }
-        assert!(Provider::Cpu.dispatch().unwrap().is_none());
-    }
-
-    #[test]
-    fn wrong_numbers_and_names_are_errors() {
-        let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/models");
-        if !models.exists() {
-            println!("skipped: ../shared/models is not beside the checkout");
-            return;
-        }
-        let runtime = match Runtime::load(&InferOptions::default()) {
-            Ok(runtime) => runtime,
-            Err(e @ InferError::NoLibrary) => return println!("skipped: {e}"),
-            Err(e) => panic!("{e}"),
-        };
-        let pack = ModelPack::open(&models).unwrap();
-        let model = pack.get(crate::model_pack::ModelRole::HeadPose1x1).unwrap();
-        let mut network = runtime.network(model).unwrap();
-        let error = network.run(&[0.0; 7]).err().unwrap().to_string();
-        assert!(error.contains("7 numbers given, it takes 12288"), "{error}");
-        let input = vec![0.0; 12288];
-        let outputs = network.run(&input).unwrap();
-        assert_eq!(outputs.get("output").unwrap().len(), 3);
-        let error = outputs.get("outputs").err().unwrap().to_string();
-        assert!(error.contains("no output `outputs`"), "{error}");
-    }
-
-    #[test]
-    fn a_model_must_keep_its_contract() {
-        let wanted = |name: &str, shape: &[usize]| TensorContract {
-            name: name.to_owned(),
-            shape: shape.to_vec(),
-            meaning: String::new(),
-        };
-        let tensor = |ty, sides: &[i64]| ValueType::Tensor {
-            ty,
-            shape: ort::value::Shape::new(sides.iter().copied()),
-            dimension_symbols: ort::value::SymbolicDimensions::empty(sides.len()),
-        };
-        use ort::value::TensorElementType::{Float32, Int64};
-        let there = [
-            ("a", &tensor(Float32, &[1, 3])),
-            ("b", &tensor(Int64, &[1])),
-            ("c", &tensor(Float32, &[-1, 3])),
-        ];
-        for (name, shape, want) in [
-            ("a", vec![1, 3], None),
-            ("c", vec![1, 3], None),
-            ("a", vec![1, 4], Some("has the shape")),
-            ("a", vec![3], Some("has the shape")),
-            ("b", vec![1], Some("32-bit floats")),
-            ("d", vec![1], Some("no tensor `d`")),
-        ] {
-            match (check_tensor(&there, &wanted(name, &shape)), want) {
-                (Ok(()), None) => {}
-                (Err(e), Some(want)) if e.contains(want) => {}
-                (got, want) => panic!("{name} {shape:?}: {got:?}, want {want:?}"),
-            }
-        }
-    }
-}
+mod tests;

@@ -2,11 +2,13 @@
 //!
 //! INVARIANT: a byte of a model reaches the inference library only after the whole file was
 //! hashed and the hash was that of the manifest built into this program. The bytes that were
-//! hashed are the bytes that run: a file is read once.
+//! hashed are the bytes that run: a file is read once. The networks that are part of this program
+//! ([`ModelPack::builtin`]) are hashed like any other.
 //!
 //! A crash during [`install`] leaves a `.tmp` file beside whole ones; the next run replaces it.
 
 use std::{
+    borrow::Cow,
     fs::{self, File},
     io::{self, Read},
     path::{Path, PathBuf},
@@ -19,6 +21,12 @@ use crate::durable::{self, FileError};
 /// `models/pack.toml`. Built in, because a manifest that lies beside the models could be changed
 /// together with them.
 const MANIFEST: &str = include_str!("../../models/pack.toml");
+
+/// `models/builtin.toml`, which `scripts/builtin-manifest.sh` writes.
+const BUILTIN_MANIFEST: &str = include_str!("../../models/builtin.toml");
+
+/// The files that it names, put here by `build.rs`.
+static BUILTIN_FILES: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/builtin.rs"));
 
 /// The only schema that this version reads.
 const SCHEMA: &str = "temoin.models/1";
@@ -36,6 +44,12 @@ pub enum ModelRole {
     HeadPoseVar,
     /// The outline of one eye.
     EyeLandmarks,
+    /// How far one eye is open, whether it can be seen, where its iris is.
+    EyeState,
+    /// Pose, points and mouth of a face, and whether it is one and is free.
+    FaceState,
+    /// Whether the driver holds a phone.
+    Phone,
 }
 
 /// A tensor that a model takes or gives.
@@ -98,17 +112,25 @@ pub struct PackManifest {
     /// The pack's name.
     pub name: String,
     /// The files.
-    #[serde(rename = "model")]
+    #[serde(default, rename = "model")]
     pub models: Vec<ModelEntry>,
 }
 
 impl PackManifest {
-    /// The manifest that this program was built with.
+    /// The manifest of the downloadable pack that this program was built with.
     ///
     /// # Errors
     /// [`ModelPackError::Manifest`], which a test rules out for the one that ships.
     pub fn built_in() -> Result<Self, ModelPackError> {
         Self::parse(MANIFEST)
+    }
+
+    /// The manifest of the networks that are part of this program; it may name none.
+    ///
+    /// # Errors
+    /// [`ModelPackError::Manifest`], which a test rules out for the one that ships.
+    pub fn of_builtin_pack() -> Result<Self, ModelPackError> {
+        Self::parse(BUILTIN_MANIFEST)
     }
 
     fn parse(text: &str) -> Result<Self, ModelPackError> {
@@ -182,7 +204,7 @@ pub enum ModelPackError {
 /// A model whose bytes are those that the manifest names.
 pub struct VerifiedModel {
     entry: ModelEntry,
-    bytes: Vec<u8>,
+    bytes: Cow<'static, [u8]>,
 }
 
 impl std::fmt::Debug for VerifiedModel {
@@ -202,6 +224,33 @@ impl VerifiedModel {
         &self.bytes
     }
 
+    /// Any bytes with one input and one output, to test what runs them.
+    #[cfg(test)]
+    pub(crate) fn for_tests(
+        bytes: Vec<u8>,
+        (input, takes): (&str, &[usize]),
+        (output, gives): (&str, &[usize]),
+    ) -> Self {
+        let tensor = |name: &str, shape: &[usize]| TensorContract {
+            name: name.to_owned(),
+            shape: shape.to_vec(),
+            meaning: String::new(),
+        };
+        let entry = ModelEntry {
+            file: "test.onnx".to_owned(),
+            role: ModelRole::Phone,
+            required: false,
+            sha256: [0; 32],
+            bytes: 0,
+            licence: String::new(),
+            upstream: String::new(),
+            conversion: None,
+            input: tensor(input, takes),
+            outputs: vec![tensor(output, gives)],
+        };
+        Self { entry, bytes: Cow::Owned(bytes) }
+    }
+
     /// Reads and checks one file; `None` where there is none.
     fn read(dir: &Path, entry: &ModelEntry) -> Result<Option<Self>, ModelPackError> {
         let path = dir.join(&entry.file);
@@ -214,24 +263,42 @@ impl VerifiedModel {
         if found != entry.bytes {
             return Err(ModelPackError::WrongSize { path, expected: entry.bytes, found });
         }
+        // It may grow while it is read: never more than one byte too much is taken.
         let mut bytes = Vec::new();
-        // Bounded once more: the file may grow while it is read.
-        file.take(entry.bytes + 1)
+        file.take(entry.bytes.saturating_add(1))
             .read_to_end(&mut bytes)
             .map_err(FileError::new("read", &path))?;
+        Self::checked(&path, entry, Cow::Owned(bytes)).map(Some)
+    }
+
+    fn checked(
+        path: &Path,
+        entry: &ModelEntry,
+        bytes: Cow<'static, [u8]>,
+    ) -> Result<Self, ModelPackError> {
         let found = ring::digest::digest(&ring::digest::SHA256, &bytes);
-        if found.as_ref() != entry.sha256 {
-            let (expected, found) = (hex::encode(entry.sha256), hex::encode(found));
-            return Err(ModelPackError::WrongHash { path, expected, found });
+        if found.as_ref() == entry.sha256 {
+            return Ok(Self { entry: entry.clone(), bytes });
         }
-        Ok(Some(Self { entry: entry.clone(), bytes }))
+        let (expected, found) = (hex::encode(entry.sha256), hex::encode(found));
+        Err(ModelPackError::WrongHash { path: path.to_owned(), expected, found })
     }
 }
 
-/// The models that a folder holds, all of them checked.
+/// Where the models of a pack are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// In this program.
+    BuiltIn,
+    /// In a folder.
+    Folder(PathBuf),
+}
+
+/// Models, all of them checked: those that a folder holds, or those of this program.
 #[derive(Debug)]
 pub struct ModelPack {
     name: String,
+    origin: Origin,
     models: Vec<VerifiedModel>,
     missing: Vec<ModelEntry>,
 }
@@ -247,6 +314,34 @@ impl ModelPack {
         Self::open_as(&PackManifest::built_in()?, dir)
     }
 
+    /// The networks that are part of this program. There may be none: [`Self::get`] says so for
+    /// each role.
+    ///
+    /// # Errors
+    /// [`ModelPackError::Manifest`] and [`ModelPackError::WrongHash`] where this program is damaged.
+    pub fn builtin() -> Result<Self, ModelPackError> {
+        Self::builtin_as(&PackManifest::of_builtin_pack()?, BUILTIN_FILES)
+    }
+
+    fn builtin_as(
+        manifest: &PackManifest,
+        files: &[(&str, &'static [u8])],
+    ) -> Result<Self, ModelPackError> {
+        let models = manifest.models.iter().map(|entry| {
+            let path = Path::new("models/builtin").join(&entry.file);
+            let Some((_, bytes)) = files.iter().find(|(name, _)| *name == entry.file) else {
+                return Err(ModelPackError::Missing(path));
+            };
+            VerifiedModel::checked(&path, entry, Cow::Borrowed(bytes))
+        });
+        Ok(Self {
+            name: manifest.name.clone(),
+            origin: Origin::BuiltIn,
+            models: models.collect::<Result<_, _>>()?,
+            missing: Vec::new(),
+        })
+    }
+
     fn open_as(manifest: &PackManifest, dir: &Path) -> Result<Self, ModelPackError> {
         let (mut models, mut missing) = (Vec::new(), Vec::new());
         for entry in &manifest.models {
@@ -258,12 +353,23 @@ impl ModelPack {
                 None => missing.push(entry.clone()),
             }
         }
-        Ok(Self { name: manifest.name.clone(), models, missing })
+        let origin = Origin::Folder(dir.to_owned());
+        Ok(Self { name: manifest.name.clone(), origin, models, missing })
     }
 
     /// The pack's name.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Where its models are.
+    pub const fn origin(&self) -> &Origin {
+        &self.origin
+    }
+
+    /// Its models.
+    pub fn models(&self) -> &[VerifiedModel] {
+        &self.models
     }
 
     /// The model for a role, where it is there.
@@ -310,113 +416,4 @@ fn install_as(manifest: &PackManifest, from: &Path, to: &Path) -> Result<usize, 
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// A pack of two tiny files, of which the second is not required.
-    fn manifest() -> PackManifest {
-        let mut manifest = PackManifest::built_in().unwrap();
-        manifest.models.truncate(2);
-        for (model, content) in manifest.models.iter_mut().zip(["one", "two"]) {
-            model.file = format!("{content}.onnx");
-            model.bytes = 3;
-            let hash = ring::digest::digest(&ring::digest::SHA256, content.as_bytes());
-            model.sha256.copy_from_slice(hash.as_ref());
-        }
-        assert!(manifest.models[0].required && !manifest.models[1].required);
-        manifest
-    }
-
-    #[test]
-    fn the_built_in_manifest_names_all_roles_once() {
-        let manifest = PackManifest::built_in().unwrap();
-        let mut roles: Vec<_> = manifest.models.iter().map(|m| m.role).collect();
-        roles.sort();
-        use ModelRole::{EyeLandmarks, FaceDetector, HeadPose1x1, HeadPoseVar};
-        assert_eq!(roles, [FaceDetector, HeadPose1x1, HeadPoseVar, EyeLandmarks]);
-        for model in &manifest.models {
-            assert!(model.upstream.starts_with("https://"), "{}", model.upstream);
-            assert!((1..=64 << 20).contains(&model.bytes), "{}", model.file);
-            assert!(!model.input.is_empty() && model.outputs.iter().all(|o| !o.is_empty()));
-        }
-    }
-
-    #[test]
-    fn broken_manifests_are_refused() {
-        for (name, from, to, want) in [
-            ("schema", "temoin.models/1", "temoin.models/2", "schema"),
-            ("unknown key", "name = \"cabin-1\"", "nom = \"cabin-1\"", "unknown field `nom`"),
-            ("folder", "yunet_n_320_320.onnx\"\nrole", "../x\"\nrole", "plain file name"),
-            ("hidden", "yunet_n_320_320.onnx\"\nrole", ".x\"\nrole", "plain file name"),
-            ("two roles", "head_pose_var", "head_pose_1x1", "another has"),
-            ("short hash", "sha256 = \"81", "sha256 = \"", "string length"),
-        ] {
-            let text = MANIFEST.replacen(from, to, 1);
-            assert_ne!(text, MANIFEST, "{name}");
-            let error = PackManifest::parse(&text).unwrap_err().to_string();
-            assert!(error.contains(want), "{name}: {error}");
-        }
-    }
-
-    #[test]
-    fn a_pack_opens_only_with_the_right_bytes() {
-        for (name, one, two, want) in [
-            ("whole", Some("one"), Some("two"), Ok(0)),
-            ("not required and missing", Some("one"), None, Ok(1)),
-            ("required and missing", None, Some("two"), Err("make models")),
-            ("other bytes", Some("onE"), Some("two"), Err("sha256 is")),
-            ("other bytes, not required", Some("one"), Some("twO"), Err("sha256 is")),
-            ("cut off", Some("on"), Some("two"), Err("it has 2 bytes, expected 3")),
-            ("too long", Some("one "), Some("two"), Err("it has 4 bytes, expected 3")),
-        ] {
-            let dir = tempfile::tempdir().unwrap();
-            for (file, content) in [("one.onnx", one), ("two.onnx", two)] {
-                if let Some(content) = content {
-                    fs::write(dir.path().join(file), content).unwrap();
-                }
-            }
-            match (ModelPack::open_as(&manifest(), dir.path()), want) {
-                (Ok(pack), Ok(missing)) => {
-                    assert_eq!(pack.missing().len(), missing, "{name}");
-                    assert_eq!(pack.get(ModelRole::FaceDetector).unwrap().bytes(), b"one");
-                }
-                (Err(error), Err(want)) => {
-                    let text = error.to_string();
-                    assert!(text.contains(want) && text.contains(".onnx"), "{name}: {text}");
-                    assert!(text.contains("make models"), "{name}: {text}");
-                }
-                (got, want) => panic!("{name}: {got:?}, want {want:?}"),
-            }
-        }
-    }
-
-    #[test]
-    fn a_manifest_beside_the_models_counts_for_nothing() {
-        let dir = tempfile::tempdir().unwrap();
-        fs::write(dir.path().join("one.onnx"), "bad").unwrap();
-        let bad = hex::encode(ring::digest::digest(&ring::digest::SHA256, b"bad"));
-        fs::write(dir.path().join("pack.toml"), format!("sha256 = \"{bad}\"")).unwrap();
-        let error = ModelPack::open_as(&manifest(), dir.path()).unwrap_err();
-        assert!(matches!(error, ModelPackError::WrongHash { .. }), "{error}");
-    }
-
-    #[test]
-    fn install_copies_what_is_right_and_only_once() {
-        let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        let target = to.path().join("new/models");
-        fs::write(from.path().join("one.onnx"), "one").unwrap();
-        fs::write(from.path().join("two.onnx"), "twO").unwrap();
-        let error = install_as(&manifest(), from.path(), &target).unwrap_err();
-        assert!(matches!(error, ModelPackError::WrongHash { .. }), "{error}");
-        assert!(!target.exists(), "nothing is touched before all of the source is checked");
-
-        fs::write(from.path().join("two.onnx"), "two").unwrap();
-        assert_eq!(install_as(&manifest(), from.path(), &target).unwrap(), 2);
-        assert_eq!(install_as(&manifest(), from.path(), &target).unwrap(), 0);
-        fs::write(target.join("two.onnx"), "damaged").unwrap();
-        fs::write(target.join("two.onnx.tmp"), "an earlier crash").unwrap();
-        assert_eq!(install_as(&manifest(), from.path(), &target).unwrap(), 1);
-        assert_eq!(fs::read(target.join("two.onnx")).unwrap(), b"two");
-        assert_eq!(fs::read_dir(&target).unwrap().count(), 2);
-    }
-}
+mod tests;
