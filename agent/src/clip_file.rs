@@ -46,13 +46,14 @@ pub(crate) struct ClipFile {
     pub tracks: Vec<PlainTrack>,
 }
 
-/// Writes the tracks of a cut.
+/// Writes the tracks of a cut. `others_blurred` says it for each camera.
 ///
 /// # Errors
 /// [`ClipFileError`].
 pub(crate) fn write(
     cut: &Cut,
     streams: &BTreeMap<CameraId, Arc<StreamConfig>>,
+    others_blurred: &BTreeMap<CameraId, bool>,
 ) -> Result<ClipFile, ClipFileError> {
     let seen = || cut.tracks.iter().filter(|t| !t.gops.is_empty());
     let origin = seen().filter_map(|t| t.gops.first().map(|g| g.start())).min();
@@ -74,11 +75,14 @@ pub(crate) fn write(
             let fragment = writer.fragment(&units, end.unwrap_or_else(|| shown_until(gop)))?;
             file.extend_from_slice(&fragment);
         }
-        tracks.push(PlainTrack { name: track.camera.into(), media_type, bytes: file });
+        let others_blurred = others_blurred.get(&track.camera).copied();
+        let name = track.camera.into();
+        tracks.push(PlainTrack { name, media_type, others_blurred, bytes: file });
     }
     tracks.push(PlainTrack {
         name: TrackName::Signals,
         media_type: "application/x-protobuf; messageType=\"fleet.v1.ClipSignals\"".to_owned(),
+        others_blurred: None,
         bytes: Zeroizing::new(signals(&cut.signals, origin).encode_to_vec()),
     });
     let duration_ms = u64::try_from(end.since(origin).as_millis()).unwrap_or(u64::MAX);

@@ -17,6 +17,7 @@ use temoin_media::h264::{Effort, EncoderConfig, EncoderKind};
 use crate::{
     infer::{InferOptions, Provider},
     perception::{DriverSeat, PerceptionOptions},
+    privacy_blur::BlurConfig,
 };
 
 /// Why a configuration cannot be used.
@@ -181,6 +182,9 @@ pub struct Config {
     /// What the unit sees of the driver.
     #[serde(default)]
     pub perception: PerceptionConfig,
+    /// Blurring of other people, before encoding.
+    #[serde(default)]
+    pub blur: BlurConfig,
     /// Device nodes of a live unit.
     #[serde(default)]
     pub devices: DeviceConfig,
@@ -216,6 +220,7 @@ impl Config {
             heartbeat_s: heartbeat_s(),
             video: VideoConfig::default(),
             perception: PerceptionConfig::default(),
+            blur: BlurConfig::default(),
             devices: DeviceConfig::default(),
             rules: CoreConfig::default(),
         }
@@ -243,6 +248,7 @@ impl Config {
         if let Err(e) = config.perception.seat.checked() {
             mistakes.push(format!("perception.seat: {e}"));
         }
+        mistakes.extend(config.blur.mistakes());
         if !(1.0..=300.0).contains(&config.heartbeat_s) {
             mistakes.push(format!(
                 "heartbeat_s: `{}`: a number from 1 to 300 is needed",
@@ -357,6 +363,8 @@ mod tests {
             ),
             ("data_dir = \"d\"\n[video]\nwidth = 9000", vec!["video.width", "9000"]),
             ("data_dir = \"d\"\n[perception]\nprovider = \"gpu\"", vec!["gpu", "tensorrt"]),
+            ("data_dir = \"d\"\n[blur]\nhold_s = 0", vec!["blur.hold_s"]),
+            ("data_dir = \"d\"\n[blur]\nfaces = true", vec!["faces", "cabin_others"]),
         ] {
             let said = parse(text).unwrap_err().to_string();
             for name in names {

@@ -63,6 +63,8 @@ impl Eyes {
         thread::Builder::new().name("perception".into()).spawn(move || {
             for (frame, taken) in from {
                 let sight = perception.observe(&frame);
+                // Before the answer: the pipeline then owns the pixels alone and copies none.
+                drop(frame);
                 if back.send(Captured::Observed(sight, taken)).is_err() {
                     return;
                 }

@@ -310,6 +310,7 @@ mod tests {
                 plain_len: 0,
                 sealed_len: 16,
                 sealed_sha256: [0; 32],
+                others_blurred: None,
             }],
             wrapped_key: WrappedKey {
                 key_id: "k1".into(),

@@ -25,6 +25,7 @@ pub mod model_pack;
 pub mod net;
 pub mod perception;
 pub mod pipeline;
+pub mod privacy_blur;
 pub mod seal;
 pub mod sealer;
 pub mod spool;

@@ -7,7 +7,8 @@
 //!
 //! INVARIANT: pictures are in this loop, the encoders and the core's ring, all in RAM. The only
 //! way out is a [`SealJob`], for an event that the policy flagged.
-//! INVARIANT: outside of recording no picture reaches an encoder.
+//! INVARIANT: outside of recording no picture reaches an encoder, and none reaches one without the
+//! blur of others that is configured ([`crate::privacy_blur`]).
 
 use std::{
     collections::BTreeMap,
@@ -20,6 +21,7 @@ use std::{
 };
 
 use temoin_agent_core::{
+    blur_tracks::Cover,
     clip::ClipPlan,
     config::CoreConfig,
     drive::{Command, Cut, Drive, Input, Lamp},
@@ -32,7 +34,6 @@ use temoin_hw::{
 };
 use temoin_media::{
     burn_in::Label,
-    frame::I420Picture,
     h264::{Encoder, EncoderConfig, StreamConfig},
 };
 use temoin_proto::{
@@ -53,6 +54,8 @@ use crate::{
     health::{HealthBoard, State},
     journal::{self, Entry},
     metrics::Metrics,
+    perception::DriverSeat,
+    privacy_blur::{BlurConfig, CameraBlur, blurred},
     standing_orders::StandingOrders,
 };
 
@@ -76,6 +79,8 @@ pub struct ClipJob {
     pub cut: Cut,
     /// Parameters of each camera's stream.
     pub streams: BTreeMap<CameraId, Arc<StreamConfig>>,
+    /// Whether other people were blurred in each camera's pictures.
+    pub others_blurred: BTreeMap<CameraId, bool>,
     /// Monotonic and wall time of one instant, to name the clip's first frame by.
     pub now: (MonoTime, WallTime),
 }
@@ -95,6 +100,10 @@ pub struct Parts {
     pub label: String,
     /// Perception of each camera that is looked at.
     pub eyes: BTreeMap<CameraId, Eyes>,
+    /// What of other people is blurred before encoding.
+    pub blur: BlurConfig,
+    /// Where in the cabin picture the driver sits.
+    pub seat: DriverSeat,
     /// Monotonic and wall time.
     pub clock: Arc<dyn Clock>,
     /// The tell-tale lamp.
@@ -123,6 +132,8 @@ struct CameraPath {
 pub struct Pipeline {
     parts: Parts,
     drive: Drive,
+    /// Every camera that gave a picture to record: what waits before the encoder.
+    blurs: BTreeMap<CameraId, CameraBlur>,
     cameras: BTreeMap<CameraId, CameraPath>,
     streams: BTreeMap<CameraId, Arc<StreamConfig>>,
     flagged: BTreeMap<u64, (EventId, ClipId, (MonoTime, MonoTime))>,
@@ -139,6 +150,7 @@ impl Pipeline {
         Self {
             drive: Drive::new(parts.rules.clone(), parts.privacy),
             parts,
+            blurs: BTreeMap::new(),
             cameras: BTreeMap::new(),
             streams: BTreeMap::new(),
             flagged: BTreeMap::new(),
@@ -163,6 +175,7 @@ impl Pipeline {
                 Ok(item) => self.take(item),
                 Err(RecvTimeoutError::Timeout) => {
                     let now = self.parts.clock.now();
+                    self.record_due(now);
                     self.drive.tick(now, &mut self.commands);
                 }
             }
@@ -173,7 +186,8 @@ impl Pipeline {
     }
 
     fn wait_limit(&self) -> Option<Duration> {
-        let deadline = self.drive.next_deadline()?;
+        let waiting = self.blurs.values().filter_map(CameraBlur::deadline);
+        let deadline = self.drive.next_deadline().into_iter().chain(waiting).min()?;
         // A replay's clock stands still between two items, so this must not spin.
         Some(deadline.since(self.parts.clock.now()).max(Duration::from_millis(20)))
     }
@@ -223,6 +237,7 @@ impl Pipeline {
                     if on { PrivacyState::Recording } else { PrivacyState::AiWithoutRecording };
                 self.keep_order(|orders| orders.record = Some(on))?;
                 self.flush_encoders();
+                self.blurs.values_mut().for_each(CameraBlur::wipe);
                 self.step(Input::Privacy(state));
                 Ok(())
             }
@@ -261,10 +276,33 @@ impl Pipeline {
         self.look(&frame, taken);
         if self.drive.privacy() == PrivacyState::Recording {
             let (camera, at) = (frame.camera, frame.at);
-            if let Err(e) = self.encode(frame) {
-                self.cameras.remove(&camera);
-                self.encoder_failed(camera, format!("picture at {at}: {e}"));
+            let blur = self.blur_of(camera);
+            blur.push(frame);
+            self.record_due(MonoTime::ZERO);
+            let health = Arc::clone(&self.parts.health);
+            self.blur_of(camera).report(at, &health);
+        }
+    }
+
+    fn blur_of(&mut self, camera: CameraId) -> &mut CameraBlur {
+        let Parts { blur, seat, .. } = &self.parts;
+        self.blurs.entry(camera).or_insert_with(|| CameraBlur::new(blur, camera, *seat))
+    }
+
+    /// Encodes the pictures that need not wait any longer.
+    fn record_due(&mut self, now: MonoTime) {
+        for camera in CameraId::ALL {
+            while let Some(next) = self.blurs.get_mut(&camera).and_then(|blur| blur.next(now)) {
+                self.record(next);
             }
+        }
+    }
+
+    fn record(&mut self, (frame, cover): (Frame, Option<Cover>)) {
+        let (camera, at) = (frame.camera, frame.at);
+        if let Err(e) = self.encode(frame, cover.as_ref()) {
+            self.cameras.remove(&camera);
+            self.encoder_failed(camera, format!("picture at {at}: {e}"));
         }
     }
 
@@ -283,6 +321,10 @@ impl Pipeline {
     }
 
     fn on_sight(&mut self, sight: Sight, taken: Instant) {
+        let recording = self.drive.privacy() == PrivacyState::Recording;
+        if recording {
+            self.blur_of(sight.camera()).look(&sight);
+        }
         match sight.observation {
             Observation::Driver(seen) => {
                 self.step(Input::Driver(seen));
@@ -290,9 +332,17 @@ impl Pipeline {
             }
             Observation::Road(seen) => self.step(Input::Road(seen)),
         }
+        // After the decision: an alert does not wait for the encoder.
+        if recording {
+            self.record_due(MonoTime::ZERO);
+        }
     }
 
-    fn encode(&mut self, frame: Frame) -> Result<(), Box<dyn std::error::Error>> {
+    fn encode(
+        &mut self,
+        frame: Frame,
+        cover: Option<&Cover>,
+    ) -> Result<(), Box<dyn std::error::Error>> {
         let (camera, at) = (frame.camera, frame.at);
         let text = self.label_text(at);
         let path = match self.cameras.entry(camera) {
@@ -306,7 +356,7 @@ impl Pipeline {
                 e.insert(CameraPath { encoder, label: Label::default() })
             }
         };
-        let mut picture = I420Picture::from_frame(frame)?;
+        let mut picture = blurred(frame, cover)?;
         path.label.draw(&mut picture, &text)?;
         path.encoder.push(picture, at)?;
         Ok(())
@@ -362,7 +412,13 @@ impl Pipeline {
         }));
     }
 
+    /// What waits before the encoders and in them goes into the ring.
     fn flush_encoders(&mut self) {
+        for camera in CameraId::ALL {
+            while let Some(next) = self.blurs.get_mut(&camera).and_then(CameraBlur::take) {
+                self.record(next);
+            }
+        }
         for (camera, path) in std::mem::take(&mut self.cameras) {
             if let Some(stream) = path.encoder.stream() {
                 self.streams.entry(camera).or_insert_with(|| Arc::clone(stream));
@@ -461,6 +517,7 @@ impl Pipeline {
             event_span,
             cut,
             streams: self.streams.clone(),
+            others_blurred: CameraId::ALL.map(|c| (c, self.parts.blur.is_on(c))).into(),
             now: (self.parts.clock.now(), self.parts.clock.wall()),
         })));
     }

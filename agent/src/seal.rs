@@ -22,6 +22,8 @@ pub struct PlainTrack {
     pub name: TrackName,
     /// Media type of the bytes.
     pub media_type: String,
+    /// Whether other people were blurred before encoding; None where there are no pictures.
+    pub others_blurred: Option<bool>,
     /// The bytes.
     pub bytes: Zeroizing<Vec<u8>>,
 }
@@ -76,6 +78,7 @@ pub fn seal(
             plain_len: track.bytes.len() as u64,
             sealed_len: sealed.len() as u64,
             sealed_sha256,
+            others_blurred: track.others_blurred,
         });
         tracks.push((track.name, sealed));
     }

@@ -108,12 +108,13 @@ impl Sealer {
     }
 
     fn keep(&self, job: &ClipJob) -> Result<(), (LostReason, String)> {
-        let file = clip_file::write(&job.cut, &job.streams).map_err(|e| match e {
-            ClipFileError::NoPicture => (LostReason::NoPicture, e.to_string()),
-            ClipFileError::NoStream(_) | ClipFileError::Fmp4(_) => {
-                (LostReason::WriteFailed, e.to_string())
-            }
-        })?;
+        let file =
+            clip_file::write(&job.cut, &job.streams, &job.others_blurred).map_err(|e| match e {
+                ClipFileError::NoPicture => (LostReason::NoPicture, e.to_string()),
+                ClipFileError::NoStream(_) | ClipFileError::Fmp4(_) => {
+                    (LostReason::WriteFailed, e.to_string())
+                }
+            })?;
         let in_clip = |at: temoin_proto::time::MonoTime| {
             u64::try_from(at.since(file.origin).as_millis())
                 .unwrap_or(u64::MAX)

@@ -34,6 +34,7 @@ fn sealed(clip: ClipId, event: EventId, len: usize) -> SealedClip {
             plain_len: len as u64 - 16,
             sealed_len: len as u64,
             sealed_sha256: [0; 32],
+            others_blurred: None,
         }],
         wrapped_key: WrappedKey {
             key_id: "k".into(),

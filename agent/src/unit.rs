@@ -115,6 +115,8 @@ pub fn run(run: Run) -> Result<()> {
         encoder: config.encoder().map_err(anyhow::Error::msg)?,
         label,
         eyes,
+        blur: config.blur.clone(),
+        seat: config.perception.seat,
         clock,
         lamp: Box::new(Logged::default()),
         speaker: Box::new(Logged::default()),

@@ -9,16 +9,18 @@ use std::{
 
 use temoin_media::{
     bgr::Square,
-    blur::{blur_face, blur_picture},
+    blur::{blur_all_but, blur_area, blur_face, blur_picture},
     burn_in::{Label, ViewMark},
     frame::I420Picture,
     h264::{AccessUnit, Decoder, Effort, Encoder, EncoderConfig, EncoderKind, StreamConfig},
     limit_opencv_threads,
+    picture_stats::{brightness, picture_stats},
     transcode::Transcoder,
 };
 use temoin_proto::{
     ids::ViewId,
     perception::PictureBox,
+    samples::CameraId,
     time::{MonoTime, WallTime},
 };
 
@@ -124,7 +126,23 @@ fn main() -> Result<(), Error> {
         Ok(())
     })?;
     each("blur a face", 1000, |_| Ok(blur_face(&mut out, &face)?))?;
+    let plate = PictureBox { x: 0.6, y: 0.7, w: 0.05, h: 0.02 };
+    each("blur a plate", 1000, |_| Ok(blur_area(&mut out, &plate)?))?;
     each("blur the picture", 200, |_| Ok(blur_picture(&mut out)?))?;
+    each("blur all but a face", 200, |_| Ok(blur_all_but(&mut out, Some(&face))?))?;
+    let frame = first.clone().into_frame(CameraId::Road, MonoTime::ZERO);
+    each("mean luma", 1000, |_| {
+        black_box(brightness(&frame));
+        Ok(())
+    })?;
+    each("picture statistics", 200, |_| {
+        black_box(picture_stats(&frame, Vec::new()));
+        Ok(())
+    })?;
+    each("a fresh picture, copied", 200, |_| {
+        black_box(first.clone());
+        Ok(())
+    })?;
 
     let base = EncoderConfig::new(WIDTH, HEIGHT, 15);
     let mut source = None;

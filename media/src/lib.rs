@@ -13,6 +13,7 @@ pub mod cascade;
 pub mod fmp4;
 pub mod frame;
 pub mod h264;
+pub mod picture_stats;
 mod rounding;
 pub mod transcode;
 

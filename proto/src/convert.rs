@@ -199,6 +199,7 @@ impl From<&Manifest> for wire::Manifest {
                     plain_len: t.plain_len,
                     sealed_len: t.sealed_len,
                     sealed_sha256: Bytes::copy_from_slice(&t.sealed_sha256),
+                    others_blurred: t.others_blurred,
                 })
                 .collect(),
             wrapped_key: Some((&m.wrapped_key).into()),
@@ -246,6 +247,7 @@ impl TryFrom<wire::Manifest> for Manifest {
                 sealed_sha256: t.sealed_sha256.as_ref().try_into().map_err(|_| {
                     bad("tracks.sealed_sha256", format!("{} bytes", t.sealed_sha256.len()))
                 })?,
+                others_blurred: t.others_blurred,
             });
         }
         Ok(Self {

@@ -9,6 +9,7 @@ pub mod events;
 pub mod ids;
 pub mod manifest;
 pub mod perception;
+pub mod picture_stats;
 pub mod samples;
 pub mod sealed;
 pub mod time;

@@ -44,6 +44,9 @@ pub struct Track {
     pub sealed_len: u64,
     /// SHA-256 of the sealed object.
     pub sealed_sha256: [u8; 32],
+    /// Whether other people were blurred on the unit, before encoding. None where there are no
+    /// pictures, and from units that do not say.
+    pub others_blurred: Option<bool>,
 }
 
 /// The description of a clip.
@@ -134,6 +137,7 @@ mod tests {
                 plain_len: 10,
                 sealed_len: 26,
                 sealed_sha256: [3; 32],
+                others_blurred: Some(true),
             }],
             wrapped_key: WrappedKey {
                 key_id: "k1".into(),

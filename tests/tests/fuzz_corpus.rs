@@ -200,6 +200,7 @@ fn manifest_seed() -> Manifest {
         plain_len,
         sealed_len: sealed_len(plain_len),
         sealed_sha256: [3; 32],
+        others_blurred: None,
     };
     Manifest {
         clip: ClipId::from_bytes([1; 16]),

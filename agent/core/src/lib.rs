@@ -13,6 +13,7 @@
 #![forbid(unsafe_code)]
 
 pub mod attention;
+pub mod blur_tracks;
 pub mod clip;
 pub mod config;
 pub mod drive;

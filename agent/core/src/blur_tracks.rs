@@ -1,0 +1,691 @@
+//! Which parts of a picture show other people, at any instant: what perception saw in a few
+//! pictures a second, carried over to all the pictures between, before and after.
+//!
+//! Areas of successive looks that lie close together are taken for the same thing. Between two
+//! sightings everything that lies between them counts; after the last one the area is held and
+//! grows the way that it moved; before the first one likewise, for the pictures that still wait.
+//!
+//! INVARIANT: a doubt blurs more, never less. An area that was reported once is covered in its own
+//! picture and for `hold` after it, whatever the looks after it say, unless they saw it elsewhere.
+//! INVARIANT: where nothing has looked for others for longer than `hold`, for whatever reason, all
+//! of the picture is blurred but what [`Keep`] allows. Too little light is no exception: where
+//! nothing can be made out, a blur costs nothing, and where something can, it is needed.
+//! INVARIANT: at most [`MAX_TRACKS`] areas are followed; what is more becomes the whole picture.
+//! Positions only: nothing here knows whose face or plate it is. A crash leaves nothing.
+
+use std::{collections::VecDeque, time::Duration};
+
+use temoin_proto::{
+    perception::{NotSeen, PictureBox, PrivateArea, PrivateKind},
+    time::MonoTime,
+};
+
+/// Areas that are followed at once. Own choice: a crowd at a crossing has fewer that are large
+/// enough to be found.
+pub const MAX_TRACKS: usize = 64;
+/// Sightings of one area, and looks, that are remembered: more than the longest lookahead has.
+const MAX_SIGHTINGS: usize = 96;
+/// An area this many of its own sides away may still be the same one. Own choice: an oncoming
+/// number plate moves that far between two looks of a road camera.
+const LINK_SIDES: f32 = 3.0;
+/// Up to here there is no doubt that it is the same one, so the old place needs no blur any more.
+const SAME_SIDES: f32 = 0.4;
+/// Sides of the same thing differ by no more than this factor from one look to the next.
+const LINK_SIZE: f32 = 3.0;
+/// How fast an area grows on each side while it is held, in its own sides a second, where it is
+/// known how it moves. Own choice: a head that begins to turn or to duck.
+const GROWTH_KNOWN: f32 = 0.4;
+/// The same where it was seen only once, so that nothing is known of its motion.
+const GROWTH_UNKNOWN: f32 = 1.0;
+/// How much of a moving area's path is added on each side of it.
+const GROWTH_PATH: f32 = 0.3;
+/// How far from the driver's face its surroundings stay clear when all else is blurred, in parts
+/// of its sides. Small: somebody else may sit close behind.
+const FACE_MARGIN: f32 = 0.15;
+/// A driver's face that was last seen longer ago is not kept clear: the head has moved.
+const FACE_FRESH: Duration = Duration::from_millis(400);
+
+/// All of a picture, and what may reach over its edges.
+const WHOLE: PictureBox = PictureBox { x: -1.0, y: -1.0, w: 3.0, h: 3.0 };
+
+/// What stays clear in a picture in which nothing looked for others.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Keep {
+    /// Nothing.
+    Nothing,
+    /// The driver's seat, where nobody else is expected.
+    Seat(PictureBox),
+    /// The driver's face, where it was just seen.
+    DriverFace,
+}
+
+/// How others are blurred.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct BlurRules {
+    /// Faces of others.
+    pub faces: bool,
+    /// Number plates.
+    pub plates: bool,
+    /// How long an area is blurred after it was last seen, and how long looks may be missing.
+    pub hold: Duration,
+    /// How long before it was first seen: as long as pictures wait.
+    pub backwards: Duration,
+    /// What is added on each side of an area, in parts of its sides.
+    pub margin: f32,
+    /// What stays clear where nothing looks for others.
+    pub keep: Keep,
+}
+
+/// The rest of a picture, outside of its areas.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Rest {
+    /// Others were looked for: the rest stays as it is.
+    Clear,
+    /// They were not: it is blurred, but for this part.
+    Blurred {
+        /// What stays clear.
+        keep: Option<PictureBox>,
+    },
+}
+
+/// What of a picture is to be blurred.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Cover {
+    /// Areas, with their margins; they may reach over the picture's edges.
+    pub areas: Vec<PrivateArea>,
+    /// Everything else.
+    pub rest: Rest,
+}
+
+/// Whether others are looked for, for device health.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Watch {
+    /// They are.
+    Looking,
+    /// They are not: everything is blurred. With perception's reason, where it gave one.
+    Blind(Option<NotSeen>),
+}
+
+/// One thing that is to be blurred.
+#[derive(Clone, Debug)]
+struct Track {
+    kind: PrivateKind,
+    /// In order of time; never empty.
+    seen: VecDeque<(MonoTime, PictureBox)>,
+}
+
+/// Speed of each edge, in pictures a second: left, top, right, bottom.
+type EdgeSpeeds = [f32; 4];
+
+/// See the module. One for each camera.
+#[derive(Clone, Debug)]
+pub struct BlurTracks {
+    rules: BlurRules,
+    tracks: Vec<Track>,
+    /// Pictures in which others were looked for.
+    looks: VecDeque<MonoTime>,
+    faces: VecDeque<(MonoTime, PictureBox)>,
+    last: Option<MonoTime>,
+    why: Option<NotSeen>,
+}
+
+impl BlurTracks {
+    /// Nothing was looked at yet.
+    pub const fn new(rules: BlurRules) -> Self {
+        Self {
+            rules,
+            tracks: Vec::new(),
+            looks: VecDeque::new(),
+            faces: VecDeque::new(),
+            last: None,
+            why: None,
+        }
+    }
+
+    /// What perception said of the picture at `at`. One that is not later than the last is ignored.
+    pub fn look(
+        &mut self,
+        at: MonoTime,
+        others: Result<&[PrivateArea], NotSeen>,
+        driver: Option<PictureBox>,
+    ) {
+        if self.last.is_some_and(|last| at <= last) {
+            return;
+        }
+        self.last = Some(at);
+        self.forget(at);
+        if let Some(face) = driver.filter(is_sound) {
+            push(&mut self.faces, (at, face));
+        }
+        match others {
+            // Numbers that cannot be are a fault of perception: nothing was looked for.
+            Ok(areas) if areas.iter().any(|a| !is_sound(&a.area)) => {
+                self.why = Some(NotSeen::ModelFailed);
+            }
+            Ok(areas) => {
+                self.why = None;
+                push(&mut self.looks, at);
+                self.associate(at, areas);
+            }
+            Err(why) => self.why = Some(why),
+        }
+    }
+
+    /// What is to be blurred in the picture at `at`.
+    pub fn cover(&self, at: MonoTime) -> Cover {
+        let areas = self
+            .tracks
+            .iter()
+            .filter_map(|track| {
+                let area = track.area(at, &self.rules)?;
+                Some(PrivateArea { kind: track.kind, area })
+            })
+            .collect();
+        let rest =
+            if self.looked(at) { Rest::Clear } else { Rest::Blurred { keep: self.keep(at) } };
+        Cover { areas, rest }
+    }
+
+    /// Whether others are looked for at `at`.
+    pub fn watch(&self, at: MonoTime) -> Watch {
+        if self.looked(at) { Watch::Looking } else { Watch::Blind(self.why) }
+    }
+
+    /// The newest picture in which others were looked for: those up to it need wait no longer.
+    pub fn looked_until(&self) -> Option<MonoTime> {
+        self.looks.back().copied()
+    }
+
+    /// Forgets everything, as a change of the privacy state asks.
+    pub fn clear(&mut self) {
+        *self = Self::new(self.rules);
+    }
+
+    fn looked(&self, at: MonoTime) -> bool {
+        self.looks.iter().any(|&look| {
+            let (age, ahead) = (at.since(look), look.since(at));
+            if look <= at { age <= self.rules.hold } else { ahead <= self.rules.backwards }
+        })
+    }
+
+    fn keep(&self, at: MonoTime) -> Option<PictureBox> {
+        match self.rules.keep {
+            Keep::Nothing => None,
+            Keep::Seat(seat) => Some(seat),
+            Keep::DriverFace => {
+                let gap = |seen: MonoTime| seen.since(at).max(at.since(seen));
+                let (seen, face) = self.faces.iter().min_by_key(|(seen, _)| gap(*seen))?;
+                (gap(*seen) <= FACE_FRESH).then(|| grown(face, FACE_MARGIN))
+            }
+        }
+    }
+
+    /// Drops what no picture can need any more.
+    fn forget(&mut self, now: MonoTime) {
+        let needed = now.saturating_sub(self.rules.hold + self.rules.backwards);
+        self.tracks.retain_mut(|track| {
+            while track.seen.len() > 2 && track.seen.get(1).is_some_and(|(at, _)| *at < needed) {
+                track.seen.pop_front();
+            }
+            track.last().0 >= needed
+        });
+        while self.looks.get(1).is_some_and(|at| *at < needed) {
+            self.looks.pop_front();
+        }
+        while self.faces.front().is_some_and(|(at, _)| *at < needed) {
+            self.faces.pop_front();
+        }
+    }
+
+    fn associate(&mut self, at: MonoTime, areas: &[PrivateArea]) {
+        let wanted = |kind| match kind {
+            PrivateKind::Face => self.rules.faces,
+            PrivateKind::Plate => self.rules.plates,
+        };
+        let areas: Vec<PrivateArea> = areas.iter().copied().filter(|a| wanted(a.kind)).collect();
+        if areas.len() > MAX_TRACKS {
+            return self.overflow(at);
+        }
+        let mut pairs = Vec::new();
+        for (n, track) in self.tracks.iter().enumerate() {
+            if at.since(track.last().0) > self.rules.hold {
+                continue;
+            }
+            let expected = track.expected(at);
+            for (m, area) in areas.iter().enumerate() {
+                let sides = distance_sides(&expected, &area.area);
+                if track.kind == area.kind && sides <= LINK_SIDES {
+                    pairs.push((sides, n, m));
+                }
+            }
+        }
+        pairs.sort_by(|a, b| a.0.total_cmp(&b.0));
+        let (mut tracks_taken, mut areas_taken) = ([false; MAX_TRACKS], [false; MAX_TRACKS]);
+        let mut new = Vec::new();
+        for (sides, n, m) in pairs {
+            let (Some(track_taken), Some(area_taken)) =
+                (tracks_taken.get_mut(n), areas_taken.get_mut(m))
+            else {
+                continue;
+            };
+            if *track_taken || *area_taken {
+                continue;
+            }
+            (*track_taken, *area_taken) = (true, true);
+            let (Some(track), Some(area)) = (self.tracks.get_mut(n), areas.get(m)) else {
+                continue;
+            };
+            if sides > SAME_SIDES {
+                // Perhaps another one, and the old one was only missed: its place is held as well.
+                new.push(Track { kind: track.kind, seen: VecDeque::from([track.last()]) });
+            }
+            push(&mut track.seen, (at, area.area));
+        }
+        for (area, taken) in areas.iter().zip(areas_taken) {
+            if !taken {
+                new.push(Track { kind: area.kind, seen: VecDeque::from([(at, area.area)]) });
+            }
+        }
+        if self.tracks.len() + new.len() > MAX_TRACKS {
+            self.overflow(at);
+        } else {
+            self.tracks.append(&mut new);
+        }
+    }
+
+    /// There is more than can be followed: all of the picture is held.
+    fn overflow(&mut self, at: MonoTime) {
+        let first = self.tracks.iter().filter_map(|t| t.seen.front()).map(|(at, _)| *at).min();
+        let seen = VecDeque::from([(first.unwrap_or(at).min(at), WHOLE), (at, WHOLE)]);
+        self.tracks = vec![Track { kind: PrivateKind::Face, seen }];
+    }
+}
+
+impl Track {
+    fn last(&self) -> (MonoTime, PictureBox) {
+        self.seen.back().copied().unwrap_or((MonoTime::ZERO, WHOLE))
+    }
+
+    /// Where it is likely to be at `at`, after its last sighting.
+    fn expected(&self, at: MonoTime) -> PictureBox {
+        let (seen, area) = self.last();
+        match self.speeds(self.seen.len().saturating_sub(2)) {
+            Some(speeds) => moved(&area, speeds, at.since(seen).as_secs_f32()),
+            None => area,
+        }
+    }
+
+    /// How its edges moved between sighting `n` and the next.
+    fn speeds(&self, n: usize) -> Option<EdgeSpeeds> {
+        let ((then, a), (now, b)) = (self.seen.get(n)?, self.seen.get(n + 1)?);
+        let seconds = now.since(*then).as_secs_f32();
+        // Two looks within a camera's shortest interval tell nothing of a motion.
+        (seconds > 0.01).then(|| {
+            [b.x - a.x, b.y - a.y, b.x + b.w - a.x - a.w, b.y + b.h - a.y - a.h]
+                .map(|d| d / seconds)
+        })
+    }
+
+    /// All that it may cover at `at`; None where it is too far away in time.
+    fn area(&self, at: MonoTime, rules: &BlurRules) -> Option<PictureBox> {
+        let after = self.seen.partition_point(|(seen, _)| *seen < at);
+        let before = after.checked_sub(1).and_then(|n| self.seen.get(n));
+        let area = match (before, self.seen.get(after)) {
+            (_, Some((seen, area))) if *seen == at => *area,
+            (Some((_, a)), Some((_, b))) => hull(a, b),
+            (Some((seen, area)), None) => {
+                let age = at.since(*seen);
+                let speeds = self.speeds(self.seen.len().saturating_sub(2));
+                (age <= rules.hold).then(|| reach(area, speeds, age.as_secs_f32()))?
+            }
+            (None, Some((seen, area))) => {
+                let age = seen.since(at);
+                let speeds = self.speeds(0).map(|s| s.map(|edge| -edge));
+                (age <= rules.backwards).then(|| reach(area, speeds, age.as_secs_f32()))?
+            }
+            (None, None) => return None,
+        };
+        Some(grown(&area, rules.margin))
+    }
+}
+
+/// Keeps the newest.
+fn push<T>(row: &mut VecDeque<T>, item: T) {
+    if row.len() >= MAX_SIGHTINGS {
+        row.pop_front();
+    }
+    row.push_back(item);
+}
+
+/// Everything that an area may have covered on its way for `seconds`.
+fn reach(area: &PictureBox, speeds: Option<EdgeSpeeds>, seconds: f32) -> PictureBox {
+    match speeds {
+        None => grown(area, GROWTH_UNKNOWN * seconds),
+        Some(speeds) => {
+            let there = moved(area, speeds, seconds);
+            let [left, top, right, bottom] = speeds.map(|s| s.abs() * seconds * GROWTH_PATH);
+            let (dx, dy) = (left.max(right), top.max(bottom));
+            let path = hull(area, &there);
+            let path = PictureBox {
+                x: path.x - dx,
+                y: path.y - dy,
+                w: path.w + 2.0 * dx,
+                h: path.h + 2.0 * dy,
+            };
+            hull(&path, &grown(area, GROWTH_KNOWN * seconds))
+        }
+    }
+}
+
+/// The area after its edges moved; one that would turn inside out keeps its middle.
+fn moved(area: &PictureBox, [left, top, right, bottom]: EdgeSpeeds, seconds: f32) -> PictureBox {
+    let side = |from: f32, size: f32, low: f32, high: f32| {
+        let (a, b) = (from + low * seconds, from + size + high * seconds);
+        if a <= b { (a, b - a) } else { (a.midpoint(b), 0.0) }
+    };
+    let (x, w) = side(area.x, area.w, left, right);
+    let (y, h) = side(area.y, area.h, top, bottom);
+    PictureBox { x, y, w, h }
+}
+
+/// The smallest box that holds both.
+fn hull(a: &PictureBox, b: &PictureBox) -> PictureBox {
+    let (x, y) = (a.x.min(b.x), a.y.min(b.y));
+    let (right, bottom) = ((a.x + a.w).max(b.x + b.w), (a.y + a.h).max(b.y + b.h));
+    PictureBox { x, y, w: right - x, h: bottom - y }
+}
+
+/// A box with `part` of its sides more on each side.
+fn grown(area: &PictureBox, part: f32) -> PictureBox {
+    let (dx, dy) = (area.w * part, area.h * part);
+    PictureBox { x: area.x - dx, y: area.y - dy, w: area.w + 2.0 * dx, h: area.h + 2.0 * dy }
+}
+
+/// How far apart two boxes are, in sides of the larger one; infinite where their sizes differ too
+/// much for one thing.
+fn distance_sides(a: &PictureBox, b: &PictureBox) -> f32 {
+    let (w, h) = (a.w.max(b.w), a.h.max(b.h));
+    if w > a.w.min(b.w) * LINK_SIZE || h > a.h.min(b.h) * LINK_SIZE {
+        return f32::INFINITY;
+    }
+    let dx = (a.x + a.w / 2.0 - b.x - b.w / 2.0).abs() / w;
+    let dy = (a.y + a.h / 2.0 - b.y - b.h / 2.0).abs() / h;
+    dx.max(dy)
+}
+
+/// Whether these are numbers of a box that has an area; far outside of the picture is none.
+fn is_sound(area: &PictureBox) -> bool {
+    let near = |n: f32| (-4.0..=4.0).contains(&n);
+    near(area.x) && near(area.y) && near(area.w) && near(area.h) && area.w > 0.0 && area.h > 0.0
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const RULES: BlurRules = BlurRules {
+        faces: true,
+        plates: true,
+        hold: Duration::from_secs(1),
+        backwards: Duration::from_millis(400),
+        margin: 0.2,
+        keep: Keep::Nothing,
+    };
+
+    fn at(s: f64) -> MonoTime {
+        MonoTime::from_secs_f64(s)
+    }
+
+    fn face(x: f32, y: f32, side: f32) -> PrivateArea {
+        let area = PictureBox { x, y, w: side, h: side };
+        PrivateArea { kind: PrivateKind::Face, area }
+    }
+
+    /// How much of a box the cover hides, by its largest single area.
+    fn hidden(cover: &Cover, b: &PictureBox) -> f32 {
+        if matches!(cover.rest, Rest::Blurred { keep: None }) {
+            return 1.0;
+        }
+        let part = |a: &PictureBox| {
+            let w = (a.x + a.w).min(b.x + b.w) - a.x.max(b.x);
+            let h = (a.y + a.h).min(b.y + b.h) - a.y.max(b.y);
+            w.max(0.0) * h.max(0.0) / (b.w * b.h)
+        };
+        cover.areas.iter().map(|a| part(&a.area)).fold(0.0, f32::max)
+    }
+
+    #[test]
+    fn a_missed_detection_does_not_flash_a_face() {
+        let mut tracks = BlurTracks::new(RULES);
+        let man = face(0.6, 0.3, 0.1);
+        tracks.look(at(1.0), Ok(&[man]), None);
+        for n in 1..=10 {
+            let now = 1.0 + f64::from(n) * 0.1;
+            tracks.look(at(now), Ok(&[]), None);
+            assert!(hidden(&tracks.cover(at(now)), &man.area) > 0.999, "{now}");
+        }
+        tracks.look(at(2.1), Ok(&[]), None);
+        assert_eq!(tracks.cover(at(2.1)).areas, [], "gone for longer than the hold");
+        assert_eq!(tracks.cover(at(2.1)).rest, Rest::Clear);
+    }
+
+    #[test]
+    fn a_face_is_blurred_from_the_first_waiting_picture_on() {
+        let mut tracks = BlurTracks::new(RULES);
+        tracks.look(at(1.0), Ok(&[]), None);
+        assert_eq!(tracks.cover(at(1.1)).areas, []);
+        let man = face(0.6, 0.3, 0.1);
+        tracks.look(at(1.3), Ok(&[man]), None);
+        for now in [0.95, 1.1, 1.2, 1.3] {
+            assert!(hidden(&tracks.cover(at(now)), &man.area) > 0.999, "{now}");
+        }
+        assert_eq!(tracks.cover(at(0.8)).areas, [], "no picture waits that long");
+    }
+
+    #[test]
+    fn one_that_appears_beside_another_that_is_missed_leaves_both_blurred() {
+        let mut tracks = BlurTracks::new(RULES);
+        let (left, right) = (face(0.3, 0.3, 0.1), face(0.42, 0.3, 0.1));
+        tracks.look(at(1.0), Ok(&[left]), None);
+        tracks.look(at(1.1), Ok(&[right]), None);
+        for now in [1.1, 1.3, 1.9] {
+            let cover = tracks.cover(at(now));
+            assert!(hidden(&cover, &left.area) > 0.999 && hidden(&cover, &right.area) > 0.999);
+        }
+    }
+
+    #[test]
+    fn a_held_area_goes_on_the_way_it_went() {
+        let mut tracks = BlurTracks::new(RULES);
+        for n in 0_u8..5 {
+            let x = 0.2 + 0.03 * f32::from(n);
+            tracks.look(at(1.0 + 0.2 * f64::from(n)), Ok(&[face(x, 0.5, 0.04)]), None);
+        }
+        // 0.15 pictures a second, unseen since 1.8 s.
+        for age in [0.1_f32, 0.4, 0.8] {
+            let there = face(0.32 + 0.15 * age, 0.5, 0.04).area;
+            let cover = tracks.cover(at(1.8 + f64::from(age)));
+            assert!(hidden(&cover, &there) > 0.999, "{age}: {cover:?}");
+        }
+    }
+
+    #[test]
+    fn without_a_look_everything_is_blurred() {
+        let all = Rest::Blurred { keep: None };
+        let mut tracks = BlurTracks::new(RULES);
+        assert_eq!(tracks.cover(at(5.0)).rest, all);
+        assert_eq!(tracks.watch(at(5.0)), Watch::Blind(None));
+        tracks.look(at(5.0), Ok(&[]), None);
+        for why in [NotSeen::NoModel, NotSeen::ModelFailed, NotSeen::BadLight, NotSeen::Blurred] {
+            let mut tracks = tracks.clone();
+            for n in 1..=30 {
+                let now = at(5.0 + 0.1 * f64::from(n));
+                tracks.look(now, Err(why), None);
+                let clear = n <= 10;
+                assert_eq!(tracks.cover(now).rest == Rest::Clear, clear, "{why:?} {n}");
+                assert_eq!(tracks.watch(now) == Watch::Looking, clear);
+            }
+            assert_eq!(tracks.watch(at(8.0)), Watch::Blind(Some(why)));
+            tracks.look(at(8.1), Ok(&[]), None);
+            assert_eq!(tracks.cover(at(8.1)).rest, Rest::Clear);
+        }
+        // Perception that says nothing at all any more.
+        assert_eq!(tracks.cover(at(6.0)).rest, Rest::Clear);
+        assert_eq!(tracks.cover(at(6.01)).rest, all);
+        // Pictures before the first look: only those that may have waited for it.
+        assert_eq!(tracks.cover(at(4.7)).rest, Rest::Clear);
+        assert_eq!(tracks.cover(at(4.5)).rest, all);
+    }
+
+    #[test]
+    fn what_stays_clear_is_the_seat_or_a_face_just_seen() {
+        let seat = PictureBox { x: 0.5, y: 0.0, w: 0.5, h: 1.0 };
+        let tracks = BlurTracks::new(BlurRules { keep: Keep::Seat(seat), ..RULES });
+        assert_eq!(tracks.cover(at(1.0)).rest, Rest::Blurred { keep: Some(seat) });
+        let mut tracks = BlurTracks::new(BlurRules { keep: Keep::DriverFace, ..RULES });
+        let driver = face(0.4, 0.3, 0.2).area;
+        tracks.look(at(1.0), Err(NotSeen::NoModel), Some(driver));
+        let Rest::Blurred { keep: Some(keep) } = tracks.cover(at(1.1)).rest else { panic!() };
+        assert!(keep.x < driver.x && keep.w < driver.w * 1.5);
+        assert_eq!(tracks.cover(at(1.5)).rest, Rest::Blurred { keep: None }, "too long ago");
+    }
+
+    #[test]
+    fn numbers_that_cannot_be_count_as_no_look() {
+        for bad in [
+            face(f32::NAN, 0.0, 0.1),
+            face(0.0, f32::INFINITY, 0.1),
+            face(0.0, 0.0, 0.0),
+            face(0.0, 0.0, -1.0),
+            face(1e30, 0.0, 0.1),
+        ] {
+            let mut tracks = BlurTracks::new(RULES);
+            tracks.look(at(1.0), Ok(&[face(0.1, 0.1, 0.1), bad]), None);
+            assert_eq!(tracks.cover(at(1.0)).rest, Rest::Blurred { keep: None }, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn only_what_is_asked_for_is_blurred() {
+        let plate = PrivateArea { kind: PrivateKind::Plate, ..face(0.1, 0.8, 0.05) };
+        let both = [face(0.6, 0.3, 0.1), plate];
+        for (faces, plates) in [(true, false), (false, true), (true, true)] {
+            let mut tracks = BlurTracks::new(BlurRules { faces, plates, ..RULES });
+            tracks.look(at(1.0), Ok(&both), None);
+            let cover = tracks.cover(at(1.0));
+            let kinds: Vec<_> = cover.areas.iter().map(|a| a.kind).collect();
+            assert_eq!(kinds.contains(&PrivateKind::Face), faces);
+            assert_eq!(kinds.contains(&PrivateKind::Plate), plates);
+        }
+    }
+
+    #[test]
+    fn a_crowd_is_the_whole_picture() {
+        let mut tracks = BlurTracks::new(RULES);
+        let crowd: Vec<_> = (0_u8..=64).map(|n| face(f32::from(n) / 70.0, 0.5, 0.005)).collect();
+        assert!(crowd.len() > MAX_TRACKS);
+        tracks.look(at(1.0), Ok(&crowd), None);
+        for now in [0.7, 1.0, 1.5] {
+            assert!(hidden(&tracks.cover(at(now)), &WHOLE) > 0.999, "{now}");
+        }
+    }
+
+    fn any_face() -> impl Strategy<Value = PrivateArea> {
+        (-0.1_f32..1.0, -0.1_f32..1.0, 0.01_f32..0.4, any::<bool>()).prop_map(
+            |(x, y, side, plate)| {
+                let kind = if plate { PrivateKind::Plate } else { PrivateKind::Face };
+                PrivateArea { kind, ..face(x, y, side) }
+            },
+        )
+    }
+
+    type Look = (u64, Result<Vec<PrivateArea>, NotSeen>);
+
+    fn any_look() -> impl Strategy<Value = Look> {
+        let areas = prop_oneof![
+            8 => prop::collection::vec(any_face(), 0..8).prop_map(Ok),
+            1 => prop::collection::vec(any_face(), 60..70).prop_map(Ok),
+            1 => Just(Err(NotSeen::ModelFailed)),
+        ];
+        (0_u64..700, areas)
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_reported_is_covered_and_memory_is_bounded(
+            looks in prop::collection::vec(any_look(), 1..60),
+            lag_ms in 0_u64..400,
+        ) {
+            let mut tracks = BlurTracks::new(RULES);
+            let mut ms = 1000;
+            for (step, others) in looks {
+                // Pictures up to the last look wait no longer.
+                let waiting = tracks.looked_until().unwrap_or_default() + Duration::from_nanos(1);
+                ms += step + 1;
+                let now = MonoTime::from_ns(ms * 1_000_000);
+                tracks.look(now, others.as_deref().map_err(|e| *e), None);
+                prop_assert!(tracks.tracks.len() <= MAX_TRACKS);
+                prop_assert!(tracks.tracks.iter().all(|t| t.seen.len() <= MAX_SIGHTINGS));
+                prop_assert!(tracks.looks.len() <= MAX_SIGHTINGS);
+                for area in others.iter().flatten() {
+                    for asked in [now, now.saturating_sub(Duration::from_millis(lag_ms)).max(waiting)] {
+                        prop_assert!(hidden(&tracks.cover(asked), &area.area) > 0.999);
+                    }
+                    let later = now + Duration::from_millis(900);
+                    prop_assert!(hidden(&tracks.cover(later), &area.area) > 0.999);
+                }
+            }
+        }
+
+        #[test]
+        fn what_moves_is_covered_between_its_sightings(
+            x in 0.0_f32..0.9, y in 0.0_f32..0.9, w in 0.02_f32..0.3, h in 0.02_f32..0.3,
+            // Its own sides from one look to the next.
+            dx in -2.5_f32..2.5, dy in -2.5_f32..2.5, growth in 0.8_f32..1.25,
+            missed in prop::collection::vec(0_u64..5, 1..8),
+            look_ms in 50_u64..200,
+        ) {
+            let true_box = |ms: u64| {
+                // A line in each edge.
+                let looks = ms as f32 / look_ms as f32;
+                let far = missed.iter().map(|m| m + 1).sum::<u64>() as f32;
+                let size = 1.0 + (growth - 1.0) * looks / far;
+                PictureBox { x: x + w * dx * looks, y: y + h * dy * looks, w: w * size, h: h * size }
+            };
+            let mut tracks = BlurTracks::new(RULES);
+            let mut ms = 0;
+            let mut last = None;
+            for gap in &missed {
+                let area = true_box(ms);
+                // Far outside of the picture nothing is found.
+                prop_assume!(is_sound(&area));
+                tracks.look(
+                    MonoTime::from_ns(ms * 1_000_000),
+                    Ok(&[PrivateArea { kind: PrivateKind::Plate, area }]),
+                    None,
+                );
+                if let Some(last) = last && linked(&true_box(last), &area) {
+                    for t in last..=ms {
+                        let cover = tracks.cover(MonoTime::from_ns(t * 1_000_000));
+                        prop_assert!(hidden(&cover, &true_box(t)) >= 0.95, "at {t} ms");
+                    }
+                }
+                last = Some(ms);
+                for _ in 0..*gap {
+                    ms += look_ms;
+                    if ms % 3 == 0 {
+                        tracks.look(MonoTime::from_ns(ms * 1_000_000), Ok(&[]), None);
+                    }
+                }
+                ms += look_ms;
+            }
+        }
+    }
+
+    /// Close enough to be known for the same thing.
+    fn linked(a: &PictureBox, b: &PictureBox) -> bool {
+        distance_sides(a, b) <= LINK_SIDES
+    }
+}
