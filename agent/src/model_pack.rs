@@ -36,6 +36,8 @@ pub enum ModelRole {
     HeadPoseVar,
     /// The outline of one eye.
     EyeLandmarks,
+    /// Persons, vehicles and phones.
+    ObjectDetector,
 }
 
 /// A tensor that a model takes or gives.
@@ -332,8 +334,8 @@ mod tests {
         let manifest = PackManifest::built_in().unwrap();
         let mut roles: Vec<_> = manifest.models.iter().map(|m| m.role).collect();
         roles.sort();
-        use ModelRole::{EyeLandmarks, FaceDetector, HeadPose1x1, HeadPoseVar};
-        assert_eq!(roles, [FaceDetector, HeadPose1x1, HeadPoseVar, EyeLandmarks]);
+        use ModelRole::{EyeLandmarks, FaceDetector, HeadPose1x1, HeadPoseVar, ObjectDetector};
+        assert_eq!(roles, [FaceDetector, HeadPose1x1, HeadPoseVar, EyeLandmarks, ObjectDetector]);
         for model in &manifest.models {
             assert!(model.upstream.starts_with("https://"), "{}", model.upstream);
             assert!((1..=64 << 20).contains(&model.bytes), "{}", model.file);
