@@ -13,6 +13,9 @@ pub mod cascade;
 pub mod fmp4;
 pub mod frame;
 pub mod h264;
+pub mod plates;
+pub mod ridges;
+pub mod road_cascades;
 mod rounding;
 pub mod transcode;
 
@@ -43,6 +46,7 @@ mod tests {
         can_move::<crate::h264::Encoder>();
         can_move::<crate::h264::Decoder>();
         can_move::<crate::cascade::Cascades>();
+        can_move::<crate::road_cascades::RoadCascades>();
         can_move::<crate::burn_in::Label>();
         can_move::<crate::burn_in::ViewMark>();
         can_move::<crate::fmp4::Reader>();
