@@ -50,6 +50,8 @@ pub enum ModelRole {
     FaceState,
     /// Whether the driver holds a phone.
     Phone,
+    /// Persons, vehicles and phones.
+    ObjectDetector,
 }
 
 /// A tensor that a model takes or gives.

@@ -63,8 +63,8 @@ impl Square {
 }
 
 impl BgrPicture {
-    fn black(width: u32, height: u32) -> Self {
-        Self { width, height, data: vec![0; index(width) * index(height) * 3] }
+    fn filled(width: u32, height: u32, gray: u8) -> Self {
+        Self { width, height, data: vec![gray; index(width) * index(height) * 3] }
     }
 
     /// Width, pixels.
@@ -114,22 +114,30 @@ impl I420View<'_> {
     /// [`PictureError::Size`].
     pub fn to_bgr(&self, width: u32, height: u32) -> Result<BgrPicture, PictureError> {
         let scaled = self.resize(width, height)?;
-        let mut out = BgrPicture::black(width, height);
+        let mut out = BgrPicture::filled(width, height, 0);
         out.fill_top_left(&scaled)?;
         Ok(out)
     }
 
     /// The whole picture, its shape kept, in the top left of a black square with this side
-    /// (even, at most 1024): what YuNet and YOLOX take.
+    /// (even, at most 1024): what YuNet takes.
     ///
     /// # Errors
     /// [`PictureError::Size`] for an odd or too long side.
     pub fn letterbox_bgr(&self, side: u32) -> Result<Letterboxed, PictureError> {
+        self.letterbox_bgr_on(side, 0)
+    }
+
+    /// As [`Self::letterbox_bgr`] on a square of this gray: YOLOX takes 114.
+    ///
+    /// # Errors
+    /// Those of [`Self::letterbox_bgr`].
+    pub fn letterbox_bgr_on(&self, side: u32, gray: u8) -> Result<Letterboxed, PictureError> {
         check_cut(side)?;
         let scale = f64::from(side) / f64::from(self.width().max(self.height()));
         let fit = |x: u32| even_at_least_2(round_u32(f64::from(x) * scale).min(side));
         let scaled = self.resize(fit(self.width()), fit(self.height()))?;
-        let mut picture = BgrPicture::black(side, side);
+        let mut picture = BgrPicture::filled(side, side, gray);
         picture.fill_top_left(&scaled)?;
         #[expect(clippy::cast_possible_truncation, reason = "a ratio of two small numbers")]
         let scale = scale as f32;
@@ -144,7 +152,7 @@ impl I420View<'_> {
     /// long side.
     pub fn cut_bgr(&self, square: Square, side: u32) -> Result<BgrPicture, PictureError> {
         let cut = self.cut(square, side)?;
-        let mut out = BgrPicture::black(side, side);
+        let mut out = BgrPicture::filled(side, side, 0);
         out.fill_top_left(&cut)?;
         Ok(out)
     }
@@ -305,6 +313,9 @@ mod tests {
         assert_eq!((picture.width(), picture.height()), (640, 640));
         assert_eq!(gray(picture, 639, 359), 255);
         assert_eq!(gray(picture, 639, 360), 0);
+        let on_gray = gradient(1280, 720).view().letterbox_bgr_on(416, 114).unwrap().picture;
+        assert_eq!((gray(&on_gray, 415, 234), gray(&on_gray, 0, 415)), (114, 114));
+        assert!(gray(&on_gray, 415, 232) > 240);
         assert!((gray(picture, 320, 100) - shown(127.5)).abs() <= 2);
         let upright = gradient(360, 640).view().letterbox_bgr(320).unwrap();
         assert_eq!(gray(&upright.picture, 181, 319), 0);

@@ -21,7 +21,7 @@ use crate::{
 
 /// Where the package `opencv-data` puts the cascades.
 pub const DEFAULT_FOLDER: &str = "/usr/share/opencv4/haarcascades";
-const FACE_FILE: &str = "haarcascade_frontalface_alt2.xml";
+pub(crate) const FACE_FILE: &str = "haarcascade_frontalface_alt2.xml";
 const EYES_FILE: &str = "haarcascade_eye_tree_eyeglasses.xml";
 /// Faces are looked for in a picture of this width, pixels: the cost grows with its square.
 const LOOK_WIDTH: u32 = 320;
@@ -153,7 +153,7 @@ impl Cascades {
     }
 }
 
-fn load(path: PathBuf) -> Result<objdetect::CascadeClassifier, CascadeError> {
+pub(crate) fn load(path: PathBuf) -> Result<objdetect::CascadeClassifier, CascadeError> {
     if !path.is_file() {
         return Err(CascadeError::Missing { path });
     }
@@ -164,7 +164,7 @@ fn load(path: PathBuf) -> Result<objdetect::CascadeClassifier, CascadeError> {
     }
 }
 
-fn detect(
+pub(crate) fn detect(
     cascade: &mut objdetect::CascadeClassifier,
     gray: &Mat,
     smallest: i32,
@@ -186,7 +186,7 @@ fn detect(
 }
 
 /// Pixels of a part of the picture as parts of the whole; `within` is the part itself.
-fn fractions(b: Rect, w: f64, h: f64, within: (f64, f64, f64, f64)) -> PictureBox {
+pub(crate) fn fractions(b: Rect, w: f64, h: f64, within: (f64, f64, f64, f64)) -> PictureBox {
     let (x0, y0, w0, h0) = within;
     #[expect(clippy::cast_possible_truncation, reason = "fractions of a picture")]
     let part =

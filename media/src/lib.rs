@@ -14,6 +14,9 @@ pub mod fmp4;
 pub mod frame;
 pub mod h264;
 pub mod picture_stats;
+pub mod plates;
+pub mod ridges;
+pub mod road_cascades;
 mod rounding;
 pub mod transcode;
 
@@ -44,6 +47,7 @@ mod tests {
         can_move::<crate::h264::Encoder>();
         can_move::<crate::h264::Decoder>();
         can_move::<crate::cascade::Cascades>();
+        can_move::<crate::road_cascades::RoadCascades>();
         can_move::<crate::burn_in::Label>();
         can_move::<crate::burn_in::ViewMark>();
         can_move::<crate::fmp4::Reader>();

@@ -21,8 +21,8 @@ fn the_built_in_manifest_names_all_roles_once() {
     let manifest = PackManifest::built_in().unwrap();
     let mut roles: Vec<_> = manifest.models.iter().map(|m| m.role).collect();
     roles.sort();
-    use ModelRole::{EyeLandmarks, FaceDetector, HeadPose1x1, HeadPoseVar};
-    assert_eq!(roles, [FaceDetector, HeadPose1x1, HeadPoseVar, EyeLandmarks]);
+    use ModelRole::{EyeLandmarks, FaceDetector, HeadPose1x1, HeadPoseVar, ObjectDetector};
+    assert_eq!(roles, [FaceDetector, HeadPose1x1, HeadPoseVar, EyeLandmarks, ObjectDetector]);
     for model in &manifest.models {
         assert!(model.upstream.starts_with("https://"), "{}", model.upstream);
         assert!((1..=64 << 20).contains(&model.bytes), "{}", model.file);

@@ -12,6 +12,7 @@ pub mod eyelids;
 pub mod head_pose;
 mod networks;
 mod tensors;
+pub mod yolox;
 pub mod yunet;
 
 #[cfg(test)]
