@@ -550,8 +550,12 @@ const fn lamp_state(privacy: PrivacyState) -> LampState {
 const fn tone(kind: AlertKind) -> (Tone, &'static str) {
     match kind {
         AlertKind::Distraction => (Tone::Distraction, "distraction"),
+        AlertKind::RepeatedDistraction => (Tone::Distraction, "repeated_distraction"),
+        AlertKind::Phone => (Tone::Distraction, "phone_in_hand"),
         AlertKind::Speeding => (Tone::Speeding, "speeding"),
+        AlertKind::Drowsiness => (Tone::EyesClosed, "drowsiness"),
         AlertKind::Microsleep => (Tone::EyesClosed, "microsleep"),
         AlertKind::Sleep => (Tone::EyesClosed, "sleep"),
+        AlertKind::Unresponsive => (Tone::EyesClosed, "unresponsive"),
     }
 }

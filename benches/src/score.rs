@@ -92,8 +92,12 @@ pub fn harsh_per_hour(outcome: &Outcome) -> f64 {
         EventKind::HarshBraking | EventKind::HarshAcceleration | EventKind::HarshCornering => true,
         EventKind::Speeding
         | EventKind::LongDistraction
+        | EventKind::RepeatedDistraction
+        | EventKind::PhoneInHand
+        | EventKind::Drowsiness
         | EventKind::Microsleep
         | EventKind::Sleep
+        | EventKind::Unresponsive
         | EventKind::DriverSaved => false,
     });
     harsh.count() as f64 * 3600.0 / outcome.length_s.max(1.0)

@@ -20,24 +20,36 @@ pub enum EventKind {
     Speeding,
     /// Head or gaze off the road for too long.
     LongDistraction,
+    /// Many short looks off the road that add up.
+    RepeatedDistraction,
+    /// A phone in the hand or at the ear for too long.
+    PhoneInHand,
+    /// Eyes closed for too large a share of the time that they were seen (PERCLOS).
+    Drowsiness,
     /// Eyes closed for 1 s or more.
     Microsleep,
     /// Eyes closed for 3 s or more.
     Sleep,
+    /// Eyes closed for 6 s or more.
+    Unresponsive,
     /// The driver pressed the button.
     DriverSaved,
 }
 
 impl EventKind {
     /// Every kind, in the order in which lists show them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 12] = [
         Self::HarshBraking,
         Self::HarshAcceleration,
         Self::HarshCornering,
         Self::Speeding,
         Self::LongDistraction,
+        Self::RepeatedDistraction,
+        Self::PhoneInHand,
+        Self::Drowsiness,
         Self::Microsleep,
         Self::Sleep,
+        Self::Unresponsive,
         Self::DriverSaved,
     ];
 
@@ -49,8 +61,12 @@ impl EventKind {
             Self::HarshCornering => "harsh_cornering",
             Self::Speeding => "speeding",
             Self::LongDistraction => "long_distraction",
+            Self::RepeatedDistraction => "repeated_distraction",
+            Self::PhoneInHand => "phone_in_hand",
+            Self::Drowsiness => "drowsiness",
             Self::Microsleep => "microsleep",
             Self::Sleep => "sleep",
+            Self::Unresponsive => "unresponsive",
             Self::DriverSaved => "driver_saved",
         }
     }

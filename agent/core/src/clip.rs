@@ -1,7 +1,7 @@
 //! Clip orders: which pictures a flagged event gets, and when they can be cut.
 //!
 //! An order waits until every camera's closed GOPs reach its end, or until `grace` after it, or
-//! until nothing more will come (the drive ended, the privacy state changed). Then what there is
+//! until nothing more will come (the drive ended, the privacy state or the driver changed). Then what there is
 //! is cut.
 //!
 //! An event of the same kind that begins within an open order's window shares its clip: the
@@ -62,6 +62,8 @@ pub enum CutReason {
     DriveEnded,
     /// The privacy state changed: what was recorded until then.
     PrivacyChanged,
+    /// Another driver: what was recorded of the one before.
+    DriverChanged,
 }
 
 /// An order that waits.

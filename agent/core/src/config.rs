@@ -8,7 +8,12 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use temoin_proto::{events::EventKind, samples::STANDARD_GRAVITY_MPS2};
 
+mod driver;
 mod validate;
+
+pub use driver::{
+    AttentionConfig, DriverSide, DrowsinessConfig, HeadwayConfig, PhoneConfig, ZoneEdges,
+};
 
 /// Kilometres an hour to metres a second.
 pub(crate) const KMH_TO_MPS: f64 = 1.0 / 3.6;
@@ -43,10 +48,14 @@ pub struct CoreConfig {
     pub harsh: HarshConfig,
     /// Speeding.
     pub speeding: SpeedingConfig,
-    /// Long distraction.
+    /// Where the driver looks; long and repeated distraction.
     pub attention: AttentionConfig,
-    /// Microsleep and sleep.
+    /// Closed eyes and PERCLOS.
     pub drowsiness: DrowsinessConfig,
+    /// Phone in hand.
+    pub phone: PhoneConfig,
+    /// Time to the vehicle ahead.
+    pub headway: HeadwayConfig,
     /// Warn first, then flag.
     pub policy: PolicyConfig,
     /// Cutting clips.
@@ -76,6 +85,8 @@ pub enum VehicleClass {
 pub struct VehicleConfig {
     /// Weight class.
     pub class: VehicleClass,
+    /// On which side the driver sits.
+    pub driver_side: DriverSide,
     /// The speed limit that applies. Absent: unknown, and speeding is never said.
     pub speed_limit_kmh: Option<f64>,
 }
@@ -192,118 +203,6 @@ impl Default for SpeedingConfig {
     }
 }
 
-/// Long distraction. Times and speeds: EU 2023/2590 (ADDW) and Euro NCAP 2026. The zones are head
-/// angles against the neutral pose; the regulation speaks of gaze, of which the head turns about
-/// six tenths. Zones are our own choice: validate.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct AttentionConfig {
-    /// Off the road for this long at `fast_kmh` and above.
-    pub fast_after_s: f64,
-    /// Off the road for this long between `slow_kmh` and `fast_kmh`.
-    pub slow_after_s: f64,
-    /// Upper speed step.
-    pub fast_kmh: f64,
-    /// Nothing is said below this speed.
-    pub slow_kmh: f64,
-    /// A gap (not seen, or another zone) up to this long does not end an episode (0.2–0.3 s).
-    /// It never counts as time off the road either.
-    pub gap_s: f64,
-    /// A sweep from one off-road zone to another, across mirrors and road, ends the episode after
-    /// this long in all, even where it rested nowhere for `gap_s`. Own choice.
-    pub sweep_s: f64,
-    /// Half width of the forward cone, degrees of yaw.
-    pub forward_yaw_deg: f64,
-    /// The forward cone's lower edge, degrees of pitch (negative is down). The regulation's
-    /// plane lies 30° down for the gaze.
-    pub down_pitch_deg: f64,
-    /// From here upward it is the roof (sun visor, overhead console), degrees of pitch.
-    pub roof_pitch_deg: f64,
-    /// Mirrors reach from the cone's edge to here, degrees of yaw on either side.
-    pub mirror_yaw_deg: f64,
-    /// Mirrors' lower edge, degrees of pitch: below it are console, door pocket and lap.
-    pub mirror_down_pitch_deg: f64,
-    /// Readings less sure than this (0 to 1) are unknown.
-    pub min_confidence: f64,
-    /// Neutral head pose against the camera: yaw.
-    pub neutral_yaw_deg: f64,
-    /// Neutral head pose against the camera: pitch.
-    pub neutral_pitch_deg: f64,
-    /// Learn the neutral pose: the median over `calibrate_s` of seen poses while driving.
-    pub calibrate: bool,
-    /// Seconds of seen poses that the median is taken of.
-    pub calibrate_s: f64,
-    /// Poses count for the median above this speed.
-    pub calibrate_min_kmh: f64,
-    /// A median further than this from the configured pose is not believed: the camera was
-    /// turned, or the driver looks away most of the time. Device health says so.
-    pub calibrate_max_deg: f64,
-}
-
-impl Default for AttentionConfig {
-    fn default() -> Self {
-        Self {
-            fast_after_s: 3.5,
-            slow_after_s: 6.0,
-            fast_kmh: 50.0,
-            slow_kmh: 20.0,
-            gap_s: 0.3,
-            sweep_s: 0.6,
-            forward_yaw_deg: 20.0,
-            down_pitch_deg: -20.0,
-            roof_pitch_deg: 20.0,
-            mirror_yaw_deg: 40.0,
-            mirror_down_pitch_deg: -15.0,
-            min_confidence: 0.3,
-            neutral_yaw_deg: 0.0,
-            neutral_pitch_deg: 0.0,
-            calibrate: true,
-            calibrate_s: 60.0,
-            calibrate_min_kmh: 20.0,
-            calibrate_max_deg: 20.0,
-        }
-    }
-}
-
-/// Microsleep and sleep: Euro NCAP 2026.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct DrowsinessConfig {
-    /// Eyes closed for this long.
-    pub microsleep_s: f64,
-    /// Eyes closed for this long.
-    pub sleep_s: f64,
-    /// Eyelid gap over eye width below this is closed. Measured with the model pack: open
-    /// 0.22–0.27, closed below 0.08.
-    pub closed_below: f64,
-    /// A gap (not seen, or open) up to this long does not end a closure and does not count in it.
-    pub gap_s: f64,
-    /// Nothing is said below this speed: drivers nap in parked vans. Own choice.
-    pub min_speed_kmh: f64,
-    /// With the head further down than this (degrees of pitch) the lids cover the eye though it
-    /// is open, so eyelids are unknown. Own choice.
-    pub head_down_deg: f64,
-    /// With the head turned further than this (degrees of yaw) eyelids are unknown. Own choice.
-    pub head_turned_deg: f64,
-    /// Readings less sure than this (0 to 1) are unknown.
-    pub min_confidence: f64,
-}
-
-impl Default for DrowsinessConfig {
-    fn default() -> Self {
-        Self {
-            microsleep_s: 1.0,
-            sleep_s: 3.0,
-            closed_below: 0.10,
-            gap_s: 0.3,
-            min_speed_kmh: 10.0,
-            head_down_deg: -20.0,
-            head_turned_deg: 40.0,
-            min_confidence: 0.3,
-        }
-    }
-}
-
 /// Warn first, then flag.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -371,8 +270,12 @@ impl ClipConfig {
             | EventKind::HarshCornering
             | EventKind::Speeding
             | EventKind::LongDistraction
+            | EventKind::RepeatedDistraction
+            | EventKind::PhoneInHand
+            | EventKind::Drowsiness
             | EventKind::Microsleep
-            | EventKind::Sleep => (secs(self.pre_roll_s), secs(self.post_roll_s)),
+            | EventKind::Sleep
+            | EventKind::Unresponsive => (secs(self.pre_roll_s), secs(self.post_roll_s)),
         }
     }
 }

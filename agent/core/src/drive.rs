@@ -1,7 +1,7 @@
 //! The composition: inputs of one run in, commands to the edges out.
 //!
 //! ```text
-//! Signal, DriverObservation → guards → vehicle state, head zones → detectors → policy ─┬→ Alert
+//! Signal, DriverObservation → guards → vehicle state, driver watch → detectors → policy ─┬→ Alert
 //! AccessUnit ─────────────────────────────────→ ring ┐                                 └→ Flag
 //! Button ────────────────────────────────────────────┴→ clip orders ──────────────────→ Cut
 //! ```
@@ -13,8 +13,8 @@
 //! INVARIANT: every `Flag` with [`ClipPlan::Own`] is followed by exactly one `Cut` of the same
 //! number, at the latest when the drive ends or the privacy state changes.
 //! INVARIANT: outside of [`PrivacyState::Recording`] no picture and no signal is kept, and every
-//! change of the privacy state wipes what was kept and what the detectors remember of the driver;
-//! events flagged before keep what was recorded until then.
+//! change of the privacy state wipes what was kept and what the detectors remember and learned of
+//! the driver, and so does every new driver; events flagged before keep what was recorded until then.
 //! A crash leaves nothing: this is RAM only. What was flagged is the edge's record.
 
 use std::sync::Arc;
@@ -27,13 +27,13 @@ use temoin_proto::{
 };
 
 use crate::{
-    attention::Attention,
+    calibration::Calibrated,
     clip::{ClipOrder, ClipOrders, ClipPlan, ClipWindow, CutReason},
     config::{CoreConfig, secs},
-    drowsiness::Drowsiness,
+    driver::{DriverState, DriverWatch},
     gop_ring::{AccessUnit, Gop, GopRing, RingLimits, RingMetrics, Tail},
     harsh_motion::HarshMotion,
-    head_zone::{Calibration, HeadZones},
+    headway::{RoadState, headway},
     policy::{Alert, Finding, Policy, PrivacyState},
     signal_history::{ClipSignals, FacePoint, SignalHistory},
     speeding::{Speeding, SpeedingStep},
@@ -54,6 +54,8 @@ pub enum Input {
     AccessUnit(AccessUnit),
     /// The driver's or the fleet's choice changed.
     Privacy(PrivacyState),
+    /// Somebody else may drive now: a shift began or ended.
+    NewDriver,
     /// Nothing more will come.
     End,
 }
@@ -102,8 +104,8 @@ pub enum Health {
     Silent(Source),
     /// A source is back.
     Back(Source),
-    /// The neutral head pose was learned, or could not be.
-    Calibration(Calibration),
+    /// Something was learned of the driver, or could not be.
+    Calibration(Calibrated),
     /// A clip has no picture at all.
     ClipEmpty {
         /// The event whose clip it is.
@@ -144,8 +146,8 @@ pub struct Drive {
     next_local: u64,
     guards: [(Source, SourceGuard); 5],
     vehicle: VehicleState,
-    zones: HeadZones,
     detectors: Detectors,
+    road: Option<RoadState>,
     ring: GopRing,
     history: SignalHistory,
     orders: ClipOrders,
@@ -156,8 +158,7 @@ pub struct Drive {
 struct Detectors {
     harsh: HarshMotion,
     speeding: Speeding,
-    attention: Attention,
-    drowsiness: Drowsiness,
+    driver: DriverWatch,
     policy: Policy,
 }
 
@@ -170,8 +171,7 @@ impl Detectors {
                 config.vehicle.speed_limit_kmh,
                 secs(config.timebase.gnss_fresh_s),
             ),
-            attention: Attention::new(&config.attention),
-            drowsiness: Drowsiness::new(&config.drowsiness),
+            driver: DriverWatch::new(config),
             policy: Policy::new(config.policy.clone(), privacy),
         }
     }
@@ -189,8 +189,8 @@ impl Drive {
             next_local: 0,
             guards: guards(&config),
             vehicle: VehicleState::new(&config.timebase, &config.harsh),
-            zones: HeadZones::new(&config.attention),
             detectors: Detectors::new(&config, privacy),
+            road: None,
             ring: GopRing::new(RingLimits { span, camera_bytes: config.ring.camera_bytes }),
             history: SignalHistory::new(span),
             orders: ClipOrders::new(config.clip.clone()),
@@ -212,6 +212,7 @@ impl Drive {
             Input::Road(observation) => self.on_road(&observation),
             Input::AccessUnit(unit) => self.on_access_unit(unit),
             Input::Privacy(privacy) => self.on_privacy(privacy, out),
+            Input::NewDriver => self.wipe(CutReason::DriverChanged, out),
             Input::End => {
                 self.cut_all(CutReason::DriveEnded, out);
                 self.ring.clear();
@@ -246,6 +247,16 @@ impl Drive {
     /// The privacy state.
     pub const fn privacy(&self) -> PrivacyState {
         self.privacy
+    }
+
+    /// What was made of the driver's last picture; none before the first, and after a wipe.
+    pub const fn driver_state(&self) -> Option<DriverState> {
+        self.detectors.driver.state()
+    }
+
+    /// What was made of the last road picture; none before the first, and after a wipe.
+    pub const fn road_state(&self) -> Option<RoadState> {
+        self.road
     }
 
     /// What a camera's ring holds.
@@ -350,17 +361,10 @@ impl Drive {
             self.history.push_face(FacePoint { at: o.at, face: o.face.known().copied() });
         }
         let speed_mps = self.vehicle.speed(o.at).map(|s| s.mps);
-        let pose = self.zones.relative(&o.head);
-        if let Some(c) = self.zones.learn(o.at, pose.as_ref(), speed_mps) {
-            out.push(Command::Health(Health::Calibration(c)));
-        }
-        let look = self.zones.look(pose.as_ref());
-        if let Some(episode) = self.detectors.attention.step(o.at, look, speed_mps) {
-            self.decide(Finding::Distraction(episode), out);
-        }
-        let closed = self.detectors.drowsiness.step(o.at, &o.eyelids, pose.as_ref(), speed_mps);
-        if let Some(event) = closed {
-            self.decide(Finding::Event(event), out);
+        let watched = self.detectors.driver.step(o, speed_mps);
+        out.extend(watched.calibrated.into_iter().map(|c| Command::Health(Health::Calibration(c))));
+        for finding in watched.findings {
+            self.decide(finding, out);
         }
     }
 
@@ -368,8 +372,12 @@ impl Drive {
         if self.privacy == PrivacyState::Off {
             return;
         }
-        // Nothing is decided upon it yet; its silence is device health.
-        self.admit(Source::Road, o.at);
+        if self.admit(Source::Road, o.at).is_some() {
+            // Nothing is decided upon it yet; its silence is device health.
+            let speed_mps = self.vehicle.speed(o.at).map(|s| s.mps);
+            let headway = headway(&o.lead, speed_mps, &self.config.headway);
+            self.road = Some(RoadState { at: o.at, headway });
+        }
     }
 
     fn on_access_unit(&mut self, unit: AccessUnit) {
@@ -383,18 +391,23 @@ impl Drive {
         if privacy == self.privacy {
             return;
         }
-        self.cut_all(CutReason::PrivacyChanged, out);
-        self.ring.clear();
-        self.history.clear();
         self.privacy = privacy;
-        self.detectors = Detectors::new(&self.config, privacy);
+        self.wipe(CutReason::PrivacyChanged, out);
         if privacy == PrivacyState::Off {
             self.vehicle = VehicleState::new(&self.config.timebase, &self.config.harsh);
-            self.zones = HeadZones::new(&self.config.attention);
             // What is not listened to is not silent.
             self.guards = guards(&self.config);
         }
         out.push(Command::Lamp(lamp(privacy)));
+    }
+
+    /// Cuts what is owed and forgets everything that was seen of the driver.
+    fn wipe(&mut self, reason: CutReason, out: &mut Vec<Command>) {
+        self.cut_all(reason, out);
+        self.ring.clear();
+        self.history.clear();
+        self.detectors = Detectors::new(&self.config, self.privacy);
+        self.road = None;
     }
 
     fn decide(&mut self, finding: Finding, out: &mut Vec<Command>) {
@@ -430,9 +443,10 @@ impl Drive {
         let ClipOrder { local, shared_by, window, .. } = order;
         let tail = match reason {
             CutReason::Covered => Tail::Closed,
-            CutReason::Deadline | CutReason::DriveEnded | CutReason::PrivacyChanged => {
-                Tail::WithOpen
-            }
+            CutReason::Deadline
+            | CutReason::DriveEnded
+            | CutReason::PrivacyChanged
+            | CutReason::DriverChanged => Tail::WithOpen,
         };
         let track = |camera| CutTrack {
             camera,

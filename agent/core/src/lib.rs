@@ -1,10 +1,12 @@
 //! The unit's decisions, pure: what happened, whether the driver is warned, what is kept, what is
 //! uploaded and what is deleted.
 //!
-//! In flow order: [`timebase`] → [`vehicle_state`] → detectors ([`harsh_motion`], [`speeding`],
-//! [`attention`] over [`head_zone`], [`drowsiness`]) → [`policy`] → [`clip`] over [`gop_ring`] and
-//! [`signal_history`]; [`drive`] composes them. [`spool_plan`] and [`upload_plan`] decide for the
-//! edges that own the disk and the network.
+//! In flow order: [`timebase`] → [`vehicle_state`] → detectors → [`policy`] → [`clip`] over
+//! [`gop_ring`] and [`signal_history`]; [`drive`] composes them. Detectors of the vehicle are
+//! [`harsh_motion`] and [`speeding`]; [`driver`] composes those of the driver: [`attention`] and
+//! [`repeated_distraction`] over [`gaze_zone`], [`eye_closure`] and [`drowsiness`] over [`lids`] and
+//! [`perclos`], and [`phone`], by what [`calibration`] learned. [`headway`] is arithmetic.
+//! [`spool_plan`] and [`upload_plan`] decide for the edges that own the disk and the network.
 //!
 //! INVARIANT: no clock, no randomness, no I/O, no unordered iteration. The same inputs give the
 //! same commands, whether live or replayed at any speed.
@@ -14,14 +16,22 @@
 
 pub mod attention;
 pub mod blur_tracks;
+pub mod calibration;
 pub mod clip;
 pub mod config;
 pub mod drive;
+pub mod driver;
 pub mod drowsiness;
+pub mod eye_closure;
+pub mod gaze_zone;
 pub mod gop_ring;
 pub mod harsh_motion;
-pub mod head_zone;
+pub mod headway;
+pub mod lids;
+pub mod perclos;
+pub mod phone;
 pub mod policy;
+pub mod repeated_distraction;
 mod seen_timer;
 pub mod signal_history;
 pub mod speeding;
@@ -32,5 +42,7 @@ pub mod vehicle_state;
 
 #[cfg(test)]
 mod stories;
+#[cfg(test)]
+mod stories_driver;
 #[cfg(test)]
 mod story;

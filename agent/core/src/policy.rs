@@ -4,26 +4,26 @@
 //! |---|---|---|
 //! | harsh motion | no | at once |
 //! | speeding | voice after 20 s | after 30 s |
-//! | microsleep, sleep | yes | at once |
-//! | long distraction | yes | if it goes on 2 s after the alert, or is the third in 10 min |
+//! | microsleep, sleep, unresponsive, drowsiness | yes | at once |
+//! | long or repeated distraction, phone in hand | yes | if it goes on 2 s after the alert, or is the third of its kind in 10 min |
 //! | the driver's button | no | at once |
 //!
-//! A third distraction in 10 min is flagged and starts the count anew, so that three make one.
+//! A third one in 10 min is flagged and starts the count of its kind anew, so that three make one.
 //!
 //! INVARIANT: nothing is flagged but in [`PrivacyState::Recording`], and nothing alerts in
 //! [`PrivacyState::Off`].
 
-use std::collections::VecDeque;
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Duration,
+};
 
 use temoin_proto::{
     events::{Event, EventKind, Number, Severity},
     time::MonoTime,
 };
 
-use crate::{
-    attention::Episode,
-    config::{PolicyConfig, secs},
-};
+use crate::config::{PolicyConfig, secs};
 
 /// What the driver agreed to, as the lamp shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -41,12 +41,20 @@ pub enum PrivacyState {
 pub enum AlertKind {
     /// Eyes on the road.
     Distraction,
+    /// Eyes on the road: many short looks away.
+    RepeatedDistraction,
+    /// Put the phone away.
+    Phone,
     /// Over the limit.
     Speeding,
+    /// Take a break.
+    Drowsiness,
     /// Eyes closed.
     Microsleep,
-    /// Asleep: the loudest.
+    /// Asleep: the loudest but one.
     Sleep,
+    /// Eyes closed for so long that nobody may be there to hear it: the loudest.
+    Unresponsive,
 }
 
 /// An alert in the cab.
@@ -58,6 +66,16 @@ pub struct Alert {
     pub at: MonoTime,
 }
 
+/// Something that draws the driver's attention off, has gone on for too long and still does. Its
+/// kind and start name it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Episode {
+    /// The event as it is now; it ends with the picture that saw it last.
+    pub event: Event,
+    /// Seen for this long.
+    pub lasted: Duration,
+}
+
 /// What a detector found on one sample.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Finding {
@@ -65,8 +83,8 @@ pub enum Finding {
     Event(Event),
     /// Speeding for long enough to be told.
     SpeedingVoice(MonoTime),
-    /// A look off the road is too long and goes on.
-    Distraction(Episode),
+    /// Warn first: a look off the road, or a phone, goes on.
+    Attention(Episode),
     /// The driver pressed the button.
     Button(MonoTime),
 }
@@ -80,11 +98,14 @@ pub struct Decision {
     pub flag: Option<Event>,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Warned {
-    episode: MonoTime,
-    off_for_at_alert: std::time::Duration,
+/// What was said of one kind.
+#[derive(Clone, Debug, Default)]
+struct Said {
+    /// The episode that was warned of last, and how long it had lasted then.
+    episode: Option<(MonoTime, Duration)>,
     flagged: bool,
+    /// Warnings of the last minutes.
+    recent: VecDeque<MonoTime>,
 }
 
 /// See the module.
@@ -92,15 +113,14 @@ struct Warned {
 pub struct Policy {
     config: PolicyConfig,
     privacy: PrivacyState,
-    warned: Option<Warned>,
-    recent: VecDeque<MonoTime>,
+    said: BTreeMap<EventKind, Said>,
     pressed: Option<MonoTime>,
 }
 
 impl Policy {
     /// With no history.
     pub const fn new(config: PolicyConfig, privacy: PrivacyState) -> Self {
-        Self { config, privacy, warned: None, recent: VecDeque::new(), pressed: None }
+        Self { config, privacy, said: BTreeMap::new(), pressed: None }
     }
 
     /// Decides what is said and what is kept.
@@ -110,7 +130,7 @@ impl Policy {
             Finding::SpeedingVoice(at) => {
                 Decision { alert: Some(Alert { kind: AlertKind::Speeding, at }), flag: None }
             }
-            Finding::Distraction(episode) => self.distraction(&episode),
+            Finding::Attention(episode) => self.attention(episode),
             Finding::Button(at) => Decision { alert: None, flag: self.button(at) },
         };
         match self.privacy {
@@ -120,37 +140,29 @@ impl Policy {
         }
     }
 
-    fn distraction(&mut self, episode: &Episode) -> Decision {
-        let Some(warned) = self.warned.as_mut().filter(|w| w.episode == episode.start) else {
-            return self.warn(episode);
-        };
-        let ignored_for = episode.off_for.saturating_sub(warned.off_for_at_alert);
-        let flag = !warned.flagged && ignored_for >= secs(self.config.flag_after_alert_s);
-        warned.flagged |= flag;
-        Decision {
-            alert: None,
-            flag: flag.then(|| flagged(episode, "ignored_for", ignored_for.as_secs_f64(), "s")),
+    fn attention(&mut self, episode: Episode) -> Decision {
+        let Episode { mut event, lasted } = episode;
+        let said = self.said.entry(event.kind).or_default();
+        if let Some((_, at_alert)) = said.episode.filter(|(start, _)| *start == event.start) {
+            let ignored_for = lasted.saturating_sub(at_alert);
+            let flag = !said.flagged && ignored_for >= secs(self.config.flag_after_alert_s);
+            said.flagged |= flag;
+            event.numbers.push(Number::new("ignored_for", ignored_for.as_secs_f64(), "s"));
+            return Decision { alert: None, flag: flag.then_some(event) };
         }
-    }
-
-    fn warn(&mut self, episode: &Episode) -> Decision {
         let within = secs(self.config.repeats_within_s);
-        self.recent.retain(|&alert| episode.at.since(alert) <= within);
-        self.recent.push_back(episode.at);
-        let repeats = u32::try_from(self.recent.len()).unwrap_or(u32::MAX);
+        said.recent.retain(|&alert| event.end.since(alert) <= within);
+        said.recent.push_back(event.end);
+        let repeats = u32::try_from(said.recent.len()).unwrap_or(u32::MAX);
         let flag = repeats >= self.config.repeats;
         if flag {
-            self.recent.clear();
+            said.recent.clear();
         }
-        self.warned = Some(Warned {
-            episode: episode.start,
-            off_for_at_alert: episode.off_for,
-            flagged: flag,
-        });
-        Decision {
-            alert: Some(Alert { kind: AlertKind::Distraction, at: episode.at }),
-            flag: flag.then(|| flagged(episode, "repeats", f64::from(repeats), "")),
-        }
+        said.episode = Some((event.start, lasted));
+        said.flagged = flag;
+        let alert = alert_for(&event);
+        event.numbers.push(Number::new("repeats", f64::from(repeats), ""));
+        Decision { alert, flag: flag.then_some(event) }
     }
 
     fn button(&mut self, at: MonoTime) -> Option<Event> {
@@ -170,21 +182,19 @@ impl Policy {
     }
 }
 
-fn flagged(episode: &Episode, why: &str, value: f64, unit: &str) -> Event {
-    let mut event = episode.to_event();
-    event.numbers.push(Number::new(why, value, unit));
-    event
-}
-
 fn alert_for(event: &Event) -> Option<Alert> {
     let kind = match event.kind {
+        EventKind::LongDistraction => AlertKind::Distraction,
+        EventKind::RepeatedDistraction => AlertKind::RepeatedDistraction,
+        EventKind::PhoneInHand => AlertKind::Phone,
+        EventKind::Drowsiness => AlertKind::Drowsiness,
         EventKind::Microsleep => AlertKind::Microsleep,
         EventKind::Sleep => AlertKind::Sleep,
+        EventKind::Unresponsive => AlertKind::Unresponsive,
         EventKind::HarshBraking
         | EventKind::HarshAcceleration
         | EventKind::HarshCornering
         | EventKind::Speeding
-        | EventKind::LongDistraction
         | EventKind::DriverSaved => return None,
     };
     Some(Alert { kind, at: event.end })
@@ -198,15 +208,17 @@ mod tests {
         MonoTime::from_secs_f64(s)
     }
 
-    fn episode(start: f64, at: f64) -> Finding {
-        Finding::Distraction(Episode {
+    fn episode(kind: EventKind, start: f64, at: f64) -> Finding {
+        let event = Event {
+            kind,
             start: t(start),
-            at: t(at),
-            off_for: secs(at - start),
-            allowed: secs(3.5),
-            speed_mps: 25.0,
+            end: t(at),
+            severity: Severity::High,
             confidence: 0.8,
-        })
+            rule: "test/1",
+            numbers: Vec::new(),
+        };
+        Finding::Attention(Episode { event, lasted: secs(at - start) })
     }
 
     /// Feeds episodes as (start, seconds off the road) at 10 Hz; gives (alerts, flags) as seconds.
@@ -215,7 +227,7 @@ mod tests {
         let (mut alerts, mut flags) = (Vec::new(), Vec::new());
         for &(start, off) in episodes {
             for tenth in (35..).map(|n| f64::from(n) / 10.0).take_while(|&s| s <= off) {
-                let d = policy.decide(episode(start, start + tenth));
+                let d = policy.decide(episode(EventKind::LongDistraction, start, start + tenth));
                 alerts.extend(d.alert.map(|_| start + tenth));
                 flags.extend(d.flag.map(|_| start + tenth));
             }
@@ -245,6 +257,27 @@ mod tests {
             last.1 = 9.0;
         }
         assert_eq!(flags(&long), [203.5]);
+    }
+
+    #[test]
+    fn each_kind_is_warned_of_and_counted_by_itself() {
+        let mut policy = Policy::new(PolicyConfig::default(), PrivacyState::Recording);
+        let kinds = [
+            (EventKind::LongDistraction, AlertKind::Distraction),
+            (EventKind::RepeatedDistraction, AlertKind::RepeatedDistraction),
+            (EventKind::PhoneInHand, AlertKind::Phone),
+        ];
+        for round in 0..3_u32 {
+            for (kind, alert) in kinds {
+                let start = f64::from(round) * 60.0;
+                let first = policy.decide(episode(kind, start, start + 4.0));
+                assert_eq!(first.alert.map(|a| a.kind), Some(alert));
+                // Two kinds at once do not take each other's warning for their own.
+                assert_eq!(first.flag.map(|e| e.kind), (round == 2).then_some(kind));
+            }
+        }
+        let again = policy.decide(episode(EventKind::PhoneInHand, 120.0, 126.1));
+        assert_eq!(again, Decision::default(), "flagged already");
     }
 
     #[test]

@@ -7,10 +7,21 @@
 
 use std::time::Duration;
 
-use temoin_proto::time::MonoTime;
+use temoin_proto::{perception::Seen, time::MonoTime};
+
+/// The value and its confidence, 0 to 1, where it was seen with at least `min`. A confidence that
+/// is no number is none.
+pub(crate) fn sure<T: Copy>(seen: &Seen<T>, min: f64) -> Option<(T, f32)> {
+    match *seen {
+        Seen::Known { value, confidence } if f64::from(confidence) >= min => {
+            Some((value, confidence.clamp(0.0, 1.0)))
+        }
+        Seen::Known { .. } | Seen::Unknown(_) => None,
+    }
+}
 
 /// Sensor clocks round: a gap of 0.3 s may come as 0.3003 s.
-const ROUNDING: Duration = Duration::from_millis(2);
+pub(crate) const ROUNDING: Duration = Duration::from_millis(2);
 
 /// One sample's reading. `Z` names the states in which the thing does not go on.
 #[derive(Clone, Copy, Debug, PartialEq)]

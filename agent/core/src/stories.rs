@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 use temoin_proto::{
     events::EventKind::{
-        DriverSaved, HarshAcceleration, HarshBraking, HarshCornering, LongDistraction, Microsleep,
-        Sleep, Speeding,
+        DriverSaved, Drowsiness, HarshAcceleration, HarshBraking, HarshCornering, LongDistraction,
+        Microsleep, RepeatedDistraction, Sleep, Speeding,
     },
     perception::{DriverObservation, EyelidOpening, HeadPose, NotSeen, PictureBox, Seen},
     samples::{ButtonPress, CameraId, GnssFix, ImuSample, Signal, VehicleSpeed},
@@ -14,11 +14,11 @@ use temoin_proto::{
 };
 
 use crate::{
+    calibration::Calibrated,
     clip::{ClipPlan, CutReason},
     config::CoreConfig,
     drive::{Command, Drive, Health, Input, Lamp},
     gop_ring::AccessUnit,
-    head_zone::Calibration,
     policy::{AlertKind, PrivacyState},
     story::{Story, Told},
     timebase::Source,
@@ -49,7 +49,7 @@ fn mirror_checks_on_a_motorway_make_no_event() {
 fn short_looks_at_the_dashboard_make_no_event() {
     let mut story = Story::at_kmh(90.0);
     for _ in 0..30 {
-        story = story.looks(-10.0, -28.0).go(2.5).looks_ahead().go(1.0);
+        story = story.looks(-10.0, -28.0).go(2.5).looks_ahead().go(2.2);
     }
     quiet(&story.told());
 }
@@ -138,8 +138,8 @@ fn a_camera_mounted_askew_is_learned() {
     let learn = ahead(Story::at_kmh(90.0)).go(62.0);
     let told = learn.looks(-5.0, 10.0).go(8.0).told();
     quiet(&told);
-    let learned = Health::Calibration(Calibration::Learned { yaw_deg: 18.0, pitch_deg: 12.0 });
-    assert_eq!(told.health, [learned]);
+    let learned = Health::Calibration(Calibrated::NeutralPose { yaw_deg: 18.0, pitch_deg: 12.0 });
+    assert_eq!(told.health, [learned, Health::Calibration(Calibrated::OpenLevel)]);
     // 26° below the learned road, though only 14° below the camera's axis.
     let told = ahead(Story::at_kmh(90.0)).go(62.0).looks(18.0, -14.0).go(7.0).told();
     assert_eq!(told.flagged(), [LongDistraction]);
@@ -398,15 +398,26 @@ fn input_strategy() -> impl Strategy<Value = (u64, Input)> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// The rate of perception changes nothing but the time within a sample or two.
+    /// The rate of perception changes nothing but the time within a sample or two. What adds up
+    /// over many looks or closures may come to lie on either side of its threshold.
     #[test]
     fn the_rate_of_perception_does_not_change_what_is_told(script in look_strategy()) {
         let slow = looks(5, &script);
         for hz in [10, 15] {
             let fast = looks(hz, &script);
-            prop_assert_eq!(slow.flagged(), fast.flagged(), "{} Hz", hz);
-            prop_assert_eq!(slow.alerts.len(), fast.alerts.len());
-            for (a, b) in slow.alerts.iter().zip(&fast.alerts) {
+            let sums = [RepeatedDistraction, Drowsiness];
+            let flagged = |told: &Told| {
+                told.flagged().into_iter().filter(|k| !sums.contains(k)).collect::<Vec<_>>()
+            };
+            prop_assert_eq!(flagged(&slow), flagged(&fast), "{} Hz", hz);
+            let alerts = |told: &Told| {
+                let sums = [AlertKind::RepeatedDistraction, AlertKind::Drowsiness];
+                let alerts = told.alerts.iter().filter(|a| !sums.contains(&a.0));
+                alerts.copied().collect::<Vec<_>>()
+            };
+            let (slow, fast) = (alerts(&slow), alerts(&fast));
+            prop_assert_eq!(slow.len(), fast.len());
+            for (a, b) in slow.iter().zip(&fast) {
                 prop_assert!((a.1 - b.1).abs() <= 0.41 && a.0 == b.0, "{:?} {:?}", a, b);
             }
         }

@@ -10,7 +10,10 @@
 use bytes::Bytes;
 use temoin_proto::{
     events::EventKind,
-    perception::{DriverObservation, EyelidOpening, HeadPose, NotSeen, PictureBox, Seen},
+    perception::{
+        DriverObservation, EyeDirection, EyelidOpening, FaceCover, HeadPose, LeadVehicle,
+        MouthOpening, NotSeen, PerEye, PhoneUse, PictureBox, RoadObservation, Seen,
+    },
     samples::{ButtonPress, CameraId, ImuSample, STANDARD_GRAVITY_MPS2, Signal, VehicleSpeed},
     time::MonoTime,
 };
@@ -36,7 +39,12 @@ pub(crate) struct Story {
     lateral_g: f64,
     vibration_g: f64,
     head: Option<(f32, f32)>,
-    eyelids: Option<f32>,
+    eyes: [Option<f32>; 2],
+    confidence: f32,
+    gaze: Option<(f32, f32)>,
+    mouth: Option<f32>,
+    phone: Option<PhoneUse>,
+    covered: bool,
     bus: bool,
     cameras: Vec<CameraId>,
     inputs: Vec<(MonoTime, Input)>,
@@ -83,7 +91,12 @@ impl Story {
             lateral_g: 0.0,
             vibration_g: 0.05,
             head: Some((0.0, 0.0)),
-            eyelids: Some(0.24),
+            eyes: [Some(0.24); 2],
+            confidence: 0.9,
+            gaze: None,
+            mouth: None,
+            phone: None,
+            covered: false,
             bus: true,
             cameras: CameraId::ALL.to_vec(),
             inputs: Vec::new(),
@@ -121,9 +134,52 @@ impl Story {
         self
     }
 
-    pub(crate) fn eyelids(mut self, opening: Option<f32>) -> Self {
-        self.eyelids = opening;
+    pub(crate) fn eyelids(self, opening: Option<f32>) -> Self {
+        self.each_eye(opening, opening)
+    }
+
+    pub(crate) fn each_eye(mut self, right: Option<f32>, left: Option<f32>) -> Self {
+        self.eyes = [right, left];
         self
+    }
+
+    /// Against the head; left and up are positive.
+    pub(crate) fn gazes(mut self, eyes: Option<(f32, f32)>) -> Self {
+        self.gaze = eyes;
+        self
+    }
+
+    pub(crate) fn mouth(mut self, opening: f32) -> Self {
+        self.mouth = Some(opening);
+        self
+    }
+
+    pub(crate) fn phone(mut self, phone: Option<PhoneUse>) -> Self {
+        self.phone = phone;
+        self
+    }
+
+    pub(crate) fn covered(mut self, covered: bool) -> Self {
+        self.covered = covered;
+        self
+    }
+
+    /// Of all that perception says.
+    pub(crate) fn confidence(mut self, confidence: f32) -> Self {
+        self.confidence = confidence;
+        self
+    }
+
+    /// A road picture with somebody ahead.
+    pub(crate) fn sees_ahead(self, distance_m: f32) -> Self {
+        let at = self.at();
+        let area = PictureBox { x: 0.4, y: 0.5, w: 0.1, h: 0.1 };
+        let lead = Some(LeadVehicle { area, distance_m, error_m: distance_m / 10.0 });
+        let seen = RoadObservation {
+            lead: Seen::Known { value: lead, confidence: 0.9 },
+            ..RoadObservation::unseen(at, NotSeen::NoModel)
+        };
+        self.puts(Input::Road(seen))
     }
 
     /// Forward is positive; the speed follows.
@@ -159,6 +215,10 @@ impl Story {
 
     pub(crate) fn chooses(self, privacy: PrivacyState) -> Self {
         self.puts(Input::Privacy(privacy))
+    }
+
+    pub(crate) fn new_driver(self) -> Self {
+        self.puts(Input::NewDriver)
     }
 
     pub(crate) fn seconds(&self) -> f64 {
@@ -216,22 +276,34 @@ impl Story {
     }
 
     fn observation(&self, at: MonoTime) -> DriverObservation {
-        let seen = DriverObservation::unseen(at, NotSeen::NoFace);
-        let Some((yaw_deg, pitch_deg)) = self.head else { return seen };
-        let known = |value| Seen::Known { value, confidence: 0.9 };
+        let confidence = self.confidence;
+        let unseen = DriverObservation::unseen(at, NotSeen::NoFace);
+        fn known<T>(value: Option<T>, confidence: f32) -> Seen<T> {
+            value.map_or(Seen::Unknown(NotSeen::EyesUnclear), |value| Seen::Known {
+                value,
+                confidence,
+            })
+        }
+        let phone = known(self.phone, confidence);
+        let Some((yaw_deg, pitch_deg)) = self.head else {
+            return DriverObservation { phone, ..unseen };
+        };
+        let [right, left] = self.eyes.map(|eye| eye.map(EyelidOpening));
+        let seen: Vec<f32> = self.eyes.into_iter().flatten().collect();
+        let mean =
+            (!seen.is_empty()).then(|| EyelidOpening(seen.iter().sum::<f32>() / seen.len() as f32));
+        let gaze = self.gaze.map(|(yaw_deg, pitch_deg)| EyeDirection { yaw_deg, pitch_deg });
+        let cover = if self.covered { FaceCover::Covered } else { FaceCover::Free };
         DriverObservation {
-            face: Seen::Known {
-                value: PictureBox { x: 0.4, y: 0.3, w: 0.2, h: 0.3 },
-                confidence: 0.9,
-            },
-            head: Seen::Known {
-                value: HeadPose { yaw_deg, pitch_deg, roll_deg: 0.0 },
-                confidence: 0.9,
-            },
-            eyelids: self
-                .eyelids
-                .map_or(Seen::Unknown(NotSeen::EyesUnclear), |o| known(EyelidOpening(o))),
-            ..seen
+            at,
+            face: known(Some(PictureBox { x: 0.4, y: 0.3, w: 0.2, h: 0.3 }), confidence),
+            head: known(Some(HeadPose { yaw_deg, pitch_deg, roll_deg: 0.0 }), confidence),
+            eyelids: known(mean, confidence),
+            eyes: PerEye { right: known(right, confidence), left: known(left, confidence) },
+            gaze: known(gaze, confidence),
+            mouth: known(self.mouth.map(MouthOpening), confidence),
+            phone,
+            cover: known(Some(cover), confidence),
         }
     }
 

@@ -79,6 +79,33 @@ pub(crate) fn numbers(kind: EventKind) -> Vec<Number> {
         EventKind::Sleep => {
             vec![n("closed", 3.2, "s"), n("threshold", 3.0, "s"), n("speed", 71.0, "km/h")]
         }
+        EventKind::RepeatedDistraction => vec![
+            n("off_road", 12.1, "s"),
+            n("threshold", 10.0, "s"),
+            n("window", 30.0, "s"),
+            n("glances", 5.0, ""),
+            n("speed", 83.0, "km/h"),
+            n("ignored_for", 2.1, "s"),
+        ],
+        EventKind::PhoneInHand => vec![
+            n("held", 4.1, "s"),
+            n("threshold", 2.0, "s"),
+            n("at_ear", 0.0, "s"),
+            n("speed", 47.0, "km/h"),
+            n("ignored_for", 2.1, "s"),
+        ],
+        EventKind::Drowsiness => vec![
+            n("perclos", 17.6, "%"),
+            n("threshold", 15.0, "%"),
+            n("seen", 60.3, "s"),
+            n("within", 71.0, "s"),
+            n("blink_rate", 22.0, "/min"),
+            n("yawns", 2.0, ""),
+            n("speed", 88.0, "km/h"),
+        ],
+        EventKind::Unresponsive => {
+            vec![n("closed", 6.1, "s"), n("threshold", 6.0, "s"), n("speed", 64.0, "km/h")]
+        }
         EventKind::DriverSaved => vec![],
     }
 }
@@ -118,6 +145,10 @@ fn list() -> Vec<EventCell> {
         cell(EventKind::DriverSaved, Severity::High, 1_500, "ready", 0),
         cell(EventKind::HarshAcceleration, Severity::Low, 2_900, "waiting", 0),
         cell(EventKind::Sleep, Severity::High, 4_321, "ready", 4),
+        cell(EventKind::PhoneInHand, Severity::Low, 4_400, "ready", 0),
+        cell(EventKind::RepeatedDistraction, Severity::High, 4_500, "ready", 0),
+        cell(EventKind::Drowsiness, Severity::Medium, 4_600, "ready", 1),
+        cell(EventKind::Unresponsive, Severity::High, 4_700, "ready", 0),
     ]
 }
 

@@ -4,49 +4,13 @@
 //! never guessed; nothing here escapes HTML, the templates do that for every value.
 
 use jiff::{Timestamp, tz::TimeZone};
-use temoin_proto::{
-    events::{EventKind, Number, Severity},
-    sealed::TrackName,
-    time::WallTime,
+use temoin_proto::{sealed::TrackName, time::WallTime};
+
+mod events;
+
+pub(crate) use events::{
+    key_number, kind, kind_short, limit_kmh, measured, sentence, severity, threshold_g,
 };
-
-/// What a kind of event is called.
-pub(crate) const fn kind(kind: EventKind) -> &'static str {
-    match kind {
-        EventKind::HarshBraking => "Harsh braking",
-        EventKind::HarshAcceleration => "Harsh acceleration",
-        EventKind::HarshCornering => "Harsh cornering",
-        EventKind::Speeding => "Speeding",
-        EventKind::LongDistraction => "Long distraction",
-        EventKind::Microsleep => "Microsleep",
-        EventKind::Sleep => "Sleep",
-        EventKind::DriverSaved => "Saved by the driver",
-    }
-}
-
-/// The same, as short as a filter needs it.
-pub(crate) const fn kind_short(kind: EventKind) -> &'static str {
-    match kind {
-        EventKind::HarshBraking => "Braking",
-        EventKind::HarshAcceleration => "Acceleration",
-        EventKind::HarshCornering => "Cornering",
-        EventKind::Speeding => "Speeding",
-        EventKind::LongDistraction => "Distraction",
-        EventKind::Microsleep => "Microsleep",
-        EventKind::Sleep => "Sleep",
-        EventKind::DriverSaved => "Saved",
-    }
-}
-
-/// Class name and word of a severity. What a driver asked to keep is no fault, so it has none.
-pub(crate) const fn severity(kind: EventKind, severity: Severity) -> (&'static str, &'static str) {
-    match (kind, severity) {
-        (EventKind::DriverSaved, _) => ("kept", "Kept on request"),
-        (_, Severity::Low) => ("low", "Low"),
-        (_, Severity::Medium) => ("medium", "Medium"),
-        (_, Severity::High) => ("high", "High"),
-    }
-}
 
 /// What a track is called.
 pub(crate) const fn track(track: TrackName) -> &'static str {
@@ -65,11 +29,6 @@ pub(crate) fn tracks(names: &[TrackName]) -> String {
         [one] => (*one).to_owned(),
         [most @ .., last] => format!("{} and {last}", most.join(", ")),
     }
-}
-
-/// The value of the number with this name.
-fn value(numbers: &[Number], name: &str) -> Option<f64> {
-    numbers.iter().find(|n| n.name == name).map(|n| n.value)
 }
 
 /// A number with as many digits as its unit deserves, and the unit.
@@ -119,86 +78,6 @@ pub(crate) fn milliseconds(ms: u64) -> String {
     }))
 }
 
-/// The one number a list shows, such as `peak 0.48 g`.
-pub(crate) fn key_number(kind: EventKind, numbers: &[Number]) -> Option<String> {
-    let (name, unit, before, after) = match kind {
-        EventKind::HarshBraking | EventKind::HarshAcceleration | EventKind::HarshCornering => {
-            ("peak", "g", "peak ", "")
-        }
-        EventKind::Speeding => ("peak", "km/h", "up to ", ""),
-        EventKind::LongDistraction => ("off_road", "s", "", " off road"),
-        EventKind::Microsleep | EventKind::Sleep => ("closed", "s", "", " closed"),
-        EventKind::DriverSaved => return None,
-    };
-    value(numbers, name).map(|v| format!("{before}{}{after}", quantity(v, unit)))
-}
-
-/// What happened and against which threshold, in one or two sentences.
-pub(crate) fn sentence(kind: EventKind, numbers: &[Number]) -> String {
-    let get = |name: &str| value(numbers, name);
-    let at = |word: &str| {
-        get("speed").map_or_else(String::new, |v| format!(" {word} {}", quantity(v, "km/h")))
-    };
-    let harsh = |verb: &str, word: &str| {
-        let peak = get("peak").map_or_else(
-            || format!("The van {verb} hard{}.", at(word)),
-            |v| format!("The van {verb} at {}{}.", quantity(v, "g"), at(word)),
-        );
-        get("threshold").map_or_else(
-            || peak.clone(),
-            |t| format!("{peak} The threshold is {}.", quantity(t, "g")),
-        )
-    };
-    let eyes = || {
-        let closed = get("closed")
-            .map_or_else(|| "for too long".to_owned(), |v| format!("for {}", quantity(v, "s")));
-        let from = get("threshold")
-            .map_or_else(String::new, |t| format!(" The rule counts from {}.", quantity(t, "s")));
-        format!("The driver's eyes were closed {closed}{}.{from}", at("at"))
-    };
-    let text = match kind {
-        EventKind::HarshBraking => harsh("braked", "from"),
-        EventKind::HarshAcceleration => harsh("accelerated", "from"),
-        EventKind::HarshCornering => harsh("cornered", "at"),
-        EventKind::Speeding => {
-            let peak = get("peak").map_or_else(
-                || "The van went faster than the limit".to_owned(),
-                |v| format!("The van went up to {}", quantity(v, "km/h")),
-            );
-            let limit = get("limit").map_or_else(String::new, |v| {
-                format!(" where the limit is {}", quantity(v, "km/h"))
-            });
-            let stayed = match (get("threshold"), get("duration")) {
-                (Some(t), Some(d)) => {
-                    format!(", and stayed above {} for {}", quantity(t, "km/h"), quantity(d, "s"))
-                }
-                (None, Some(d)) => format!(", for {}", quantity(d, "s")),
-                (_, None) => String::new(),
-            };
-            format!("{peak}{limit}{stayed}.")
-        }
-        EventKind::LongDistraction => {
-            let away = get("off_road").map_or_else(|| "too long".to_owned(), |v| quantity(v, "s"));
-            let allowed = get("threshold").map_or_else(String::new, |t| {
-                format!(" At this speed the rule allows {}.", quantity(t, "s"))
-            });
-            let flagged = match (get("ignored_for"), get("repeats")) {
-                (Some(s), _) => {
-                    format!(" It went on for {} after the alert in the cab.", quantity(s, "s"))
-                }
-                (None, Some(n)) => format!(" It came {n:.0} times in 10 minutes."),
-                (None, None) => String::new(),
-            };
-            format!("Head or gaze was off the road for {away}{}.{allowed}{flagged}", at("at"))
-        }
-        EventKind::Microsleep | EventKind::Sleep => eyes(),
-        EventKind::DriverSaved => {
-            "The driver pressed the button to keep this recording.".to_owned()
-        }
-    };
-    unbroken(&text)
-}
-
 /// The text with no line break between a number and what belongs to it.
 fn unbroken(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
@@ -211,40 +90,6 @@ fn unbroken(text: &str) -> String {
     out
 }
 
-/// A measured value beside its threshold.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Measured {
-    pub(crate) measured: f64,
-    pub(crate) threshold: f64,
-    pub(crate) unit: &'static str,
-}
-
-/// What the rule compared with what.
-pub(crate) fn measured(kind: EventKind, numbers: &[Number]) -> Option<Measured> {
-    let (name, unit) = match kind {
-        EventKind::HarshBraking | EventKind::HarshAcceleration | EventKind::HarshCornering => {
-            ("peak", "g")
-        }
-        EventKind::Speeding => ("peak", "km/h"),
-        EventKind::LongDistraction => ("off_road", "s"),
-        EventKind::Microsleep | EventKind::Sleep => ("closed", "s"),
-        EventKind::DriverSaved => return None,
-    };
-    let measured = value(numbers, name)?;
-    let threshold = value(numbers, "threshold")?;
-    (measured > 0.0 && threshold > 0.0).then_some(Measured { measured, threshold, unit })
-}
-
-/// The limit that speeding was measured against, km/h.
-pub(crate) fn limit_kmh(numbers: &[Number]) -> Option<f64> {
-    value(numbers, "limit")
-}
-
-/// The threshold of the harsh manoeuvres, g.
-pub(crate) fn threshold_g(kind: EventKind, numbers: &[Number]) -> Option<f64> {
-    measured(kind, numbers).filter(|m| m.unit == "g").map(|m| m.threshold)
-}
-
 /// A rule's own name for a number as a label: `off_road` is `Off road`.
 pub(crate) fn label(name: &str) -> String {
     let known = match name {
@@ -254,7 +99,15 @@ pub(crate) fn label(name: &str) -> String {
         "limit" => "Limit",
         "duration" => "Over for",
         "off_road" => "Off the road",
+        "window" | "within" => "Within",
+        "glances" => "Looks away",
+        "held" => "Phone in hand",
+        "at_ear" => "At the ear",
         "closed" => "Eyes closed",
+        "perclos" => "Eyes closed (PERCLOS)",
+        "seen" => "Eyes seen",
+        "blink_rate" => "Blinks",
+        "yawns" => "Yawns",
         "ignored_for" => "After the alert",
         "repeats" => "Times",
         _ => {
@@ -401,71 +254,6 @@ pub(crate) fn health_part(part: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn numbers(list: &[(&str, f64, &str)]) -> Vec<Number> {
-        list.iter().map(|(n, v, u)| Number::new(n, *v, u)).collect()
-    }
-
-    #[test]
-    fn every_kind_has_a_sentence_with_and_without_numbers() {
-        let cases = [
-            (
-                EventKind::HarshBraking,
-                numbers(&[("peak", 0.478, "g"), ("threshold", 0.36, "g"), ("speed", 61.7, "km/h")]),
-                "The van braked at 0.48 g from 62 km/h. The threshold is 0.36 g.",
-                Some("peak 0.48 g"),
-            ),
-            (
-                EventKind::HarshCornering,
-                numbers(&[("peak", 0.4, "g")]),
-                "The van cornered at 0.40 g.",
-                Some("peak 0.40 g"),
-            ),
-            (
-                EventKind::Speeding,
-                numbers(&[
-                    ("peak", 142.0, "km/h"),
-                    ("limit", 120.0, "km/h"),
-                    ("threshold", 132.0, "km/h"),
-                    ("duration", 30.0, "s"),
-                ]),
-                "The van went up to 142 km/h where the limit is 120 km/h, and stayed above 132 km/h for 30 s.",
-                Some("up to 142 km/h"),
-            ),
-            (
-                EventKind::LongDistraction,
-                numbers(&[
-                    ("off_road", 5.62, "s"),
-                    ("threshold", 3.5, "s"),
-                    ("speed", 92.0, "km/h"),
-                    ("ignored_for", 2.1, "s"),
-                ]),
-                "Head or gaze was off the road for 5.6 s at 92 km/h. At this speed the rule allows 3.5 s. It went on for 2.1 s after the alert in the cab.",
-                Some("5.6 s off road"),
-            ),
-            (
-                EventKind::Microsleep,
-                numbers(&[("closed", 1.4, "s"), ("threshold", 1.0, "s")]),
-                "The driver's eyes were closed for 1.4 s. The rule counts from 1 s.",
-                Some("1.4 s closed"),
-            ),
-            (
-                EventKind::DriverSaved,
-                vec![],
-                "The driver pressed the button to keep this recording.",
-                None,
-            ),
-        ];
-        for (event, list, text, key) in cases {
-            assert_eq!(sentence(event, &list).replace('\u{a0}', " "), text);
-            assert_eq!(key_number(event, &list).as_deref(), key);
-        }
-        for event in EventKind::ALL {
-            assert!(sentence(event, &[]).ends_with('.'), "{event}");
-            assert_eq!(key_number(event, &[]), None);
-            assert_eq!(measured(event, &[]), None);
-        }
-    }
 
     #[test]
     fn times() {

@@ -2,7 +2,7 @@
 //!
 //! Ranges say what can work at all, not what is wise; NaN is in none of them.
 
-use super::{ConfigError, CoreConfig};
+use super::{ConfigError, CoreConfig, ZoneEdges};
 
 /// Collects what is wrong.
 struct Check(Vec<ConfigError>);
@@ -25,11 +25,32 @@ impl Check {
     }
 }
 
+impl Check {
+    /// Keys in the order of [`ZoneEdges`]'s fields.
+    fn zones(&mut self, keys: [&'static str; 6], z: &ZoneEdges) {
+        let [forward, down, roof, mirror, mirror_down, interior] = keys;
+        self.within(forward, z.forward_yaw_deg, 5.0, 60.0);
+        self.within(down, z.down_pitch_deg, -60.0, -5.0);
+        self.within(roof, z.roof_pitch_deg, 5.0, 60.0);
+        self.within(mirror, z.mirror_yaw_deg, 5.0, 90.0);
+        self.need(
+            z.mirror_yaw_deg >= z.forward_yaw_deg,
+            mirror,
+            z.mirror_yaw_deg,
+            format!("must not be below `{forward}`"),
+        );
+        self.within(mirror_down, z.mirror_down_pitch_deg, -60.0, 0.0);
+        self.within(interior, z.interior_yaw_deg, 0.0, 90.0);
+    }
+}
+
 impl CoreConfig {
     /// Every mistake; none where the configuration can be used.
     pub fn validate(&self) -> Vec<ConfigError> {
         let mut c = Check(Vec::new());
         self.check_vehicle(&mut c);
+        self.check_attention(&mut c);
+        self.check_eyes(&mut c);
         self.check_driver(&mut c);
         self.check_keeping(&mut c);
         c.0
@@ -74,7 +95,7 @@ impl CoreConfig {
         c.within("speeding.rearm_s", s.rearm_s, 0.0, 600.0);
     }
 
-    fn check_driver(&self, c: &mut Check) {
+    fn check_attention(&self, c: &mut Check) {
         let a = &self.attention;
         c.within("attention.fast_after_s", a.fast_after_s, 1.0, 30.0);
         c.within("attention.slow_after_s", a.slow_after_s, 1.0, 30.0);
@@ -83,33 +104,112 @@ impl CoreConfig {
         c.less("attention.slow_kmh", a.slow_kmh, "attention.fast_kmh", a.fast_kmh);
         c.within("attention.gap_s", a.gap_s, 0.0, 1.0);
         c.within("attention.sweep_s", a.sweep_s, 0.0, 2.0);
-        c.within("attention.forward_yaw_deg", a.forward_yaw_deg, 5.0, 60.0);
-        c.within("attention.down_pitch_deg", a.down_pitch_deg, -60.0, -5.0);
-        c.within("attention.roof_pitch_deg", a.roof_pitch_deg, 5.0, 60.0);
-        c.within("attention.mirror_yaw_deg", a.mirror_yaw_deg, 5.0, 90.0);
-        c.need(
-            a.mirror_yaw_deg >= a.forward_yaw_deg,
-            "attention.mirror_yaw_deg",
-            a.mirror_yaw_deg,
-            "must not be below `attention.forward_yaw_deg`",
+        c.within("attention.repeated_off_s", a.repeated_off_s, 2.0, 60.0);
+        c.within("attention.repeated_within_s", a.repeated_within_s, 5.0, 300.0);
+        c.less(
+            "attention.repeated_off_s",
+            a.repeated_off_s,
+            "attention.repeated_within_s",
+            a.repeated_within_s,
         );
-        c.within("attention.mirror_down_pitch_deg", a.mirror_down_pitch_deg, -60.0, 0.0);
+        c.within("attention.repeated_reset_s", a.repeated_reset_s, 0.5, 30.0);
+        c.zones(
+            [
+                "attention.head.forward_yaw_deg",
+                "attention.head.down_pitch_deg",
+                "attention.head.roof_pitch_deg",
+                "attention.head.mirror_yaw_deg",
+                "attention.head.mirror_down_pitch_deg",
+                "attention.head.interior_yaw_deg",
+            ],
+            &a.head,
+        );
+        c.zones(
+            [
+                "attention.gaze.forward_yaw_deg",
+                "attention.gaze.down_pitch_deg",
+                "attention.gaze.roof_pitch_deg",
+                "attention.gaze.mirror_yaw_deg",
+                "attention.gaze.mirror_down_pitch_deg",
+                "attention.gaze.interior_yaw_deg",
+            ],
+            &a.gaze,
+        );
+        c.within("attention.eye_gain", a.eye_gain, 0.0, 5.0);
+        c.within("attention.eye_max_deg", a.eye_max_deg, 10.0, 90.0);
+        c.within("attention.eye_min_confidence", a.eye_min_confidence, 0.0, 1.0);
         c.within("attention.min_confidence", a.min_confidence, 0.0, 1.0);
         c.within("attention.neutral_yaw_deg", a.neutral_yaw_deg, -60.0, 60.0);
         c.within("attention.neutral_pitch_deg", a.neutral_pitch_deg, -60.0, 60.0);
         c.within("attention.calibrate_s", a.calibrate_s, 5.0, 600.0);
         c.within("attention.calibrate_min_kmh", a.calibrate_min_kmh, 0.0, 200.0);
         c.within("attention.calibrate_max_deg", a.calibrate_max_deg, 0.0, 60.0);
+    }
+
+    fn check_eyes(&self, c: &mut Check) {
         let d = &self.drowsiness;
         c.within("drowsiness.microsleep_s", d.microsleep_s, 0.5, 10.0);
         c.within("drowsiness.sleep_s", d.sleep_s, 0.5, 30.0);
+        c.within("drowsiness.unresponsive_s", d.unresponsive_s, 0.5, 60.0);
         c.less("drowsiness.microsleep_s", d.microsleep_s, "drowsiness.sleep_s", d.sleep_s);
+        c.less("drowsiness.sleep_s", d.sleep_s, "drowsiness.unresponsive_s", d.unresponsive_s);
         c.within("drowsiness.closed_below", d.closed_below, 0.01, 0.2);
+        c.within("drowsiness.closed_part", d.closed_part, 0.1, 0.9);
+        c.within("drowsiness.closed_below_least", d.closed_below_least, 0.01, 0.2);
+        c.within("drowsiness.closed_below_most", d.closed_below_most, 0.01, 0.25);
+        c.need(
+            d.closed_below_least <= d.closed_below_most,
+            "drowsiness.closed_below_least",
+            d.closed_below_least,
+            "must not be above `drowsiness.closed_below_most`",
+        );
+        c.within("drowsiness.open_level_s", d.open_level_s, 10.0, 600.0);
+        c.within("drowsiness.open_level_quantile", d.open_level_quantile, 0.5, 0.95);
+        c.within("drowsiness.open_level_least", d.open_level_least, 0.05, 0.3);
+        c.within("drowsiness.open_level_most", d.open_level_most, 0.3, 1.0);
+        c.within("drowsiness.wink_ratio", d.wink_ratio, 1.0, 3.0);
         c.within("drowsiness.gap_s", d.gap_s, 0.0, 1.0);
+        c.within("drowsiness.blink_shortest_s", d.blink_shortest_s, 0.0, 0.2);
+        c.within("drowsiness.blink_longest_s", d.blink_longest_s, 0.2, 1.0);
         c.within("drowsiness.min_speed_kmh", d.min_speed_kmh, 0.0, 200.0);
         c.within("drowsiness.head_down_deg", d.head_down_deg, -90.0, 0.0);
+        c.within("drowsiness.head_lowered_deg", d.head_lowered_deg, -90.0, 0.0);
+        c.within("drowsiness.eyes_lowered_deg", d.eyes_lowered_deg, -90.0, 0.0);
+        c.within("drowsiness.lowered_part", d.lowered_part, 0.1, 1.0);
         c.within("drowsiness.head_turned_deg", d.head_turned_deg, 0.0, 90.0);
         c.within("drowsiness.min_confidence", d.min_confidence, 0.0, 1.0);
+        c.within("drowsiness.perclos_percent", d.perclos_percent, 5.0, 80.0);
+        c.within("drowsiness.perclos_seen_s", d.perclos_seen_s, 20.0, 600.0);
+        c.within("drowsiness.perclos_within_s", d.perclos_within_s, 20.0, 1800.0);
+        c.less(
+            "drowsiness.perclos_seen_s",
+            d.perclos_seen_s,
+            "drowsiness.perclos_within_s",
+            d.perclos_within_s,
+        );
+        c.within("drowsiness.perclos_rearm_percent", d.perclos_rearm_percent, 0.0, 80.0);
+        c.less(
+            "drowsiness.perclos_rearm_percent",
+            d.perclos_rearm_percent,
+            "drowsiness.perclos_percent",
+            d.perclos_percent,
+        );
+        c.within("drowsiness.perclos_repeat_s", d.perclos_repeat_s, 60.0, 7200.0);
+        c.within("drowsiness.yawn_opening", d.yawn_opening, 0.3, 2.0);
+        c.within("drowsiness.yawn_s", d.yawn_s, 0.5, 10.0);
+        c.within("drowsiness.yawns_within_s", d.yawns_within_s, 10.0, 3600.0);
+    }
+
+    fn check_driver(&self, c: &mut Check) {
+        let f = &self.phone;
+        c.within("phone.after_s", f.after_s, 0.5, 30.0);
+        c.within("phone.min_speed_kmh", f.min_speed_kmh, 0.0, 200.0);
+        c.within("phone.gap_s", f.gap_s, 0.0, 2.0);
+        c.within("phone.min_confidence", f.min_confidence, 0.0, 1.0);
+        let h = &self.headway;
+        c.within("headway.min_speed_kmh", h.min_speed_kmh, 1.0, 100.0);
+        c.within("headway.speed_error_kmh", h.speed_error_kmh, 0.0, 20.0);
+        c.within("headway.min_confidence", h.min_confidence, 0.0, 1.0);
         let p = &self.policy;
         c.within("policy.flag_after_alert_s", p.flag_after_alert_s, 0.0, 60.0);
         c.need(
