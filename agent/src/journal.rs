@@ -7,6 +7,8 @@
 //! clip 0198… spooled event=0198… bytes=1234567
 //! clip 0198… uploaded
 //! identify van-12
+//! perception.models ready
+//! perception.models swapped
 //! drive ended at=60.000
 //! ```
 
@@ -58,6 +60,13 @@ pub(crate) enum Entry<'a> {
         /// Its name.
         unit: &'a str,
     },
+    /// Models were loaded and have run once.
+    PerceptionReady {
+        /// Its part of device health.
+        part: &'static str,
+        /// Whether others were in use before.
+        again: bool,
+    },
     /// The recorded drive is over.
     Ended {
         /// When.
@@ -88,6 +97,8 @@ impl fmt::Display for Entry<'_> {
             }
             Self::Uploaded { clip } => write!(f, "clip {clip} uploaded"),
             Self::Identify { unit } => write!(f, "identify {unit}"),
+            Self::PerceptionReady { part, again: false } => write!(f, "{part} ready"),
+            Self::PerceptionReady { part, again: true } => write!(f, "{part} swapped"),
             Self::Ended { at } => write!(f, "drive ended at={:.3}", at.as_secs_f64()),
         }
     }

@@ -16,7 +16,10 @@ use std::{
 
 use serde::Deserialize;
 
-use crate::durable::{self, FileError};
+use crate::{
+    durable::{self, FileError},
+    health::State,
+};
 
 /// `models/pack.toml`. Built in, because a manifest that lies beside the models could be changed
 /// together with them.
@@ -383,6 +386,56 @@ impl ModelPack {
     pub fn missing(&self) -> &[ModelEntry] {
         &self.missing
     }
+}
+
+/// Which models a unit has: those of a folder and those of this program, in plain words.
+///
+/// `Ok`: the folder has all; `Degraded`: some are missing, or only this program's own are there;
+/// `Failed`: there is none.
+pub fn describe(dir: &Path) -> (State, String) {
+    describe_as(ModelPack::open(dir), ModelPack::builtin(), dir)
+}
+
+fn describe_as(
+    pack: Result<ModelPack, ModelPackError>,
+    builtin: Result<ModelPack, ModelPackError>,
+    dir: &Path,
+) -> (State, String) {
+    let own = match &builtin {
+        Ok(own) if own.models.is_empty() => "no network is built in".to_owned(),
+        Ok(own) => {
+            format!("built in: {} ({})", own.name, names(own.models.iter().map(|m| &m.entry)))
+        }
+        Err(e) => e.to_string(),
+    };
+    match pack {
+        Ok(pack) if pack.missing.is_empty() => {
+            let all = pack.models.len();
+            (
+                State::Ok,
+                format!("downloaded: {} in `{}`, {all} models; {own}", pack.name, dir.display()),
+            )
+        }
+        Ok(pack) => {
+            let there = names(pack.models.iter().map(|m| &m.entry));
+            let missing = names(pack.missing.iter());
+            let text = format!(
+                "downloaded: {} in `{}` ({there}), without {missing}: run `make models`; {own}",
+                pack.name,
+                dir.display(),
+            );
+            (State::Degraded, text)
+        }
+        Err(e) => {
+            let some = builtin.is_ok_and(|own| !own.models.is_empty());
+            let state = if some { State::Degraded } else { State::Failed };
+            (state, format!("no downloaded pack: {e}; {own}"))
+        }
+    }
+}
+
+fn names<'a>(entries: impl Iterator<Item = &'a ModelEntry>) -> String {
+    entries.map(|e| e.file.as_str()).collect::<Vec<_>>().join(", ")
 }
 
 /// Copies the models of the built-in manifest from one folder to another, each checked first and

@@ -34,7 +34,10 @@ use crate::{
     health::{HealthBoard, State},
     identity::Identity,
     net::{Connector, CorrectedClock, TrustedTime},
-    perception::{self, HealthStatement, Perception},
+    perception::{
+        self, HealthStatement, MODELS, Perception,
+        swap::{self, Models, Reload, Swap},
+    },
     pipeline::{Parts, Pipeline, SealJob},
     sealer,
     spool::{Queued, Spool},
@@ -105,7 +108,9 @@ pub fn run(run: Run) -> Result<()> {
     };
     let configured = standing.apply(config.privacy, &mut rules);
     let (privacy_told, privacy) = watch::channel(configured.as_str());
-    let (mut clock, eyes, zero) = open_eyes(&config, &source, &to_pipeline, &health, &mut rules)?;
+    let reload = Reload::default();
+    let (mut clock, eyes, zero) =
+        open_eyes(&config, &source, &to_pipeline, &health, &mut rules, &reload)?;
     if let Some(stored) = &stored {
         clock = Arc::new(CorrectedClock { clock, time: Arc::clone(&stored.time) });
     }
@@ -148,6 +153,7 @@ pub fn run(run: Run) -> Result<()> {
         }
     };
     stop_on_signal(&runtime, stop.clone(), to_pipeline.clone())?;
+    reload_on_signal(&runtime, reload)?;
     let is_replay = matches!(source, Source::Replay(..));
     let threads = match source {
         Source::Devices => {
@@ -210,8 +216,9 @@ fn open_eyes(
     config: &Config,
     source: &Source,
     to_pipeline: &SyncSender<Captured>,
-    health: &HealthBoard,
+    health: &Arc<HealthBoard>,
     rules: &mut temoin_agent_core::config::CoreConfig,
+    reload: &Reload,
 ) -> Result<(Arc<dyn Clock>, AllEyes, MonoTime)> {
     let script = match source {
         Source::Replay(replay, _) => replay.script(),
@@ -222,7 +229,7 @@ fn open_eyes(
             rules.vehicle.speed_limit_kmh.get_or_insert(script.limit_mps() * 3.6);
             Box::new(Scripted(script))
         }
-        None => perception::open(&config.perception()),
+        None => open_perception(config, source, health, reload)?,
     };
     for statement in perception.health() {
         health.set(statement.part, statement.state, statement.text);
@@ -246,6 +253,32 @@ fn open_eyes(
                 cabin(Eyes::in_thread(perception, rate_hz, to_pipeline.clone())?),
                 zero,
             )
+        }
+    })
+}
+
+/// Opens what sees the driver. A live unit records at once and sees as soon as its models have run
+/// once; a replay sees from its first picture, and at full speed with the same models all along.
+fn open_perception(
+    config: &Config,
+    source: &Source,
+    health: &Arc<HealthBoard>,
+    reload: &Reload,
+) -> Result<Box<dyn Perception>> {
+    let options = config.perception();
+    let (reload, health) = (reload.clone(), Arc::clone(health));
+    Ok(match source {
+        Source::Replay(_, Speed::Max) => {
+            let perception = perception::open(&options);
+            let provider = swap::provider_health(&options);
+            health.set(provider.part, provider.state, provider.text);
+            perception
+        }
+        Source::Replay(_, Speed::Real) => {
+            Box::new(Swap::open(Models::of_driver(MODELS, options)?, reload, health)?)
+        }
+        Source::Devices => {
+            Box::new(Swap::start(Models::of_driver(MODELS, options)?, reload, health))
         }
     })
 }
@@ -305,6 +338,19 @@ fn stop_on_signal(
         stop.stop();
         // Not on this thread: the channel may be full.
         tokio::task::spawn_blocking(move || drop(to_pipeline.send(Captured::End)));
+    });
+    Ok(())
+}
+
+/// SIGHUP: models are loaded anew. Without anybody who listens it would end the unit.
+fn reload_on_signal(runtime: &tokio::runtime::Runtime, reload: Reload) -> Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let _context = runtime.enter();
+    let mut hangup = signal(SignalKind::hangup()).context("cannot listen for signals")?;
+    runtime.spawn(async move {
+        while hangup.recv().await.is_some() {
+            reload.ask();
+        }
     });
     Ok(())
 }

@@ -11,6 +11,7 @@ mod driver_seat;
 pub mod eyelids;
 pub mod head_pose;
 mod networks;
+pub mod swap;
 mod tensors;
 pub mod yolox;
 pub mod yunet;
@@ -62,6 +63,8 @@ pub struct HealthStatement {
 pub(crate) const FACE: &str = "perception.face";
 pub(crate) const HEAD_POSE: &str = "perception.head_pose";
 pub(crate) const EYELIDS: &str = "perception.eyelids";
+pub(crate) const PROVIDER: &str = "perception.provider";
+pub(crate) const MODELS: &str = "perception.models";
 
 /// How the driver is seen.
 #[derive(Clone, Debug, PartialEq)]
