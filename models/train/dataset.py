@@ -10,6 +10,9 @@ import augment
 # The share of the eyeball seen, as measured on the mesh, brought to the scale of the contour of
 # MediaPipe's iris network on the same pictures (fitted there): about 0.25 open, 0.05 closed.
 CLOSED, PER_GAP = 0.045, 1.25
+# Pitch of the mesh looking straight ahead, on FSA-Net's scale (fitted on rendered faces): both
+# packs then mean the same by "level".
+LEVEL_DEG = -4.5
 
 
 def load(paths):
@@ -57,7 +60,9 @@ def sample_eye(rng, cut, row, plain, data):
     """One eye square. `plain` gives mild conditions, for validation."""
     opening, iris, facing, hidden, glasses = row[0], row[1:3], row[3], row[4], row[5]
     full = cut.shape[0]
-    zoom = 1.0 if plain else float(np.exp(rng.uniform(np.log(0.62), np.log(1.6))))
+    if not plain and rng.random() < 0.35:  # which eye it is may be mistaken upstream
+        cut, iris = cut[:, ::-1], iris * [-1, 1]
+    zoom = 1.0 if plain else float(np.exp(rng.uniform(np.log(0.55), np.log(1.6))))
     side = 0.55 * full * zoom
     angle = 0.0 if plain else rng.normal(0, 6)
     shift = np.zeros(2) if plain else rng.normal(0, 0.07, 2).clip(-0.18, 0.18) * side
@@ -119,9 +124,6 @@ def spoil(rng, image, plain, low, high):
     image = augment.tone(rng, image)
     if not plain and rng.random() < 0.2:
         image = image + rng.uniform(0.2, 1.2) * augment.blob(rng, size)
-    if not plain and rng.random() < 0.12:
-        over = augment.bar(rng, size)
-        image = image * (1 - over) + over * rng.uniform(0, 1)
     pixels = int(np.exp(rng.uniform(np.log(low), np.log(high))))
     return augment.camera(rng, np.clip(image, 0, 1.2), min(pixels, size))
 
@@ -156,6 +158,7 @@ class FaceSet(EyeSet):
         cut, row, plain = self.cuts[i], self.rows[i], self.plain
         full = cut.shape[0]
         pose, points = row[:3].copy(), row[3:13].reshape(5, 2).copy()
+        pose[1] += LEVEL_DEG
         mouth, hidden, what = row[13], row[14], int(row[15])
         if not plain and rng.random() < 0.5:  # mirror: left and right change places
             cut = cut[:, ::-1]
@@ -177,7 +180,11 @@ class FaceSet(EyeSet):
         pose[2] += turn
         if mode == "junk":
             image = junk(rng, self, 80)
-        image = spoil(rng, image, plain, 26, 120)
+        barred = not plain and rng.random() < 0.08
+        if barred:
+            over = augment.bar(rng, 80)
+            image = image * (1 - over) + over * rng.uniform(0, 1)
+        image = spoil(rng, image, plain, 30, 140)
         if mode == "dark":
             image = augment.darkness(rng, image)
         face = float(mode == "plain")
@@ -185,7 +192,7 @@ class FaceSet(EyeSet):
         label = np.concatenate([pose, points.ravel(), [mouth, face, covered], [
             face * (1.0 if hidden < 0.45 else 0.3), face * (1.0 if hidden < 0.35 else 0.3),
             face * float(what == 0 and abs(pose[0]) < 60), 1.0,
-            face * float(not (what == 1 and 0.05 < hidden < 0.15))]])
+            face * float(not barred and not (what == 1 and 0.05 < hidden < 0.15))]])
         return image[None].astype(np.float32), label.astype(np.float32)
 
 
@@ -205,5 +212,5 @@ class PhoneSet(EyeSet):
                        0 if plain else rng.normal(0, 4))
         if not plain and rng.random() < 0.06:
             image, held = junk(rng, self, 128), 0
-        image = spoil(rng, image, plain, 50, 200)
+        image = spoil(rng, image, plain, 60, 220)
         return image[None].astype(np.float32), np.array([held], np.float32)

@@ -366,7 +366,7 @@ def phone_in_view(studio, rng, v, head, eyes, look, empty=False):
     side = "R" if rng.random() < 0.5 else "L"
     sign = -1 if side == "R" else 1
     middle = (eyes[0][0] + eyes[1][0]) / 2
-    centre = middle + np.array([rng.uniform(-0.4, 1.3) * sign, rng.uniform(-2.6, -0.9), rng.uniform(1.5, 3.0)])
+    centre = middle + np.array([rng.uniform(-0.4, 1.1) * sign, rng.uniform(-2.0, -0.7), rng.uniform(1.2, 2.4)])
     to_eyes = unit(middle - centre + rng.normal(0, 0.5, 3))
     up = np.array([rng.normal(0, 0.4), 1.0, rng.normal(0, 0.3)])
     across = unit(np.cross(up, to_eyes))
@@ -420,7 +420,9 @@ def main():
     a = parser.parse_args()
     began = time.time()
     studio = Studio(fetch(a.data))
-    np.savez(a.out, **SHARDS[a.kind](studio, a.first, a.count))
+    part = a.out.with_name("part-" + a.out.name)  # a run that is cut short leaves no half shard
+    np.savez(part, **SHARDS[a.kind](studio, a.first, a.count))
+    part.rename(a.out)
     print(f"{a.out}: {a.count} pictures in {time.time() - began:.0f} s")
 
 
