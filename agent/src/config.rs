@@ -372,4 +372,17 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn an_edge_of_a_zone_can_be_given_by_itself() {
+        let rules = |line: &str| {
+            parse(&format!("data_dir = \"d\"\n[rules.attention.gaze]\n{line}")).map(|c| c.rules)
+        };
+        let mut expected = CoreConfig::default();
+        expected.attention.gaze.forward_yaw_deg = 12.0;
+        assert_eq!(rules("forward_yaw_deg = 12").unwrap(), expected);
+        assert!(rules("forward_deg = 12").unwrap_err().to_string().contains("forward_deg"));
+        let said = rules("down_pitch_deg = 5").unwrap_err().to_string();
+        assert!(said.contains("attention.gaze.down_pitch_deg"), "{said}");
+    }
 }

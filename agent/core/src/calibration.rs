@@ -11,11 +11,12 @@
 //!
 //! **Open level.** An upper quantile of the openings over a minute of seen eyes in motion; blinks
 //! and looks down lie below it. Closed is then a part of that level, so that narrow eyes are not
-//! closed ones and wide eyes are not open when they are shut. Each further minute may raise the
-//! level, none lowers it: a driver who squints into the sun, or tires, is measured by a better
-//! minute. Until it was learned, or where it cannot be believed, the configured limit applies.
+//! closed ones and wide eyes are not open when they are shut. Of the last half hour's minutes the
+//! second best counts: a driver who squints into the sun, or tires, is measured by better minutes,
+//! and one odd minute (somebody leaning in) raises nothing. Until it was learned, or where it
+//! cannot be believed, the configured limit applies.
 
-use std::time::Duration;
+use std::{collections::VecDeque, time::Duration};
 
 use temoin_proto::{
     perception::{EyeDirection, HeadPose, Seen},
@@ -90,8 +91,9 @@ pub struct Calibration {
     last_pose: Option<MonoTime>,
     openings: Vec<f64>,
     last_opening: Option<MonoTime>,
-    open_level: Option<f64>,
-    open_told: bool,
+    /// One for each stretch, oldest first.
+    levels: VecDeque<f64>,
+    implausible_told: bool,
 }
 
 impl Calibration {
@@ -107,8 +109,8 @@ impl Calibration {
             last_pose: None,
             openings: Vec::new(),
             last_opening: None,
-            open_level: None,
-            open_told: false,
+            levels: VecDeque::new(),
+            implausible_told: false,
         }
     }
 
@@ -141,10 +143,17 @@ impl Calibration {
         })
     }
 
+    /// The second best stretch's; the only one's.
+    fn open_level(&self) -> Option<f64> {
+        let mut levels: Vec<f64> = self.levels.iter().copied().collect();
+        levels.sort_by(|a, b| b.total_cmp(a));
+        levels.get(1).or(levels.first()).copied()
+    }
+
     /// Eyes are closed below this.
     pub fn closed_below(&self) -> f64 {
         let c = &self.eyes;
-        self.open_level.map_or(c.closed_below, |level| {
+        self.open_level().map_or(c.closed_below, |level| {
             (level * c.closed_part).max(c.closed_below_least).min(c.closed_below_most)
         })
     }
@@ -153,7 +162,7 @@ impl Calibration {
     pub fn state(&self) -> CalibrationState {
         CalibrationState {
             neutral_pose_learned: self.pose_learned,
-            open_level: self.open_level,
+            open_level: self.open_level(),
             closed_below: self.closed_below(),
         }
     }
@@ -177,7 +186,9 @@ impl Calibration {
             self.last_pose = Some(at);
             told.extend(self.learn_pose(pose, eyes));
         }
-        if let Some(opening) = opening.filter(|_| due(self.last_opening)) {
+        if let Some(opening) =
+            opening.filter(|_| self.eyes.learn_open_level && due(self.last_opening))
+        {
             self.last_opening = Some(at);
             told.extend(self.learn_opening(opening));
         }
@@ -229,15 +240,17 @@ impl Calibration {
         }
         let c = &self.eyes;
         let level = quantile(std::mem::take(&mut self.openings), c.open_level_quantile)?;
-        let told = if (c.open_level_least..=c.open_level_most).contains(&level) {
-            let best = self.open_level.map_or(level, |known| known.max(level));
-            self.open_level = Some(best);
-            Calibrated::OpenLevel
+        if (c.open_level_least..=c.open_level_most).contains(&level) {
+            if self.levels.len() >= c.open_level_stretches {
+                self.levels.pop_front();
+            }
+            self.levels.push_back(level);
+            (self.levels.len() == 1).then_some(Calibrated::OpenLevel)
+        } else if self.levels.is_empty() && !std::mem::replace(&mut self.implausible_told, true) {
+            Some(Calibrated::OpenLevelImplausible)
         } else {
-            Calibrated::OpenLevelImplausible
-        };
-        let first = !std::mem::replace(&mut self.open_told, true);
-        first.then_some(told)
+            None
+        }
     }
 }
 
@@ -337,6 +350,18 @@ mod tests {
         let (c, told) = learn(10, 60.0, 600, |_| (0.0, 0.0), lids);
         assert_eq!(c.state().open_level, Some(0.26));
         assert_eq!(told.len(), 2, "said once each: {told:?}");
+    }
+
+    #[test]
+    fn an_odd_minute_raises_nothing_and_a_bad_first_one_is_made_good() {
+        let lids = |s: f64| if (120.0..180.0).contains(&s) { 0.40 } else { 0.16 };
+        let (c, _) = learn(10, 60.0, 400, |_| (0.0, 0.0), lids);
+        assert_eq!(c.state().open_level, Some(0.16));
+        let lids = |s: f64| if s < 60.0 { 0.9 } else { 0.25 };
+        let (c, told) = learn(10, 60.0, 200, |_| (0.0, 0.0), lids);
+        assert_eq!(c.state().open_level, Some(0.25));
+        let told: Vec<_> = told.into_iter().map(|t| t.0).skip(1).collect();
+        assert_eq!(told, [Calibrated::OpenLevelImplausible, Calibrated::OpenLevel]);
     }
 
     #[test]

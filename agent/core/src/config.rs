@@ -361,6 +361,11 @@ mod tests {
         c.harsh.braking_g = Some(9.0);
         c.attention.slow_kmh = 60.0;
         c.ring.span_s = 30.0;
+        c.attention.gaze.mirror_yaw_deg = 20.0;
+        c.drowsiness.unresponsive_s = 2.0;
+        c.drowsiness.closed_below_least = f64::NAN;
+        c.phone.gap_s = -1.0;
+        c.headway.min_speed_kmh = 0.0;
         c.policy.repeats = 0;
         c.clip.saved_post_roll_s = 40.0;
         let keys: Vec<_> = c.validate().into_iter().map(|e| e.key).collect();
@@ -370,6 +375,12 @@ mod tests {
                 "harsh.braking_g",
                 "harsh.hold_s",
                 "attention.slow_kmh",
+                "attention.gaze.mirror_yaw_deg",
+                "drowsiness.sleep_s",
+                "drowsiness.closed_below_least",
+                "drowsiness.closed_below_least",
+                "phone.gap_s",
+                "headway.min_speed_kmh",
                 "policy.repeats",
                 "clip.saved_pre_roll_s",
                 "ring.span_s"

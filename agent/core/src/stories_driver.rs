@@ -201,6 +201,14 @@ fn a_head_turned_with_the_eyes_on_the_road_is_no_distraction() {
 }
 
 #[test]
+fn a_shut_eye_looks_nowhere() {
+    // Whatever is measured on its lid.
+    let shut = Story::at_kmh(100.0).go(5.0).eyelids(Some(0.04)).gazes(Some((0.0, -45.0))).go(5.0);
+    let told = shut.gazes(None).eyelids(Some(0.24)).go(20.0).told();
+    assert_eq!(alerts(&told), [AlertKind::Microsleep, AlertKind::Sleep]);
+}
+
+#[test]
 fn an_unsure_gaze_is_none() {
     let story = Story::at_kmh(100.0).go(5.0).confidence(0.45).gazes(Some((0.0, -40.0)));
     quiet(&story.go(20.0));

@@ -191,9 +191,12 @@ pub struct DrowsinessConfig {
     pub closed_below_least: f64,
     /// And never above this: midway between the medians, so that a squint is not closed.
     pub closed_below_most: f64,
-    /// Seconds of seen eyes in motion that the open level is taken of; each further stretch may
-    /// raise it, none lowers it: who squints or tires is measured by a better minute.
+    /// Learn the driver's open level.
+    pub learn_open_level: bool,
+    /// Seconds of seen eyes in motion in one stretch that the open level is taken of.
     pub open_level_s: f64,
+    /// Of so many last stretches the second best counts. Own choice: half an hour of seen eyes.
+    pub open_level_stretches: usize,
     /// The open level is this quantile (0 to 1) of the openings: blinks and looks down lie below.
     pub open_level_quantile: f64,
     /// An open level below this is not believed. Own choice.
@@ -254,7 +257,9 @@ impl Default for DrowsinessConfig {
             closed_part: 0.5,
             closed_below_least: 0.07,
             closed_below_most: 0.17,
+            learn_open_level: true,
             open_level_s: 60.0,
+            open_level_stretches: 30,
             open_level_quantile: 0.75,
             open_level_least: 0.12,
             open_level_most: 0.45,

@@ -164,6 +164,12 @@ impl CoreConfig {
             "must not be above `drowsiness.closed_below_most`",
         );
         c.within("drowsiness.open_level_s", d.open_level_s, 10.0, 600.0);
+        c.need(
+            (1..=240).contains(&d.open_level_stretches),
+            "drowsiness.open_level_stretches",
+            d.open_level_stretches,
+            "a number from 1 to 240 is needed",
+        );
         c.within("drowsiness.open_level_quantile", d.open_level_quantile, 0.5, 0.95);
         c.within("drowsiness.open_level_least", d.open_level_least, 0.05, 0.3);
         c.within("drowsiness.open_level_most", d.open_level_most, 0.3, 1.0);
