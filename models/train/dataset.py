@@ -83,9 +83,11 @@ def sample_eye(rng, cut, row, plain, data):
             augment.blob(rng, 64) * rng.normal(0, 0.6) + rng.uniform(0, 1)
             + 0.3 * cv2.resize(rng.normal(0, 1, (int(rng.integers(2, 20)),) * 2).astype(np.float32), (64, 64)), 0, 1)
         image = image.astype(np.float32)
-    image = augment.tone(rng, image)
+    good = not plain and mode == "plain" and rng.random() < 0.3
+    image = mild(rng, image) if good else augment.tone(rng, image)
     if not plain and rng.random() < 0.15:
-        image = image + rng.uniform(0.2, 0.8) * augment.blob(rng, 64, radius=rng.uniform(0.03, 0.12))
+        image = np.clip(image + rng.uniform(0.2, 0.8) * augment.blob(
+            rng, 64, radius=rng.uniform(0.03, 0.12)), 0, 1.2).astype(np.float32)
     centre = 0.5 - shift / side
     if mode == "glare":
         image = image + rng.uniform(1.0, 2.5) * augment.blob(rng, 64, centre, rng.uniform(0.25, 0.6))
@@ -98,7 +100,7 @@ def sample_eye(rng, cut, row, plain, data):
     pixels = 64 if plain and rng.random() < 0.5 else int(np.exp(rng.uniform(np.log(15), np.log(110))))
     if mode == "tiny":
         pixels = int(rng.integers(3, 7))
-    image = augment.camera(rng, np.clip(image, 0, 1.2), min(pixels, 64))
+    image = np.clip(image, 0, 1) if good else augment.camera(rng, np.clip(image, 0, 1.2), min(pixels, 64))
     if mode == "dark":
         image = augment.darkness(rng, image)
     # seen: clearly yes, clearly no, and a band between that teaches neither
@@ -111,16 +113,25 @@ def sample_eye(rng, cut, row, plain, data):
     turn = np.radians(-angle)
     c, s = np.cos(turn), np.sin(turn)
     iris = np.array([c * iris[0] - s * iris[1], s * iris[0] + c * iris[1]])
-    good = float(seen and sure)
-    label = np.array([CLOSED + PER_GAP * opening, iris[0], iris[1], seen, good, sure,
-                      good * float(opening > 0.06)], np.float32)
+    weight = float(seen and sure)
+    label = np.array([CLOSED + PER_GAP * opening, iris[0], iris[1], seen, weight, sure,
+                      weight * float(opening > 0.06)], np.float32)
     return image[None].astype(np.float32), label
 
+
+
+def mild(rng, image):
+    """A good camera in good light, so that there is much to learn from."""
+    gain = rng.uniform(0.5, 0.95) / max(float(np.percentile(image, 90)), 0.05)
+    noise = rng.normal(0, rng.uniform(0, 0.02), image.shape)
+    return np.clip(image ** np.exp(rng.normal(0, 0.15)) * gain + noise, 0, 1).astype(np.float32)
 
 
 def spoil(rng, image, plain, low, high):
     """Light and camera for a face or driver picture; `low` and `high` real pixels on a side."""
     size = image.shape[0]
+    if not plain and rng.random() < 0.35:
+        return mild(rng, image)
     image = augment.tone(rng, image)
     if not plain and rng.random() < 0.2:
         image = image + rng.uniform(0.2, 1.2) * augment.blob(rng, size)

@@ -60,13 +60,13 @@ class EyeState(nn.Module):
         opening = f.smooth_l1_loss(y[:, 0], t[:, 0] * 10, reduction="none", beta=0.2)
         iris = f.smooth_l1_loss(y[:, 2:], t[:, 1:3] * 10, reduction="none", beta=0.5).sum(1)
         seen = f.binary_cross_entropy_with_logits(y[:, 1], t[:, 3], reduction="none")
-        return (opening * t[:, 4] * 2 + iris * t[:, 6] * 0.5 + seen * t[:, 5]).mean()
+        return (opening * t[:, 4] * 2 + iris * t[:, 6] + seen * t[:, 5]).mean()
 
 
 class FaceState(nn.Module):
     """80 x 80 face square -> pose, points, mouth, face, covered."""
 
-    INPUT, OUTPUTS, SIZE = "face", ("pose", "points", "mouth", "face", "covered"), 80
+    INPUT, OUTPUTS, SIZE = "square", ("pose", "points", "mouth", "face", "covered"), 80
 
     def __init__(self):
         super().__init__()
@@ -94,8 +94,8 @@ class FaceState(nn.Module):
         points = near(y[:, 3:13], (t[:, 3:13] - 0.5) / 0.3, 0.1)
         mouth = near(y[:, 13:14], t[:, 13:14], 0.1)
         yes = f.binary_cross_entropy_with_logits(y[:, 14:16], t[:, 14:16], reduction="none")
-        return (pose * t[:, 16] + points * t[:, 17] + 1.5 * mouth * t[:, 18] + yes[:, 0] * t[:, 19]
-                + yes[:, 1] * t[:, 20]).mean()
+        return (2 * pose * t[:, 16] + 0.7 * points * t[:, 17] + 5 * mouth * t[:, 18]
+                + yes[:, 0] * t[:, 19] + 2 * yes[:, 1] * t[:, 20]).mean()
 
 
 class Phone(nn.Module):
@@ -121,7 +121,7 @@ class Phone(nn.Module):
     @staticmethod
     def loss(y, t):
         """Mean cross entropy."""
-        return nn.functional.cross_entropy(y, t[:, 0].long(), label_smoothing=0.05)
+        return nn.functional.cross_entropy(y, t[:, 0].long(), label_smoothing=0.02)
 
 
 NETWORKS = dict(eye=EyeState, face=FaceState, phone=Phone)

@@ -101,7 +101,7 @@ def faces_rendered(net, shards):
     """Face network on held-out rendered people."""
     got, want = [], []
     for x, t in held_out("face", shards):
-        got.append(np.concatenate([o[0] for o in net.run(None, {"face": x[None]})]))
+        got.append(np.concatenate([o[0] for o in net.run(None, {"square": x[None]})]))
         want.append(t)
     g, t = np.array(got), np.array(want)
     pose, mouth = t[:, 16] > 0.5, t[:, 18] > 0
@@ -168,6 +168,25 @@ def grey(image, size):
     return square(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), size)
 
 
+def eye_squares(image, points):
+    """Right and mirrored left eye of a BGR picture, upright, 1.1 eye distances wide."""
+    right, left = points[0], points[1]
+    d = left - right
+    apart, a = float(np.hypot(*d)), float(np.arctan2(d[1], d[0]))
+    k = 1.1 * apart / 64
+    c, s = np.cos(a) * k, np.sin(a) * k
+    light = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
+    light = cv2.GaussianBlur(light, (0, 0), 0.4 * k) if k > 1.3 else light
+    out = []
+    for centre, flip in ((right, 1), (left, -1)):
+        m = np.array([[c * flip, -s, 0], [s * flip, c, 0]])
+        m[:, 2] = centre - m[:, :2] @ [31.5, 31.5]
+        eye = cv2.warpAffine(light, m, (64, 64), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+                             borderMode=cv2.BORDER_REPLICATE)
+        out.append(eye.astype(np.float32)[None, None] / 255)
+    return out
+
+
 def clips(models, data, pack):
     """All networks on the recordings of drivers, beside the pack's opinion."""
     nets = {n: session(models / n) for n in ("eye_state.onnx", "face_state.onnx", "phone.onnx")
@@ -187,10 +206,13 @@ def clips(models, data, pack):
             face = crop(frame, middle, 1.3 * side)
             row = dict(pack=pack.pose(face))
             if "face_state.onnx" in nets:
-                out = nets["face_state.onnx"].run(None, {"face": grey(face, 80)})
+                out = nets["face_state.onnx"].run(None, {"square": grey(face, 80)})
                 row.update(pose=out[0][0], mouth=out[2][0, 0], face=out[3][0, 0], covered=out[4][0, 0],
                            points=np.linalg.norm((out[1][0].reshape(5, 2) - 0.5) * 1.3 * side + middle
                                                  - points, axis=1).mean() / side)
+            if "eye_state.onnx" in nets:
+                found = [nets["eye_state.onnx"].run(None, {"eye": e}) for e in eye_squares(frame, points)]
+                row["eyes"] = [[f[0][0, 0], f[1][0, 0]] for f in found]
             if "phone.onnx" in nets:
                 driver = crop(frame, middle + [0, 0.5 * side], 2.6 * side)
                 row["phone"] = nets["phone.onnx"].run(None, {"driver": grey(driver, 128)})[0][0]
@@ -208,6 +230,11 @@ def clips(models, data, pack):
             print(f"  points against YuNet {get('points').mean():.3f} face sides; face >= 0.5 in "
                   f"{(get('face') >= 0.5).mean():.3f}; covered >= 0.5 in {(get('covered') >= 0.5).mean():.3f}; "
                   f"mouth > 0.5 in {(get('mouth') > 0.5).mean():.3f}")
+        if "eyes" in rows[0]:
+            e = get("eyes").reshape(-1, 2)
+            sure = e[e[:, 1] >= 0.5, 0]
+            print(f"  eyes: seen >= 0.5 in {(e[:, 1] >= 0.5).mean():.3f}; of these opening quartiles "
+                  f"{np.percentile(sure, [25, 50, 75]).round(3)}, below {OPEN_AT} in {(sure < OPEN_AT).mean():.3f}")
         if "phone" in rows[0]:
             f = get("phone")
             print(f"  phone (nobody holds one): at the ear >= 0.5 in {(f[:, 1] >= 0.5).mean():.3f}, "

@@ -41,6 +41,7 @@ def main():
     parser.add_argument("--net", choices=NETWORKS, required=True)
     parser.add_argument("--shards", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--start", type=Path, help="weights to go on from")
     parser.add_argument("--epochs", type=int, default=14)
     parser.add_argument("--batch", type=int, default=96)
     parser.add_argument("--threads", type=int, default=2)
@@ -54,6 +55,8 @@ def main():
     check = SETS[a.net](cuts[held], rows[held], 99, plain=True)
     print(f"{len(train)} to learn from, {len(check)} held out", flush=True)
     net, slow = NETWORKS[a.net](), NETWORKS[a.net]()
+    if a.start:
+        net.load_state_dict(torch.load(a.start, weights_only=True))
     slow.load_state_dict(net.state_dict())
     print(sum(p.numel() for p in net.parameters()), "parameters", flush=True)
     best = torch.optim.AdamW(net.parameters(), 2e-3, weight_decay=1e-2)
