@@ -21,6 +21,7 @@ pub mod gop_ring;
 pub mod harsh_motion;
 pub mod head_zone;
 pub mod policy;
+pub mod road;
 mod seen_timer;
 pub mod signal_history;
 pub mod speeding;

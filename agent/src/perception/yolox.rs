@@ -125,12 +125,7 @@ impl Found {
 
     /// The box as fractions of a picture of this size.
     pub fn fractions(&self, (width, height): (f32, f32)) -> PictureBox {
-        PictureBox {
-            x: self.x / width,
-            y: self.y / height,
-            w: self.w / width,
-            h: self.h / height,
-        }
+        PictureBox { x: self.x / width, y: self.y / height, w: self.w / width, h: self.h / height }
     }
 
     /// Intersection over union of the two boxes, 0 to 1.
