@@ -11,12 +11,13 @@ use serde::Deserialize;
 use temoin_agent_core::{
     config::{ConfigError as RuleError, CoreConfig},
     policy::PrivacyState,
+    road::camera::CameraMount,
 };
 use temoin_media::h264::{Effort, EncoderConfig, EncoderKind};
 
 use crate::{
     infer::InferOptions,
-    perception::{DriverSeat, PerceptionOptions},
+    perception::{DriverSeat, PerceptionOptions, road::RoadOptions},
 };
 
 /// Why a configuration cannot be used.
@@ -127,6 +128,8 @@ pub struct PerceptionConfig {
     pub seat: DriverSeat,
     /// Cabin pictures looked at in a second.
     pub rate_hz: f64,
+    /// Road pictures looked at in a second.
+    pub road_rate_hz: f64,
 }
 
 impl Default for PerceptionConfig {
@@ -137,6 +140,7 @@ impl Default for PerceptionConfig {
             onnxruntime: None,
             seat: DriverSeat::default(),
             rate_hz: 10.0,
+            road_rate_hz: 5.0,
         }
     }
 }
@@ -171,6 +175,9 @@ pub struct Config {
     /// What the unit sees of the driver.
     #[serde(default)]
     pub perception: PerceptionConfig,
+    /// How the road camera is mounted.
+    #[serde(default)]
+    pub road_camera: CameraMount,
     /// Device nodes of a live unit.
     #[serde(default)]
     pub devices: DeviceConfig,
@@ -206,6 +213,7 @@ impl Config {
             heartbeat_s: heartbeat_s(),
             video: VideoConfig::default(),
             perception: PerceptionConfig::default(),
+            road_camera: CameraMount::default(),
             devices: DeviceConfig::default(),
             rules: CoreConfig::default(),
         }
@@ -245,6 +253,13 @@ impl Config {
                 config.perception.rate_hz
             ));
         }
+        if !(0.5..=30.0).contains(&config.perception.road_rate_hz) {
+            mistakes.push(format!(
+                "perception.road_rate_hz: `{}`: a number from 0.5 to 30 is needed",
+                config.perception.road_rate_hz
+            ));
+        }
+        mistakes.extend(config.road_camera.mistakes().iter().map(|m| format!("road_camera.{m}")));
         if mistakes.is_empty() {
             Ok(config)
         } else {
@@ -261,6 +276,13 @@ impl Config {
             seat: p.seat,
             infer: InferOptions { library: p.onnxruntime.clone(), ..InferOptions::default() },
         }
+    }
+
+    /// How the road is seen.
+    pub fn road(&self) -> RoadOptions {
+        let PerceptionOptions { models, cascades, infer, .. } = self.perception();
+        let mount = self.road_camera;
+        RoadOptions { models, cascades, infer, mount, video_width_px: self.video.width }
     }
 
     /// The encoder's settings.
@@ -315,6 +337,11 @@ mod tests {
                 vec!["video.encoder", "vhs", "perception.rate_hz", "speed_limit_kmh"],
             ),
             ("data_dir = \"d\"\n[video]\nwidth = 9000", vec!["video.width", "9000"]),
+            (
+                "data_dir = \"d\"\n[road_camera]\nmount_height_m = 9\nhorizon_y = nan\n[perception]\nroad_rate_hz = 90",
+                vec!["road_camera.mount_height_m", "horizon_y", "perception.road_rate_hz"],
+            ),
+            ("data_dir = \"d\"\n[road_camera]\nheight = 1", vec!["height", "mount_height_m"]),
         ] {
             let said = parse(text).unwrap_err().to_string();
             for name in names {

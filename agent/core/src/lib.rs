@@ -3,7 +3,8 @@
 //!
 //! In flow order: [`timebase`] → [`vehicle_state`] → detectors ([`harsh_motion`], [`speeding`],
 //! [`attention`] over [`head_zone`], [`drowsiness`]) → [`policy`] → [`clip`] over [`gop_ring`] and
-//! [`signal_history`]; [`drive`] composes them. [`spool_plan`] and [`upload_plan`] decide for the
+//! [`signal_history`]; [`drive`] composes them. [`road`] says what was found in road pictures in
+//! metres. [`spool_plan`] and [`upload_plan`] decide for the
 //! edges that own the disk and the network.
 //!
 //! INVARIANT: no clock, no randomness, no I/O, no unordered iteration. The same inputs give the
