@@ -39,6 +39,8 @@ pub struct Findings<'a> {
     pub at: MonoTime,
     /// Whether the picture is good enough to see anything in it.
     pub light: Result<(), NotSeen>,
+    /// Whether a vehicle ahead would be seen if there was one.
+    pub ahead: Result<(), NotSeen>,
     /// The vehicles.
     pub vehicles: Result<&'a [Detection], NotSeen>,
     /// Points of markings, row by row.
@@ -74,7 +76,7 @@ impl Scene {
                     vehicles.iter().filter(|v| stands(camera, horizon, v)).copied().collect();
                 self.tracks.look(found.at, &standing);
                 let path = Path { camera, horizon, direction_px: believed.1, lane: lane.as_ref() };
-                self.lead(&path)
+                self.lead(&path, found.ahead)
             }
         };
         let lane = match (found.light, lane) {
@@ -101,7 +103,7 @@ impl Scene {
         self.horizon
     }
 
-    fn lead(&self, path: &Path<'_>) -> Seen<Option<LeadVehicle>> {
+    fn lead(&self, path: &Path<'_>, ahead: Result<(), NotSeen>) -> Seen<Option<LeadVehicle>> {
         let mut nearest: Option<(Distance, &Track)> = None;
         let mut unclear = None;
         for track in self.tracks.all() {
@@ -136,7 +138,10 @@ impl Scene {
                 let confidence = single((track.score * sure_of_path).clamp(0.0, 1.0));
                 Seen::Known { value: Some(value), confidence }
             }
-            (None, None) => Seen::Known { value: None, confidence: single(0.8 * sure_of_path) },
+            (None, None) => match ahead {
+                Err(why) => Seen::Unknown(why),
+                Ok(()) => Seen::Known { value: None, confidence: single(0.8 * sure_of_path) },
+            },
         }
     }
 }
@@ -256,7 +261,7 @@ mod tests {
         vehicles: Result<&[Detection], NotSeen>,
         marks: &[MarkPoint],
     ) -> RoadObservation {
-        let found = Findings { at: at(t_s), light, vehicles, marks };
+        let found = Findings { at: at(t_s), light, ahead: Ok(()), vehicles, marks };
         scene.look(&camera(), &found)
     }
 
@@ -334,6 +339,19 @@ mod tests {
                 assert_eq!(seen.lane.known().is_some(), lane_seen && n > 0, "{name}");
             }
         }
+        // Fog: who is seen is seen, but nobody seen says nothing.
+        let fog = |vehicles| Findings {
+            at: at(0.0),
+            light: Ok(()),
+            ahead: Err(NotSeen::Blurred),
+            vehicles: Ok(vehicles),
+            marks: &[],
+        };
+        let nobody = Scene::default().look(&camera(), &fog(&[]));
+        assert_eq!(nobody.lead, Seen::Unknown(NotSeen::Blurred));
+        let car = [vehicle(VehicleKind::Car, 25.0, 0.0)];
+        let somebody = Scene::default().look(&camera(), &fog(&car));
+        assert!(somebody.lead.known().unwrap().is_some());
         // Too far for a distance that is worth something, and too near for any.
         let far = settled(&[vehicle(VehicleKind::Car, 230.0, 0.0)], &[]);
         assert_eq!(far.lead, Seen::Unknown(NotSeen::TooFar));

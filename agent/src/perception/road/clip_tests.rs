@@ -147,6 +147,63 @@ fn lead_line(seen: &RoadObservation) -> String {
     }
 }
 
+/// The same picture, changed.
+fn changed(frame: &Frame, change: impl Fn(I420Picture) -> I420Picture) -> Frame {
+    let picture = change(I420Picture::from_frame(frame.clone()).unwrap());
+    picture.into_frame(frame.camera, frame.at)
+}
+
+/// Each pixel's luma, changed by a straight line.
+fn dimmed(mut picture: I420Picture, factor: f64, plus: f64) -> I420Picture {
+    for p in picture.planes_mut().y.iter_mut() {
+        let luma = f64::from(*p) * factor + plus;
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped")]
+        let luma = luma.clamp(16.0, 235.0) as u8;
+        *p = luma;
+    }
+    picture
+}
+
+/// As through a lens out of focus: reduced to this width, and enlarged again.
+fn defocused(picture: &I420Picture, width: u32) -> I420Picture {
+    let small = picture.view().resize(width, width * 9 / 16 & !1).unwrap();
+    small.view().resize(1280, 720).unwrap()
+}
+
+#[test]
+fn a_picture_that_shows_nothing_does_not_show_a_free_road() {
+    let (Some(options), Some(file)) = (options(), shared("data/road_video/highway_white.mp4"))
+    else {
+        return;
+    };
+    type Change = fn(I420Picture) -> I420Picture;
+    let changes: [(&str, Change, bool); 7] = [
+        ("as it is", |p| p, true),
+        ("half the light", |p| dimmed(p, 0.5, 8.0), true),
+        ("a tenth of the light", |p| dimmed(p, 0.1, 14.0), false),
+        ("fog", |p| dimmed(defocused(&p, 64), 0.15, 150.0), false),
+        ("out of focus", |p| defocused(&p, 32), false),
+        ("glare", |p| dimmed(p, 1.0, 200.0), false),
+        ("covered", |p| dimmed(p, 0.0, 60.0), false),
+    ];
+    for (name, change, seen) in changes {
+        let mut eyes = RoadEyes::open(&options);
+        let (mut free, mut lanes, mut looks) = (0, 0, 0);
+        for frame in pictures(file.clone(), 5).take(12) {
+            let road = road(&eyes.observe(&changed(&frame, change)));
+            free += u32::from(road.lead.known() == Some(&None));
+            lanes += u32::from(road.lane.known().is_some());
+            looks += 1;
+        }
+        println!("{name}: free in {free}, lane in {lanes} of {looks}");
+        if seen {
+            assert!(lanes >= looks - 3, "{name}: {lanes} of {looks}");
+        } else {
+            assert_eq!(free, 0, "{name}");
+        }
+    }
+}
+
 #[test]
 fn strange_frames_do_no_harm_to_networks() {
     let Some(options) = options() else { return };

@@ -12,6 +12,7 @@ mod faces;
 mod marks;
 mod plates;
 mod stages;
+mod visibility;
 
 #[cfg(test)]
 mod clip_tests;
@@ -196,6 +197,7 @@ impl RoadEyes {
         let findings = Findings {
             at: frame.at,
             light,
+            ahead: visibility::ahead(&picture, &camera, horizon_px),
             vehicles: vehicles.as_deref().map_err(|why| *why),
             marks: &points,
         };
