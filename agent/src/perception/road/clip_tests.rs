@@ -17,7 +17,7 @@ use temoin_proto::{
 use super::*;
 use crate::infer::InferError;
 
-fn shared(part: &str) -> Option<PathBuf> {
+pub(super) fn shared(part: &str) -> Option<PathBuf> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared").join(part);
     if !path.exists() {
         println!("skipped: ../shared/{part} is not beside the checkout");
@@ -36,7 +36,7 @@ fn mount() -> CameraMount {
     }
 }
 
-fn options() -> Option<RoadOptions> {
+pub(super) fn options() -> Option<RoadOptions> {
     let models = shared("models")?;
     match Runtime::load(&InferOptions::default()) {
         Ok(_) => {}
@@ -166,7 +166,7 @@ fn dimmed(mut picture: I420Picture, factor: f64, plus: f64) -> I420Picture {
 
 /// As through a lens out of focus: reduced to this width, and enlarged again.
 fn defocused(picture: &I420Picture, width: u32) -> I420Picture {
-    let small = picture.view().resize(width, width * 9 / 16 & !1).unwrap();
+    let small = picture.view().resize(width, (width * 9 / 16) & !1).unwrap();
     small.view().resize(1280, 720).unwrap()
 }
 

@@ -18,6 +18,8 @@ mod visibility;
 mod clip_tests;
 #[cfg(test)]
 mod drawn_tests;
+#[cfg(test)]
+mod face_tests;
 
 use std::path::PathBuf;
 
@@ -175,7 +177,7 @@ impl RoadEyes {
                 fault(&mut self.faults.vehicles, found)
             }
         };
-        let others = self.others(&picture, found.as_deref());
+        let others = self.others(&picture, horizon_px, found.as_deref());
         let Some(camera) = camera else {
             // Smaller than anything that a camera gives.
             let observation = RoadObservation::unseen(frame.at, NotSeen::Blurred);
@@ -209,6 +211,7 @@ impl RoadEyes {
     fn others(
         &mut self,
         picture: &I420View<'_>,
+        horizon_px: f64,
         found: Result<&[Stepped], &NotSeen>,
     ) -> Result<Vec<PrivateArea>, NotSeen> {
         let times = &mut self.times;
@@ -217,7 +220,9 @@ impl RoadEyes {
                 let all: Vec<Found> = found.iter().map(|f| f.found).collect();
                 let persons: Vec<Found> =
                     all.iter().filter(|f| f.kind == Kind::Person).copied().collect();
-                let faces = times.measure(Stage::Faces, || networks.faces.areas(picture, &persons));
+                let faces = times.measure(Stage::Faces, || {
+                    networks.faces.areas(picture, single(horizon_px), &persons)
+                });
                 let plates = times.measure(Stage::Plates, || {
                     plates::areas(picture, &all, cascades.as_mut().ok())
                 });
@@ -244,6 +249,11 @@ fn fault<T>(kept: &mut Option<String>, result: Result<T, PerceptionError>) -> Re
     }
     *kept = said;
     result.map_err(|_| NotSeen::ModelFailed)
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "a row of the picture")]
+const fn single(row_px: f64) -> f32 {
+    row_px as f32
 }
 
 /// Something found, and the picture's pixels for one of the network's.
@@ -307,8 +317,7 @@ impl Networks {
     ) -> Result<Vec<Stepped>, PerceptionError> {
         let size = faces::size(picture);
         let side = (MIDDLE * size.0).max(64.0);
-        #[expect(clippy::cast_possible_truncation, reason = "a row of the picture")]
-        let horizon = (horizon_px as f32).clamp(0.0, size.1);
+        let horizon = single(horizon_px).clamp(0.0, size.1);
         let (x, y) = (size.0 / 2.0, horizon + (0.5 - MIDDLE_HORIZON) * side);
         let input = yolox::INPUT_SIDE;
         let cut = picture.cut_bgr(Square::upright(x, y, side), u32::from(input))?;
