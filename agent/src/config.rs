@@ -11,12 +11,13 @@ use serde::Deserialize;
 use temoin_agent_core::{
     config::{ConfigError as RuleError, CoreConfig},
     policy::PrivacyState,
+    road::camera::CameraMount,
 };
 use temoin_media::h264::{Effort, EncoderConfig, EncoderKind};
 
 use crate::{
     infer::{InferOptions, Provider},
-    perception::{DriverSeat, PerceptionOptions},
+    perception::{DriverSeat, PerceptionOptions, road::RoadOptions},
     privacy_blur::BlurConfig,
 };
 
@@ -135,6 +136,8 @@ pub struct PerceptionConfig {
     pub seat: DriverSeat,
     /// Cabin pictures looked at in a second.
     pub rate_hz: f64,
+    /// Road pictures looked at in a second.
+    pub road_rate_hz: f64,
 }
 
 impl Default for PerceptionConfig {
@@ -148,6 +151,7 @@ impl Default for PerceptionConfig {
             fp16: false,
             seat: DriverSeat::default(),
             rate_hz: 10.0,
+            road_rate_hz: 5.0,
         }
     }
 }
@@ -185,6 +189,9 @@ pub struct Config {
     /// Blurring of other people, before encoding.
     #[serde(default)]
     pub blur: BlurConfig,
+    /// How the road camera is mounted.
+    #[serde(default)]
+    pub road_camera: CameraMount,
     /// Device nodes of a live unit.
     #[serde(default)]
     pub devices: DeviceConfig,
@@ -221,6 +228,7 @@ impl Config {
             video: VideoConfig::default(),
             perception: PerceptionConfig::default(),
             blur: BlurConfig::default(),
+            road_camera: CameraMount::default(),
             devices: DeviceConfig::default(),
             rules: CoreConfig::default(),
         }
@@ -261,6 +269,13 @@ impl Config {
                 config.perception.rate_hz
             ));
         }
+        if !(0.5..=30.0).contains(&config.perception.road_rate_hz) {
+            mistakes.push(format!(
+                "perception.road_rate_hz: `{}`: a number from 0.5 to 30 is needed",
+                config.perception.road_rate_hz
+            ));
+        }
+        mistakes.extend(config.road_camera.mistakes().iter().map(|m| format!("road_camera.{m}")));
         if mistakes.is_empty() {
             Ok(config)
         } else {
@@ -293,6 +308,13 @@ impl Config {
             fp16: p.fp16,
             ..InferOptions::default()
         }
+    }
+
+    /// How the road is seen.
+    pub fn road(&self) -> RoadOptions {
+        let PerceptionOptions { models, cascades, infer, .. } = self.perception();
+        let mount = self.road_camera;
+        RoadOptions { models, cascades, infer, mount, video_width_px: self.video.width }
     }
 
     /// The encoder's settings.
@@ -365,6 +387,11 @@ mod tests {
             ("data_dir = \"d\"\n[perception]\nprovider = \"gpu\"", vec!["gpu", "tensorrt"]),
             ("data_dir = \"d\"\n[blur]\nhold_s = 0", vec!["blur.hold_s"]),
             ("data_dir = \"d\"\n[blur]\nfaces = true", vec!["faces", "cabin_others"]),
+            (
+                "data_dir = \"d\"\n[road_camera]\nmount_height_m = 9\nhorizon_y = nan\n[perception]\nroad_rate_hz = 90",
+                vec!["road_camera.mount_height_m", "horizon_y", "perception.road_rate_hz"],
+            ),
+            ("data_dir = \"d\"\n[road_camera]\nheight = 1", vec!["height", "mount_height_m"]),
         ] {
             let said = parse(text).unwrap_err().to_string();
             for name in names {

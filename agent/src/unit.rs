@@ -36,6 +36,7 @@ use crate::{
     net::{Connector, CorrectedClock, TrustedTime},
     perception::{
         self, HealthStatement, MODELS, Perception,
+        road::RoadEyes,
         swap::{self, Models, Reload, Swap},
     },
     pipeline::{Parts, Pipeline, SealJob},
@@ -224,35 +225,39 @@ fn open_eyes(
         Source::Replay(replay, _) => replay.script(),
         Source::Devices => None,
     };
-    let perception: Box<dyn Perception> = match script {
-        Some(script) => {
-            rules.vehicle.speed_limit_kmh.get_or_insert(script.limit_mps() * 3.6);
-            Box::new(Scripted(script))
-        }
-        None => open_perception(config, source, health, reload)?,
+    let all: [(CameraId, Box<dyn Perception>, f64); 2] = {
+        let (cabin, road): (Box<dyn Perception>, Box<dyn Perception>) = match script {
+            Some(script) => {
+                rules.vehicle.speed_limit_kmh.get_or_insert(script.limit_mps() * 3.6);
+                (Box::new(Scripted(Arc::clone(&script))), Box::new(Scripted(script)))
+            }
+            None => {
+                let cabin = open_perception(config, source, health, reload)?;
+                (cabin, Box::new(RoadEyes::open(&config.road())))
+            }
+        };
+        let rates = &config.perception;
+        [(CameraId::Cabin, cabin, rates.rate_hz), (CameraId::Road, road, rates.road_rate_hz)]
     };
-    for statement in perception.health() {
-        health.set(statement.part, statement.state, statement.text);
-    }
-    let rate_hz = config.perception.rate_hz;
-    let cabin = |eyes| BTreeMap::from([(CameraId::Cabin, eyes)]);
-    Ok(match source {
-        Source::Replay(replay, Speed::Max) => {
-            (replay.clock(), cabin(Eyes::in_loop(perception, rate_hz)), replay::ZERO)
+    let mut eyes = AllEyes::new();
+    for (camera, perception, rate_hz) in all {
+        for statement in perception.health() {
+            health.set(statement.part, statement.state, statement.text);
         }
-        Source::Replay(replay, Speed::Real) => (
-            replay.clock(),
-            cabin(Eyes::in_thread(perception, rate_hz, to_pipeline.clone())?),
-            replay::ZERO,
-        ),
+        let own = match source {
+            Source::Replay(_, Speed::Max) => Eyes::in_loop(perception, rate_hz),
+            Source::Replay(_, Speed::Real) | Source::Devices => {
+                Eyes::in_thread(perception, rate_hz, to_pipeline.clone())?
+            }
+        };
+        eyes.insert(camera, own);
+    }
+    Ok(match source {
+        Source::Replay(replay, _) => (replay.clock(), eyes, replay::ZERO),
         Source::Devices => {
             let clock = SystemClock;
             let zero = clock.now();
-            (
-                Arc::new(clock),
-                cabin(Eyes::in_thread(perception, rate_hz, to_pipeline.clone())?),
-                zero,
-            )
+            (Arc::new(clock), eyes, zero)
         }
     })
 }
@@ -360,15 +365,19 @@ struct Scripted(Arc<Script>);
 
 impl Perception for Scripted {
     fn observe(&mut self, frame: &Frame) -> Sight {
-        let seen = self.0.observation(frame.at, replay::ZERO);
-        Sight { observation: Observation::Driver(seen), others: Ok(Vec::new()) }
+        let (script, zero) = (&self.0, replay::ZERO);
+        let observation = match frame.camera {
+            CameraId::Cabin => Observation::Driver(script.observation(frame.at, zero)),
+            CameraId::Road => Observation::Road(script.road_observation(frame.at, zero)),
+        };
+        Sight { observation, others: Ok(Vec::new()) }
     }
 
     fn health(&self) -> Vec<HealthStatement> {
         vec![HealthStatement {
             part: "perception",
             state: State::Degraded,
-            text: "simulated: this drive's driver is a drawing, and its script says what is seen"
+            text: "simulated: this drive's driver and road are drawings, and its script says what is seen"
                 .to_owned(),
         }]
     }

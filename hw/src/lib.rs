@@ -26,6 +26,7 @@ pub mod replay;
 mod shared_data;
 pub mod sim;
 mod sim_paint;
+mod sim_road;
 mod sim_scene;
 mod time_map;
 pub mod video_file;

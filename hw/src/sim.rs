@@ -285,7 +285,7 @@ impl Script {
         }
     }
 
-    fn road_view(&self, t_s: f64) -> RoadView {
+    pub(crate) fn road_view(&self, t_s: f64) -> RoadView {
         let v = self.vehicle(t_s);
         let mut gap_m = 34.0 + 2.0 * (t_s * 0.3).sin();
         let mut brake_lights = false;

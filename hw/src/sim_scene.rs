@@ -105,9 +105,12 @@ impl Painter {
             Some((x_of(-ROAD_HALF_M, z), x_of(ROAD_HALF_M, z), asphalt))
         });
         let paint = Color::rgb(232, 234, 232);
-        for (side_m, half_m, dashed) in
-            [(-1.9, 0.08, true), (1.9, 0.08, true), (-5.2, 0.1, false), (5.2, 0.1, false)]
-        {
+        for (side_m, half_m, dashed) in [
+            (-LANE_HALF_M, 0.08, true),
+            (LANE_HALF_M, 0.08, true),
+            (-5.2, 0.1, false),
+            (5.2, 0.1, false),
+        ] {
             c.rows(below, DESIGN.1, |y| {
                 let z = away_m(y);
                 let on = !dashed || cycle(z, DASH_CYCLE_M) < DASH_M;
@@ -241,6 +244,23 @@ fn eye(c: &mut Canvas, x: f32, y: f32, side: f32, turn: f32, opening: f32) {
 
 fn head_centre(view: &CabinView) -> (f32, f32) {
     (640.0 + 26.0 * view.yaw_deg.to_radians().sin(), 318.0 - 0.5 * view.pitch_deg)
+}
+
+/// Half of the own lane, metres: the middles of its dashed lines.
+pub(crate) const LANE_HALF_M: f32 = 1.9;
+
+/// Where the drawn car ahead is.
+pub(crate) fn car_box(view: &RoadView) -> PictureBox {
+    let z = view.gap_m.max(4.0);
+    let size = FOCAL / z;
+    let x = DESIGN.0 / 2.0 - FOCAL * view.curvature * z / 2.0;
+    let y = |up_m: f32| HORIZON + (CAMERA_HEIGHT_M - up_m) * size;
+    PictureBox {
+        x: (x - 0.9 * size) / DESIGN.0,
+        y: y(1.5) / DESIGN.1,
+        w: 1.8 * size / DESIGN.0,
+        h: (y(0.0) - y(1.5)) / DESIGN.1,
+    }
 }
 
 /// Where the drawn face is.

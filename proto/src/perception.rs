@@ -22,6 +22,10 @@ pub enum NotSeen {
     Blurred,
     /// Too dark or too bright.
     BadLight,
+    /// No lines of the own lane are to be seen.
+    NoMarkings,
+    /// Too far away to say anything that is worth it.
+    TooFar,
     /// No model that can see this is installed.
     NoModel,
     /// The model failed on this picture.

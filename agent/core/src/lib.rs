@@ -5,7 +5,8 @@
 //! [`gop_ring`] and [`signal_history`]; [`drive`] composes them. Detectors of the vehicle are
 //! [`harsh_motion`] and [`speeding`]; [`driver`] composes those of the driver: [`attention`] and
 //! [`repeated_distraction`] over [`gaze_zone`], [`eye_closure`] and [`drowsiness`] over [`lids`] and
-//! [`perclos`], and [`phone`], by what [`calibration`] learned. [`headway`] is arithmetic.
+//! [`perclos`], and [`phone`], by what [`calibration`] learned. [`road`] says what was found in road
+//! pictures in metres; [`headway`] is arithmetic.
 //! [`spool_plan`] and [`upload_plan`] decide for the edges that own the disk and the network.
 //!
 //! INVARIANT: no clock, no randomness, no I/O, no unordered iteration. The same inputs give the
@@ -32,6 +33,7 @@ pub mod perclos;
 pub mod phone;
 pub mod policy;
 pub mod repeated_distraction;
+pub mod road;
 mod seen_timer;
 pub mod signal_history;
 pub mod speeding;

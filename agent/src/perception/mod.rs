@@ -11,6 +11,7 @@ mod driver_seat;
 pub mod eyelids;
 pub mod head_pose;
 mod networks;
+pub mod road;
 pub mod swap;
 mod tensors;
 pub mod yolox;

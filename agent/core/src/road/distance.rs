@@ -58,6 +58,24 @@ const fn width_m(kind: VehicleKind) -> (f64, f64) {
     }
 }
 
+/// Whether a box can be a vehicle that stands on the road: a painted dash that a detector took for
+/// a car is far too small for where it lies. Where the ground says too little, anything can be.
+pub fn stands_on_the_road(
+    camera: &RoadCamera,
+    horizon: Horizon,
+    kind: VehicleKind,
+    (width_px, height_px, bottom_px): (f64, f64, f64),
+) -> bool {
+    let below = bottom_px - horizon.row_px;
+    if below < 4.0 * horizon.sigma_px {
+        return true;
+    }
+    let metre_px = camera.focal_px * below / camera.depth_scale(horizon.row_px);
+    let (width_m, height_m) = (width_px / metre_px, height_px / metre_px);
+    // Half of what it should be at least, and no longer than a lorry with its trailer from the side.
+    width_m >= 0.5 * self::width_m(kind).0 && width_m <= 20.0 && (0.5..=6.0).contains(&height_m)
+}
+
 /// One cue: inverse depth and its standard deviation, 1/m.
 #[derive(Clone, Copy, Debug)]
 struct Inverse {
@@ -151,9 +169,7 @@ mod tests {
             let cues = Cues {
                 kind,
                 bottom_px: with.0.then_some(bottom + edge * normal.next()),
-                width_px: with
-                    .1
-                    .then_some(right - left + edge * (normal.next() - normal.next())),
+                width_px: with.1.then_some(right - left + edge * (normal.next() - normal.next())),
                 edge_sigma_px: edge,
             };
             let horizon = Horizon { row_px: 350.0, sigma_px: 4.0 };
@@ -215,6 +231,29 @@ mod tests {
     }
 
     #[test]
+    fn a_dash_on_the_road_is_no_car() {
+        let camera = camera();
+        let horizon = Horizon { row_px: 360.0, sigma_px: 4.0 };
+        let at = |forward_m: f64, width_m: f64, height_m: f64| {
+            let (_, bottom) = camera.pixel(forward_m, 0.0, 0.0, 360.0);
+            let metre_px = camera.focal_px / forward_m;
+            let size = (width_m * metre_px, height_m * metre_px, bottom);
+            stands_on_the_road(&camera, horizon, VehicleKind::Car, size)
+        };
+        for (name, forward_m, width_m, height_m, want) in [
+            ("a car", 30.0, 1.8, 1.5, true),
+            ("a small one", 12.0, 1.5, 1.3, true),
+            ("a van from the side", 15.0, 5.5, 2.4, true),
+            ("a dash", 30.0, 0.35, 0.4, false),
+            ("a wide dash", 20.0, 1.2, 0.3, false),
+            ("a bridge", 30.0, 25.0, 5.0, false),
+            ("so far away that nobody knows", 120.0, 0.4, 0.4, true),
+        ] {
+            assert_eq!(at(forward_m, width_m, height_m), want, "{name}");
+        }
+    }
+
+    #[test]
     fn cues_that_disagree_widen_the_error() {
         let camera = camera();
         let horizon = Horizon { row_px: 350.0, sigma_px: 2.0 };
@@ -229,7 +268,10 @@ mod tests {
         let agree = distance(&camera, horizon, &cues(width(20.0))).unwrap();
         let apart = distance(&camera, horizon, &cues(width(40.0))).unwrap();
         assert!(apart.error_m > 2.0 * agree.error_m, "{agree:?} {apart:?}");
-        assert_eq!(distance(&camera, horizon, &Cues { bottom_px: None, width_px: None, ..cues(1.0) }), None);
+        assert_eq!(
+            distance(&camera, horizon, &Cues { bottom_px: None, width_px: None, ..cues(1.0) }),
+            None
+        );
     }
 
     proptest! {
