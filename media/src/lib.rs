@@ -6,6 +6,7 @@
 //! crate writes them to a file, a log or a debug print.
 #![deny(unsafe_code)]
 
+pub mod annotate;
 pub mod bgr;
 pub mod blur;
 pub mod burn_in;
@@ -13,6 +14,7 @@ pub mod cascade;
 pub mod fmp4;
 pub mod frame;
 pub mod h264;
+pub mod png;
 mod rounding;
 pub mod transcode;
 

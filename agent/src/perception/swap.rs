@@ -292,6 +292,10 @@ impl Perception for Swap {
         self.inner.observe(frame)
     }
 
+    fn points(&self) -> &[[f32; 2]] {
+        self.inner.points()
+    }
+
     fn health(&self) -> Vec<HealthStatement> {
         self.inner.health()
     }
