@@ -95,7 +95,7 @@ impl Painter {
             format!("yaw {:+.0} pitch {:+.0} roll {:+.0}", h.yaw_deg, h.pitch_deg, h.roll_deg)
         };
         let rows = [
-            row("face", &driver.face, Colour::WHITE, |_| String::new()),
+            row("face", &driver.face, Colour::WHITE, |_| "seen".to_owned()),
             row("head", &driver.head, Colour::WHITE, head),
             (format!("looks at: {zone}"), colour),
             row("right eye", &driver.eyes.right, Colour::WHITE, |e| format!("{:.2}", e.0)),
