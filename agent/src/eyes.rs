@@ -1,11 +1,13 @@
 //! When a camera's pictures are looked at, and in which thread.
 //!
 //! INVARIANT: perception never holds up the pipeline of a live unit: it has a thread of its own for
-//! each camera, and pictures that come while it is busy are left out.
+//! each camera, and pictures that come while it is busy are left out. INVARIANT: that thread is over
+//! before the process ends: ONNX Runtime takes itself apart then, and a model that still ran would
+//! run on what is gone.
 
 use std::{
     sync::mpsc::{SyncSender, TrySendError, sync_channel},
-    thread,
+    thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 
@@ -18,7 +20,26 @@ enum Place {
     /// In the pipeline's loop: every picture that is due is looked at.
     Loop(Box<dyn Perception>),
     /// In a thread of its own.
-    Thread(SyncSender<(Frame, Instant)>),
+    Thread(ToThread),
+}
+
+/// The way to that thread. Who drops it waits until the thread has ended, which is after the
+/// picture that it looks at; whoever receives what it sees must be gone by then.
+struct ToThread {
+    to: Option<SyncSender<(Frame, Instant)>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Drop for ToThread {
+    fn drop(&mut self) {
+        self.to = None;
+        // While a panic goes up, what it would wait for may never come.
+        if let Some(thread) = self.thread.take().filter(|_| !thread::panicking())
+            && thread.join().is_err()
+        {
+            tracing::error!("the perception thread ended by a panic");
+        }
+    }
 }
 
 /// One camera's perception.
@@ -59,8 +80,7 @@ impl Eyes {
         back: SyncSender<Captured>,
     ) -> std::io::Result<Self> {
         let (to, from) = sync_channel::<(Frame, Instant)>(1);
-        // It ends with the pipeline, and nothing waits for it.
-        thread::Builder::new().name("perception".into()).spawn(move || {
+        let thread = thread::Builder::new().name("perception".into()).spawn(move || {
             for (frame, taken) in from {
                 let sight = perception.observe(&frame);
                 // Before the answer: the pipeline then owns the pixels alone and copies none.
@@ -70,7 +90,8 @@ impl Eyes {
                 }
             }
         })?;
-        Ok(Self::new(Place::Thread(to), rate_hz))
+        let place = Place::Thread(ToThread { to: Some(to), thread: Some(thread) });
+        Ok(Self::new(place, rate_hz))
     }
 
     fn new(place: Place, rate_hz: f64) -> Self {
@@ -91,11 +112,56 @@ impl Eyes {
         };
         match &mut self.place {
             Place::Loop(perception) => Looked::Seen(perception.observe(frame)),
-            Place::Thread(to) => match to.try_send((frame.clone(), taken)) {
-                Ok(()) => Looked::Later,
-                Err(TrySendError::Full(_)) => Looked::Skipped,
-                Err(TrySendError::Disconnected(_)) => Looked::Gone,
-            },
+            Place::Thread(ToThread { to: None, .. }) => Looked::Gone,
+            Place::Thread(ToThread { to: Some(to), .. }) => {
+                match to.try_send((frame.clone(), taken)) {
+                    Ok(()) => Looked::Later,
+                    Err(TrySendError::Full(_)) => Looked::Skipped,
+                    Err(TrySendError::Disconnected(_)) => Looked::Gone,
+                }
+            }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    };
+
+    use temoin_media::frame::I420Picture;
+    use temoin_proto::{perception::NotSeen, samples::CameraId};
+
+    use super::*;
+    use crate::perception::HealthStatement;
+
+    /// Says when its last picture is done; it takes its time over it.
+    struct Slow(Arc<AtomicBool>);
+
+    impl Perception for Slow {
+        fn observe(&mut self, frame: &Frame) -> Sight {
+            thread::sleep(Duration::from_millis(50));
+            self.0.store(true, Ordering::SeqCst);
+            Sight::unseen(frame.camera, frame.at, NotSeen::NoFace)
+        }
+
+        fn health(&self) -> Vec<HealthStatement> {
+            Vec::new()
+        }
+    }
+
+    #[test]
+    fn no_picture_is_looked_at_once_the_eyes_are_gone() {
+        let done = Arc::new(AtomicBool::new(false));
+        let (back, from) = sync_channel(0);
+        let mut eyes = Eyes::in_thread(Box::new(Slow(Arc::clone(&done))), 10.0, back).unwrap();
+        let black = I420Picture::black(64, 64).unwrap();
+        let frame = black.into_frame(CameraId::Cabin, MonoTime::from_secs_f64(1.0));
+        assert_eq!(eyes.look(&frame, Instant::now()), Looked::Later);
+        drop(from);
+        drop(eyes);
+        assert!(done.load(Ordering::SeqCst));
     }
 }

@@ -197,6 +197,15 @@ impl Identity {
         })
     }
 
+    /// Whether anything of an identity lies in the data folder, or cannot be ruled out: whoever
+    /// asks before pictures may be written wants the strict answer.
+    pub fn may_be_there(data: &Path) -> bool {
+        match fs::symlink_metadata(Self::folder(data)) {
+            Ok(_) => true,
+            Err(e) => e.kind() != std::io::ErrorKind::NotFound,
+        }
+    }
+
     /// Refuses where the unit is enrolled already.
     ///
     /// # Errors

@@ -170,7 +170,7 @@ impl Mask {
 }
 
 /// Text in the font's own characters: ASCII, with the common Latin letters reduced to it.
-fn printable(text: &str) -> String {
+pub(crate) fn printable(text: &str) -> String {
     let base = |c: char| match c {
         ' '..='~' => c,
         'À'..='Å' | 'Ā' | 'Ă' | 'Ą' => 'A',

@@ -6,6 +6,7 @@
 //! crate writes them to a file, a log or a debug print.
 #![deny(unsafe_code)]
 
+pub mod annotate;
 pub mod bgr;
 pub mod blur;
 pub mod burn_in;
@@ -15,6 +16,7 @@ pub mod frame;
 pub mod h264;
 pub mod picture_stats;
 pub mod plates;
+pub mod png;
 pub mod ridges;
 pub mod road_cascades;
 mod rounding;

@@ -5,9 +5,16 @@ use std::{fs, io::Write as _, path::Path};
 use anyhow::{Result, bail};
 
 use super::ConfigArg;
-use crate::{config::Config, health::State, identity::Identity, perception};
+use crate::{
+    config::Config,
+    health::State,
+    identity::Identity,
+    model_pack,
+    perception::{self, swap},
+};
 
-/// Say what is there, what is wrong and what to do. Changes nothing.
+/// Say what is there, what is wrong and what to do. Changes nothing (where TensorRT runs the
+/// models, its engines are built and kept, as a start would).
 #[derive(clap::Args)]
 pub struct Args {
     #[command(flatten)]
@@ -61,7 +68,13 @@ fn look(config: &Config, findings: &mut Findings) {
         Ok(Err(e)) => findings.say(State::Failed, "encoder", &e.to_string()),
         Err(e) => findings.say(State::Failed, "encoder", &e),
     }
-    for statement in perception::open(&config.perception()).health() {
+    let options = config.perception();
+    let (state, text) = model_pack::describe(&options.models);
+    findings.say(state, perception::MODELS, &text);
+    // What runs the models is known once they have run.
+    let mut statements = perception::open(&options).health();
+    statements.insert(0, swap::provider_health(&options));
+    for statement in statements {
         findings.say(statement.state, statement.part, &statement.text);
     }
     let d = &config.devices;

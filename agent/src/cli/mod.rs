@@ -2,6 +2,7 @@
 
 pub mod check;
 pub mod enrol;
+pub mod look;
 pub mod models;
 pub mod replay;
 pub mod run;
@@ -35,6 +36,8 @@ Examples:
       drive a recorded drive and upload what is flagged
   temoin-agent check --config agent.toml
       say what is there, what is wrong and what to do; changes nothing
+  temoin-agent look me.mp4
+      show what the unit sees: an annotated video beside you, and in words what was not seen and why
   temoin-agent run --config agent.toml
       drive with this machine's own cameras";
 
@@ -45,6 +48,7 @@ enum Command {
     Enrol(enrol::Args),
     Check(check::Args),
     Models(models::Args),
+    Look(look::Args),
 }
 
 /// The option that names the configuration.
@@ -67,6 +71,7 @@ impl Cli {
             Command::Enrol(args) => args.run(),
             Command::Check(args) => args.run(),
             Command::Models(args) => args.run(),
+            Command::Look(args) => args.run(),
         }
     }
 }

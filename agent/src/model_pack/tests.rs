@@ -148,3 +148,59 @@ fn install_copies_what_is_right_and_only_once() {
     assert_eq!(fs::read(target.join("two.onnx")).unwrap(), b"two");
     assert_eq!(fs::read_dir(&target).unwrap().count(), 2);
 }
+
+#[test]
+fn what_there_is_is_said_in_plain_words() {
+    let folder = |files: &[&str]| {
+        let dir = tempfile::tempdir().unwrap();
+        for file in files {
+            fs::write(dir.path().join(format!("{file}.onnx")), file).unwrap();
+        }
+        dir
+    };
+    let own = |some: bool| {
+        let files: &[(&str, &[u8])] = &[("one.onnx", b"one"), ("two.onnx", b"two")];
+        let mut manifest = manifest();
+        manifest.models.truncate(if some { 2 } else { 0 });
+        ModelPack::builtin_as(&manifest, files)
+    };
+    for (name, files, some, state, said) in [
+        ("all", vec!["one", "two"], true, State::Ok, vec!["2 models", "built in: cabin-1 (one"]),
+        (
+            "all, none built in",
+            vec!["one", "two"],
+            false,
+            State::Ok,
+            vec!["no network is built in"],
+        ),
+        (
+            "one missing",
+            vec!["one"],
+            true,
+            State::Degraded,
+            vec!["without two.onnx", "make models"],
+        ),
+        ("no pack", vec![], true, State::Degraded, vec!["no downloaded pack", "built in"]),
+        (
+            "nothing",
+            vec![],
+            false,
+            State::Failed,
+            vec!["no downloaded pack", "no network is built"],
+        ),
+    ] {
+        let dir = folder(&files);
+        let pack = ModelPack::open_as(&manifest(), dir.path());
+        let (found, text) = describe_as(pack, own(some), dir.path());
+        assert_eq!(found, state, "{name}: {text}");
+        for word in said {
+            assert!(text.contains(word), "{name}: {text}");
+        }
+    }
+    let dir = folder(&["one"]);
+    fs::write(dir.path().join("one.onnx"), "onE").unwrap();
+    let (state, text) =
+        describe_as(ModelPack::open_as(&manifest(), dir.path()), own(true), dir.path());
+    assert_eq!(state, State::Degraded);
+    assert!(text.contains("is refused"), "{text}");
+}

@@ -45,6 +45,12 @@ pub trait Perception: Send {
     /// an observation that nothing was seen.
     fn observe(&mut self, frame: &Frame) -> Sight;
 
+    /// Points of the face in the last picture, fractions of its width and height, for an installer
+    /// who looks at it; none where there is nothing to show.
+    fn points(&self) -> &[[f32; 2]] {
+        &[]
+    }
+
     /// What this can and cannot see, for device health.
     fn health(&self) -> Vec<HealthStatement>;
 }

@@ -45,6 +45,7 @@ pub struct Networks {
     track: Track,
     pack: String,
     fault: Option<String>,
+    points: Vec<[f32; 2]>,
 }
 
 impl Networks {
@@ -67,6 +68,7 @@ impl Networks {
             track: Track::default(),
             pack: pack.name().to_owned(),
             fault: None,
+            points: Vec::new(),
         })
     }
 
@@ -91,7 +93,9 @@ impl Networks {
             Some(network) => network.observe(&picture, &face, &head)?,
             None => Seen::Unknown(NotSeen::NoModel),
         };
-        let value = face.fractions(size(&picture));
+        let (w, h) = size(&picture);
+        self.points.extend(face.points.map(|[x, y]| [x / w, y / h]));
+        let value = face.fractions((w, h));
         let face = Seen::Known { value, confidence: face.score };
         Ok(DriverObservation {
             face,
@@ -165,6 +169,7 @@ fn size(picture: &I420View<'_>) -> (f32, f32) {
 
 impl Perception for Networks {
     fn observe(&mut self, frame: &Frame) -> Sight {
+        self.points.clear();
         let seen = self.look(frame);
         let fault = seen.as_ref().err().map(ToString::to_string);
         if let (Some(fault), None) = (&fault, &self.fault) {
@@ -175,6 +180,10 @@ impl Perception for Networks {
         let seen =
             seen.unwrap_or_else(|_| DriverObservation::unseen(frame.at, NotSeen::ModelFailed));
         Sight { observation: Observation::Driver(seen), others: Err(NotSeen::NoModel) }
+    }
+
+    fn points(&self) -> &[[f32; 2]] {
+        &self.points
     }
 
     fn health(&self) -> Vec<HealthStatement> {

@@ -18,7 +18,7 @@ use std::{
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
-        mpsc::{Receiver, TryRecvError, sync_channel},
+        mpsc::{Receiver, RecvTimeoutError, TryRecvError, sync_channel},
     },
     thread,
     time::Duration,
@@ -212,7 +212,6 @@ impl Swap {
         self.asked = self.reload.count();
         let (to, from) = sync_channel(1);
         let models = Arc::clone(&self.models);
-        // Nothing waits for it: where the unit ends first, what it loaded is let go.
         let started = thread::Builder::new().name("models".into()).spawn(move || {
             drop(to.send(models.load(opening).map_err(|e| e.to_string())));
         });
@@ -285,11 +284,30 @@ impl Swap {
     }
 }
 
+/// How long the end of a unit waits for models that are being loaded. Engines may take minutes to
+/// build, and then the process ends all the same.
+const LAST_LOAD: Duration = Duration::from_secs(5);
+
+impl Drop for Swap {
+    fn drop(&mut self) {
+        // ONNX Runtime takes itself apart at the end of the process.
+        if let Some(from) = &self.loading
+            && let Err(RecvTimeoutError::Timeout) = from.recv_timeout(LAST_LOAD)
+        {
+            tracing::warn!("models are still being loaded at the end");
+        }
+    }
+}
+
 impl Perception for Swap {
     fn observe(&mut self, frame: &Frame) -> Sight {
         self.finish();
         self.look_at_files(frame.at);
         self.inner.observe(frame)
+    }
+
+    fn points(&self) -> &[[f32; 2]] {
+        self.inner.points()
     }
 
     fn health(&self) -> Vec<HealthStatement> {
