@@ -276,9 +276,12 @@ const fn reason(why: NotSeen) -> &'static str {
         NotSeen::ModelFailed => "the model failed",
         NotSeen::BadLight => "too dark or too bright",
         NotSeen::Blurred => "the picture is too blurred",
-        NotSeen::NoFace | NotSeen::FaceUnclear | NotSeen::EyesUnclear | NotSeen::Covered => {
-            "perception did not look"
-        }
+        NotSeen::NoFace
+        | NotSeen::FaceUnclear
+        | NotSeen::EyesUnclear
+        | NotSeen::Covered
+        | NotSeen::NoMarkings
+        | NotSeen::TooFar => "perception did not look",
     }
 }
 

@@ -2,10 +2,7 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-use temoin_agent_core::{
-    config::CoreConfig,
-    head_zone::{HeadZones, Look},
-};
+use temoin_agent_core::{config::CoreConfig, driver::DriverWatch, gaze_zone::GazeZone, lids::Lids};
 use temoin_media::annotate::{Colour, Mark, Shape};
 use temoin_proto::{
     perception::{
@@ -27,13 +24,14 @@ const TEXT: f32 = 0.02;
 
 /// Draws one picture after the other.
 pub(super) struct Painter {
-    zones: HeadZones,
+    /// Watches without a speed: it says where the driver looks, and starts no timer.
+    watch: DriverWatch,
     lids: VecDeque<(MonoTime, Option<f32>)>,
 }
 
 impl Painter {
     pub(super) fn new(rules: &CoreConfig) -> Self {
-        Self { zones: HeadZones::new(&rules.attention), lids: VecDeque::new() }
+        Self { watch: DriverWatch::new(rules), lids: VecDeque::new() }
     }
 
     /// The marks of one picture; pictures come in the order of their time.
@@ -66,7 +64,7 @@ impl Painter {
         }
     }
 
-    fn driver(&self, driver: &DriverObservation, points: &[[f32; 2]], marks: &mut Vec<Mark>) {
+    fn driver(&mut self, driver: &DriverObservation, points: &[[f32; 2]], marks: &mut Vec<Mark>) {
         if let Seen::Known { value: face, .. } = &driver.face {
             marks.push(mark(Shape::Box(*face), Colour::GREEN));
             if let Seen::Known { value: head, .. } = &driver.head {
@@ -74,13 +72,19 @@ impl Painter {
             }
         }
         marks.extend(points.iter().map(|p| mark(Shape::Dot(*p), Colour::YELLOW)));
-        let pose = self.zones.relative(&driver.head);
-        let (zone, colour) = match self.zones.look(pose.as_ref()) {
-            Look::Road => ("road", Colour::GREEN),
-            Look::Mirror => ("mirror", Colour::GREEN),
-            Look::Roof => ("roof", Colour::YELLOW),
-            Look::OffRoad { .. } => ("off the road", Colour::RED),
-            Look::Unknown => ("unclear", Colour::GREY),
+        self.watch.step(driver, None);
+        let state = self.watch.state();
+        let zone = state.map_or(GazeZone::Unclear, |s| s.look.zone);
+        let colour = match zone {
+            GazeZone::Road | GazeZone::Mirror(_) => Colour::GREEN,
+            GazeZone::Roof => Colour::YELLOW,
+            GazeZone::Down | GazeZone::Aside => Colour::RED,
+            GazeZone::Unclear => Colour::GREY,
+        };
+        let (lids, lids_colour) = match state.map(|s| s.lids) {
+            Some(Lids::Open) => ("open", Colour::GREEN),
+            Some(Lids::Closed { .. }) => ("closed", Colour::RED),
+            Some(Lids::Unknown) | None => ("unclear", Colour::GREY),
         };
         let phone = |p: &PhoneUse| lines::phone(*p).replace('_', " ");
         let free = match driver.cover.known() {
@@ -97,7 +101,8 @@ impl Painter {
         let rows = [
             row("face", &driver.face, Colour::WHITE, |_| "seen".to_owned()),
             row("head", &driver.head, Colour::WHITE, head),
-            (format!("looks at: {zone}"), colour),
+            (format!("looks at: {}", zone.as_str().replace('_', " ")), colour),
+            (format!("lids: {lids}"), lids_colour),
             row("right eye", &driver.eyes.right, Colour::WHITE, |e| format!("{:.2}", e.0)),
             row("left eye", &driver.eyes.left, Colour::WHITE, |e| format!("{:.2}", e.0)),
             row("eyelids", &driver.eyelids, Colour::WHITE, |e| format!("{:.2}", e.0)),
