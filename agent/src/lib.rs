@@ -5,7 +5,8 @@
 //! ```
 //!
 //! INVARIANT: unflagged video never leaves RAM, and nothing touches the disk unsealed: the only
-//! ways out are [`sealer`] for a flagged clip and [`spool`] for an event's record.
+//! ways out are [`sealer`] for a flagged clip and [`spool`] for an event's record. (`cli::look`, for
+//! an installer, writes nothing of a camera once the unit is enrolled.)
 //! INVARIANT: a fault never beeps at the driver; it shows in device health.
 #![forbid(unsafe_code)]
 

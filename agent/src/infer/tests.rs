@@ -236,3 +236,17 @@ fn engines_are_kept_where_only_the_unit_writes() {
     assert!(!usable_cache(&dir.path().join("file/engines")));
     assert!(!usable_cache(Path::new("a\0b")));
 }
+
+#[test]
+fn the_networks_of_this_program_keep_their_contracts() {
+    let Some(runtime) = runtime(Provider::Cpu) else { return };
+    for model in ModelPack::builtin().unwrap().models() {
+        let entry = model.entry();
+        let mut network = runtime.network(model).unwrap();
+        let grey = vec![0.5; entry.input.len()];
+        let given = network.run(&grey).unwrap();
+        for output in &entry.outputs {
+            assert_eq!(given.get(&output.name).unwrap().len(), output.len(), "{}", entry.file);
+        }
+    }
+}
