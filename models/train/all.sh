@@ -22,7 +22,7 @@ render() { # KIND COUNT
         '[ -e "$3/shards/$1-$2.npz" ] || "$4" render.py --kind "$1" --data "$3" \
             --out "$3/shards/$1-$2.npz" --first "$2" --count 400' sh "$1" N "$work" "$python"
 }
-EPOCHS_eye=26 EPOCHS_face=24 EPOCHS_phone=20
+EPOCHS_eye=30 EPOCHS_face=80 EPOCHS_phone=70
 make_net() { # KIND PICTURES EPOCHS FILE
     render "$1" "$2"
     [ -e "$work/$1.pt" ] || "$python" train.py --net "$1" --shards "$work/shards" \
@@ -30,7 +30,7 @@ make_net() { # KIND PICTURES EPOCHS FILE
     [ -e "$work/$1.pt" ] || mv "$work/$1.part" "$work/$1.pt"
     "$python" export.py --net "$1" --weights "$work/$1.pt" --out "../builtin/$4"
 }
-make_net eye 4000 "$EPOCHS_eye" eye_state.onnx
-make_net face 3200 "$EPOCHS_face" face_state.onnx
+make_net eye 3200 "$EPOCHS_eye" eye_state.onnx
+make_net face 4000 "$EPOCHS_face" face_state.onnx
 make_net phone 2400 "$EPOCHS_phone" phone.onnx
-"$python" score.py --models ../builtin --shards "$work/shards" --data ../../../shared/data
+"$python" score.py --models ../builtin --shards "$work/shards" --data ../../../shared/data --pack ../../../shared/models

@@ -35,7 +35,7 @@ def window(image, centre, side, out, angle):
 
 
 class EyeSet(torch.utils.data.Dataset):
-    """Eye squares of 64 x 64 and [opening, iris x, iris y, seen, weights].
+    """Eye squares of 64 x 64 and [opening, iris x, y, seen, weights of opening, seen, iris].
 
     Columns of a label row of an eye shard: opening, iris x, iris y, width as seen over true width,
     share hidden, glasses (0 none, 1 clear, 2 dark), yaw, pitch, roll, closure, identity, width

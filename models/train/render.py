@@ -112,7 +112,7 @@ class Studio:
 
     def picture(self, rng, identity, pose, half_width, look_at="eyes", prop=None):
         """Draws a person. Returns the picture and its labels as a dict."""
-        m, scene = self.model, self.scene
+        scene = self.scene
         look = dict(identity.look)
         neutral = self.body.shape(identity)
         units, closure, gaze = self.expression(rng, neutral)
@@ -223,7 +223,7 @@ class Studio:
         return out
 
 
-def cut(picture, centre, side, out, angle=0.0, mirror=False, border=cv2.BORDER_REPLICATE):
+def cut(picture, centre, side, out, angle=0.0, mirror=False):
     """A square of `side` pixels around a point, turned upright by `angle`, as out x out pixels."""
     a = np.radians(angle)
     k = side / out
@@ -233,10 +233,9 @@ def cut(picture, centre, side, out, angle=0.0, mirror=False, border=cv2.BORDER_R
         m[:, 0] *= -1
     half = (out - 1) / 2
     m[:, 2] = np.asarray(centre) - m[:, :2] @ [half, half]
-    flags = cv2.INTER_AREA if k > 1 else cv2.INTER_LINEAR
     source = cv2.GaussianBlur(picture, (0, 0), 0.35 * k) if k > 1.3 else picture
-    return cv2.warpAffine(source, m, (out, out), flags=(cv2.INTER_LINEAR if flags else 1)
-                          | cv2.WARP_INVERSE_MAP, borderMode=border)
+    return cv2.warpAffine(source, m, (out, out), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+                          borderMode=cv2.BORDER_REPLICATE)
 
 
 def background(rng, size):

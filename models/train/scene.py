@@ -218,7 +218,7 @@ class Scene:
             program, [(self.gl.buffer(v.tobytes()), "3f 3f 2f", "in_pos", "in_normal", "in_uv")],
             self.gl.buffer(part["t"].astype("i4").tobytes()), skip_errors=True)
 
-    def draw(self, camera, light, look, eyes, parts, collar_at=None):
+    def draw(self, camera, light, look, eyes, parts):
         """One picture.
 
         `camera` 4x4, `light` and `look` the shaders' values, `eyes` two dicts of the eye shader's
