@@ -1,7 +1,8 @@
 //! The own lane: which two of the road's lines it lies between, over time.
 //!
 //! INVARIANT: a lane is told only where this picture shows it: what was seen before smooths and
-//! checks, and lends the width where one of the lines is hidden, for [`WIDTH_S`] at most.
+//! checks, and lends the width where one of the lines is hidden, for 3 seconds at
+//! most.
 //! INVARIANT: one picture alone tells no lane: two in a row must agree.
 
 use temoin_proto::time::MonoTime;
@@ -230,8 +231,7 @@ mod tests {
 
     /// A road with a solid line on the right and a dashed one on the left of a vehicle that is
     /// `offset_m` to the left of its lane's middle.
-    fn road(offset_m: f64, driven_m: f64, width_m: f64) -> Vec<Painted> {
-        let _ = driven_m;
+    fn road(offset_m: f64, width_m: f64) -> Vec<Painted> {
         vec![
             Painted { left_m: width_m / 2.0 - offset_m, dashes: Some((6.0, 12.0)) },
             Painted { left_m: -width_m / 2.0 - offset_m, dashes: None },
@@ -270,7 +270,7 @@ mod tests {
             (0.2, 2.75, (0.8, 0.02, -0.002)),
         ] {
             let mut drive = Drive::new();
-            let lines = road(offset_m, 0.0, width_m);
+            let lines = road(offset_m, width_m);
             assert_eq!(drive.look(0.0, &lines, geometry), None);
             for n in 1..6 {
                 let lane = drive.look(0.2 * f64::from(n), &lines, geometry).unwrap();
@@ -290,7 +290,7 @@ mod tests {
             // 0.6 m/s to the left, from the middle over the line into the lane beside.
             let offset_m = (0.6 * (t_s - 1.0)).max(0.0);
             let in_lane_m = if offset_m > 1.75 { offset_m - 3.5 } else { offset_m };
-            let mut lines = road(in_lane_m, 0.0, 3.5);
+            let mut lines = road(in_lane_m, 3.5);
             lines.push(Painted { left_m: 5.25 - in_lane_m, dashes: None });
             lines.push(Painted { left_m: -5.25 - in_lane_m, dashes: None });
             if let Some(lane) = drive.look(t_s, &lines, (0.0, 0.0, 0.0)) {
@@ -331,7 +331,7 @@ mod tests {
     #[test]
     fn a_hidden_line_is_lent_for_a_while_only() {
         let mut drive = Drive::new();
-        let lines = road(0.3, 0.0, 3.5);
+        let lines = road(0.3, 3.5);
         let mut last_one = 0.0;
         for n in 0..40 {
             let t_s = 0.2 * f64::from(n);

@@ -1,11 +1,15 @@
 //! The road eyes on a real clip: `../shared/data` beside the checkout, the models of
 //! `../shared/models` and an ONNX Runtime. What is missing skips a test with one line.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use temoin_hw::{
     device::Camera,
     drive::VideoInput,
+    sim::{Act, Script, SimCamera},
     video_file::{PictureSize, VideoFile},
 };
 use temoin_proto::{
@@ -214,4 +218,44 @@ fn strange_frames_do_no_harm_to_networks() {
         assert!(!matches!(seen.lead.known(), Some(Some(_))), "{name}: {seen:?}");
     }
     assert!(eyes.health().iter().all(|h| h.state == State::Ok), "{:?}", eyes.health());
+}
+
+/// A drawing has what no clip here has: a distance that is known.
+#[test]
+fn the_car_of_a_drawn_drive_is_as_far_as_it_was_drawn() {
+    let Some(options) = options() else { return };
+    let mount = CameraMount {
+        mount_height_m: 1.4,
+        horizon_y: 300.0 / 720.0,
+        focal_px: Some(1000.0),
+        front_offset_m: 0.0,
+        bonnet_y: 0.9,
+        ..CameraMount::default()
+    };
+    // It brakes, and comes as near as 12 m.
+    let brake = Act::Accelerate { from_s: 8.0, to_s: 10.0, mps2: -5.0 };
+    let script = Arc::new(Script::new(18.0, 22.0, vec![brake]));
+    let size = PictureSize { width: 1280, height: 720, fps: 5 };
+    let mut camera = SimCamera::new(CameraId::Road, Arc::clone(&script), size, MonoTime::ZERO);
+    let mut eyes = RoadEyes::open(&RoadOptions { mount, ..options });
+    let (mut known, mut within, mut looks, mut lanes) = (0_u32, 0_u32, 0_u32, 0_u32);
+    while let Some(frame) = camera.next_frame().unwrap() {
+        let truth = script.road_observation(frame.at, MonoTime::ZERO);
+        let truth_m = truth.lead.known().copied().flatten().unwrap().distance_m;
+        let seen = road(&eyes.observe(&frame));
+        looks += 1;
+        lanes += u32::from(seen.lane.known().is_some());
+        if let Some(Some(lead)) = seen.lead.known() {
+            known += 1;
+            let off_m = (lead.distance_m - truth_m).abs();
+            within += u32::from(off_m <= 2.0 * lead.error_m);
+        }
+        if looks % 10 == 0 {
+            println!("{truth_m:5.1} m: {}  {}", lead_line(&seen), lane_line(&seen));
+        }
+    }
+    println!("ahead in {known} of {looks}, {within} within two errors, lane in {lanes}");
+    assert!(known * 10 >= looks * 9, "{known} of {looks}");
+    assert!(within * 10 >= known * 9, "{within} of {known}");
+    assert!(lanes * 10 >= looks * 8, "{lanes} of {looks}");
 }
