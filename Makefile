@@ -52,6 +52,11 @@ eval: models ## score perception and events on recorded data; writes target/eval
 	@cargo build --release --locked -p temoin-server -p temoin-agent -p temoin-tests -p temoin-benches --bins
 	@$(RUNTIME); mkdir -p target; "$(CARGO_TARGET_DIR)/release/temoin-eval" --out target/eval.json
 
+.PHONY: train
+train: ## train the built-in networks anew, from rendered people (hours; Python 3.11 and EGL)
+	@models/train/all.sh "$(TEMOIN_CACHE)/train"
+	@scripts/builtin-manifest.sh
+
 .PHONY: fuzz
 fuzz: ## fuzz every parser for FUZZ_S seconds each (60); needs nightly Rust and cargo-fuzz
 	@export CARGO_TARGET_DIR="$(TEMOIN_CACHE)/fuzz-target"; \
