@@ -4,7 +4,7 @@
 //! words what was seen, what not, and why.
 //!
 //! INVARIANT: of a camera of an enrolled unit nothing is written but words: unflagged video of a
-//! unit in service never leaves RAM. What may be an identity counts as one ([`Rule`]).
+//! unit in service never leaves RAM. What may be an identity counts as one.
 //!
 //! A crash leaves a `.part` file beside the output, and no half of one.
 

@@ -175,11 +175,14 @@ fn files_that_change_are_loaded_once_they_change_no_more() {
         (NotSeen::Blurred, NotSeen::Blurred, 2)
     );
 
-    // Of the same length, renamed into place, with the time of the content kept.
-    let (other, old) = (s.dir.path().join("new"), fs::metadata(&file).unwrap().modified().unwrap());
-    fs::write(&other, "HALF").unwrap();
-    fs::File::options().write(true).open(&other).unwrap().set_modified(old).unwrap();
-    fs::rename(&other, &file).unwrap();
+    // In place, of the same length, with the time of the content put back.
+    let old = fs::metadata(&file).unwrap().modified().unwrap();
+    let before = stamps(s.dir.path(), &s.swap.models.files);
+    // Until the file system's clock has moved on.
+    while stamps(s.dir.path(), &s.swap.models.files) == before {
+        fs::write(&file, "HALF").unwrap();
+        fs::File::options().write(true).open(&file).unwrap().set_modified(old).unwrap();
+    }
     s.next.send(Next::Sees(NotSeen::Covered)).unwrap();
     let _settling = (s.see(LATER_S), s.see(LATER_S));
     assert_eq!(s.until_loaded(), NotSeen::Covered);
