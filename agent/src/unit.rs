@@ -35,7 +35,7 @@ use crate::{
     identity::Identity,
     net::{Connector, CorrectedClock, TrustedTime},
     perception::{
-        self, HealthStatement, MODELS, Perception,
+        self, HealthStatement, MODELS, Perception, ROAD_MODELS,
         road::RoadEyes,
         swap::{self, Models, Reload, Swap},
     },
@@ -231,10 +231,7 @@ fn open_eyes(
                 rules.vehicle.speed_limit_kmh.get_or_insert(script.limit_mps() * 3.6);
                 (Box::new(Scripted(Arc::clone(&script))), Box::new(Scripted(script)))
             }
-            None => {
-                let cabin = open_perception(config, source, health, reload)?;
-                (cabin, Box::new(RoadEyes::open(&config.road())))
-            }
+            None => open_perception(config, source, health, reload)?,
         };
         let rates = &config.perception;
         [(CameraId::Cabin, cabin, rates.rate_hz), (CameraId::Road, road, rates.road_rate_hz)]
@@ -269,23 +266,25 @@ fn open_perception(
     source: &Source,
     health: &Arc<HealthBoard>,
     reload: &Reload,
-) -> Result<Box<dyn Perception>> {
-    let options = config.perception();
-    let (reload, health) = (reload.clone(), Arc::clone(health));
-    Ok(match source {
-        Source::Replay(_, Speed::Max) => {
-            let perception = perception::open(&options);
-            let provider = swap::provider_health(&options);
-            health.set(provider.part, provider.state, provider.text);
-            perception
-        }
-        Source::Replay(_, Speed::Real) => {
-            Box::new(Swap::open(Models::of_driver(MODELS, options)?, reload, health)?)
-        }
-        Source::Devices => {
-            Box::new(Swap::start(Models::of_driver(MODELS, options)?, reload, health))
-        }
-    })
+) -> Result<(Box<dyn Perception>, Box<dyn Perception>)> {
+    let (options, road) = (config.perception(), config.road());
+    if let Source::Replay(_, Speed::Max) = source {
+        let cabin = perception::open(&options);
+        let provider = swap::provider_health(&options);
+        health.set(provider.part, provider.state, provider.text);
+        return Ok((cabin, Box::new(RoadEyes::open(&road))));
+    }
+    let swapped = |models| -> Result<Box<dyn Perception>> {
+        let (reload, health) = (reload.clone(), Arc::clone(health));
+        Ok(match source {
+            Source::Replay(..) => Box::new(Swap::open(models, reload, health)?),
+            Source::Devices => Box::new(Swap::start(models, reload, health)),
+        })
+    };
+    Ok((
+        swapped(Models::of_driver(MODELS, options)?)?,
+        swapped(Models::of_road(ROAD_MODELS, road)?)?,
+    ))
 }
 
 /// Without a spool, flagged pictures are let go.

@@ -31,7 +31,6 @@ use temoin_hw::{
 };
 use temoin_media::{annotate, frame::I420Picture};
 use temoin_proto::{
-    perception::{NotSeen, Sight},
     samples::{CameraId, Frame},
     time::MonoTime,
 };
@@ -43,7 +42,7 @@ use crate::{
     health::State,
     identity::Identity,
     model_pack,
-    perception::{self, HealthStatement, Perception, swap},
+    perception::{self, Perception, road::RoadEyes, swap},
 };
 
 /// Show what the unit sees in a picture, a video, a recorded drive or a camera.
@@ -282,20 +281,7 @@ impl Args {
 fn open(camera: CameraId, config: &Config) -> Box<dyn Perception> {
     match camera {
         CameraId::Cabin => perception::open(&config.perception()),
-        CameraId::Road => Box::new(NoModel),
-    }
-}
-
-/// No model looks at the road yet.
-struct NoModel;
-
-impl Perception for NoModel {
-    fn observe(&mut self, frame: &Frame) -> Sight {
-        Sight::unseen(frame.camera, frame.at, NotSeen::NoModel)
-    }
-
-    fn health(&self) -> Vec<HealthStatement> {
-        Vec::new()
+        CameraId::Road => Box::new(RoadEyes::open(&config.road())),
     }
 }
 

@@ -72,6 +72,7 @@ pub(crate) const HEAD_POSE: &str = "perception.head_pose";
 pub(crate) const EYELIDS: &str = "perception.eyelids";
 pub(crate) const PROVIDER: &str = "perception.provider";
 pub(crate) const MODELS: &str = "perception.models";
+pub(crate) const ROAD_MODELS: &str = "perception.road_models";
 
 /// How the driver is seen.
 #[derive(Clone, Debug, PartialEq)]

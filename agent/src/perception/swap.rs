@@ -36,6 +36,7 @@ use crate::{
     model_pack::{self, PackManifest},
     perception::{
         HealthStatement, Networks, PROVIDER, Perception, PerceptionError, PerceptionOptions,
+        road::{RoadEyes, RoadOptions},
     },
 };
 
@@ -111,6 +112,26 @@ impl Models {
             describe: Box::new(move || {
                 let (state, text) = model_pack::describe(&described.models);
                 (state, text, vec![provider_health(&described)])
+            }),
+        })
+    }
+
+    /// Those that see the road.
+    ///
+    /// # Errors
+    /// As [`Self::of_driver`].
+    pub fn of_road(part: &'static str, options: RoadOptions) -> Result<Self, PerceptionError> {
+        let files = PackManifest::built_in()?.models.into_iter().map(|m| m.file).collect();
+        let folder = options.models.clone();
+        let described = folder.clone();
+        Ok(Self {
+            part,
+            folder,
+            files,
+            open: Box::new(move |_| Ok(Box::new(RoadEyes::open(&options)))),
+            describe: Box::new(move || {
+                let (state, text) = model_pack::describe(&described);
+                (state, text, Vec::new())
             }),
         })
     }

@@ -1,4 +1,5 @@
 use clap::Parser as _;
+use temoin_proto::perception::{NotSeen, Sight};
 
 use super::*;
 
