@@ -16,7 +16,7 @@ use temoin_media::h264::{Effort, EncoderConfig, EncoderKind};
 
 use crate::{
     infer::InferOptions,
-    perception::{DriverSeat, PerceptionOptions},
+    perception::{DriverSeat, DriverSide, PerceptionOptions},
 };
 
 /// Why a configuration cannot be used.
@@ -123,8 +123,11 @@ pub struct PerceptionConfig {
     pub cascades_dir: PathBuf,
     /// ONNX Runtime's shared library; `ORT_DYLIB_PATH` names another.
     pub onnxruntime: Option<PathBuf>,
-    /// Where in the cabin picture the driver sits, fractions of its width and height.
-    pub seat: DriverSeat,
+    /// The side of the vehicle on which the driver sits: `left`, `right` or `any`.
+    pub driver_side: DriverSide,
+    /// Where in the cabin picture the driver sits, fractions of its width and height; instead of
+    /// what `driver_side` stands for.
+    pub seat: Option<DriverSeat>,
     /// Cabin pictures looked at in a second.
     pub rate_hz: f64,
 }
@@ -135,9 +138,17 @@ impl Default for PerceptionConfig {
             models_dir: "/usr/share/temoin/models".into(),
             cascades_dir: temoin_media::cascade::DEFAULT_FOLDER.into(),
             onnxruntime: None,
-            seat: DriverSeat::default(),
+            driver_side: DriverSide::default(),
+            seat: None,
             rate_hz: 10.0,
         }
+    }
+}
+
+impl PerceptionConfig {
+    /// Where the driver sits.
+    pub fn seat(&self) -> DriverSeat {
+        self.seat.unwrap_or_else(|| self.driver_side.seat())
     }
 }
 
@@ -230,7 +241,7 @@ impl Config {
         if let Err(e) = config.encoder() {
             mistakes.push(e);
         }
-        if let Err(e) = config.perception.seat.checked() {
+        if let Err(e) = config.perception.seat().checked() {
             mistakes.push(format!("perception.seat: {e}"));
         }
         if !(1.0..=300.0).contains(&config.heartbeat_s) {
@@ -258,7 +269,7 @@ impl Config {
         PerceptionOptions {
             models: p.models_dir.clone(),
             cascades: p.cascades_dir.clone(),
-            seat: p.seat,
+            seat: p.seat(),
             infer: InferOptions { library: p.onnxruntime.clone(), ..InferOptions::default() },
         }
     }
@@ -302,6 +313,19 @@ mod tests {
         let config = parse("data_dir = \"/var/lib/temoin\"").unwrap();
         assert_eq!(config.privacy, Privacy::Recording);
         assert_eq!((config.video.width, config.video.fps), (1280, 15));
+    }
+
+    #[test]
+    fn the_seat_is_a_side_or_a_box() {
+        let seat = |text: &str| {
+            parse(&format!("data_dir = \"d\"\n[perception]\n{text}")).unwrap().perception().seat
+        };
+        assert_eq!(seat(""), DriverSeat::default());
+        assert_eq!(seat("driver_side = \"left\""), DriverSide::Left.seat());
+        let half = DriverSeat { w: 0.5, ..DriverSeat::default() };
+        assert_eq!(seat("driver_side = \"left\"\nseat = { w = 0.5 }"), half);
+        let wrong = parse("data_dir = \"d\"\n[perception]\nseat = { x = 0.5, w = 0.6 }");
+        assert!(wrong.unwrap_err().to_string().contains("perception.seat"));
     }
 
     #[test]

@@ -81,6 +81,13 @@ impl Face {
         both / (self.area() + other.area() - both)
     }
 
+    /// How much of this box lies within another, 0 to 1.
+    pub(crate) fn share_within(&self, other: &Self) -> f32 {
+        let w = (self.x + self.w).min(other.x + other.w) - self.x.max(other.x);
+        let h = (self.y + self.h).min(other.y + other.h) - self.y.max(other.y);
+        w.max(0.0) * h.max(0.0) / self.area()
+    }
+
     /// The same face where every pixel is `scale` pixels wide and the origin is at `(x, y)`.
     #[must_use]
     pub fn placed(&self, scale: f32, [x, y]: [f32; 2]) -> Self {
@@ -125,9 +132,19 @@ impl Face {
 /// The faces of a square picture of [`INPUT_SIDE`], the surest first, at least [`MIN_SCORE`] sure
 /// and without doubles.
 pub fn faces(grids: &[Grid<'_>]) -> Vec<Face> {
-    let mut found: Vec<Face> = grids.iter().flat_map(candidates).collect();
+    faces_above(grids, MIN_SCORE)
+}
+
+/// As [`faces`], at least this sure.
+pub fn faces_above(grids: &[Grid<'_>], min_score: f32) -> Vec<Face> {
+    let mut found: Vec<Face> = grids.iter().flat_map(|g| candidates(g, min_score)).collect();
     found.sort_by(|a, b| b.score.total_cmp(&a.score));
     found.truncate(MAX_CANDIDATES);
+    without_doubles(found)
+}
+
+/// Of faces in the order of their scores, those that no surer one overlaps.
+pub(crate) fn without_doubles(found: Vec<Face>) -> Vec<Face> {
     let mut kept: Vec<Face> = Vec::new();
     for face in found {
         if kept.iter().all(|k| k.iou(&face) <= MAX_IOU) {
@@ -138,7 +155,7 @@ pub fn faces(grids: &[Grid<'_>]) -> Vec<Face> {
 }
 
 /// The cells of one grid that are sure enough.
-fn candidates<'a>(grid: &Grid<'a>) -> impl Iterator<Item = Face> + use<'a> {
+fn candidates<'a>(grid: &Grid<'a>, min_score: f32) -> impl Iterator<Item = Face> + use<'a> {
     let stride = f32::from(grid.stride);
     let columns = usize::from((INPUT_SIDE / grid.stride.max(1)).max(1));
     let boxes = grid.bbox.as_chunks::<4>().0.iter().zip(grid.kps.as_chunks::<10>().0);
@@ -146,7 +163,7 @@ fn candidates<'a>(grid: &Grid<'a>) -> impl Iterator<Item = Face> + use<'a> {
     cells.filter_map(move |(cell, ((cls, obj), (&[dx, dy, log_w, log_h], kps)))| {
         let score = (cls.clamp(0.0, 1.0) * obj.clamp(0.0, 1.0)).sqrt();
         // NaN is not sure either.
-        if score.is_nan() || score < MIN_SCORE {
+        if score.is_nan() || score < min_score {
             return None;
         }
         #[expect(clippy::cast_precision_loss, reason = "a grid has at most 40 rows of 40")]
