@@ -17,7 +17,7 @@ use temoin_media::h264::{Effort, EncoderConfig, EncoderKind};
 
 use crate::{
     infer::{InferOptions, Provider},
-    perception::{DriverSeat, PerceptionOptions, road::RoadOptions},
+    perception::{DriverSeat, PerceptionOptions, road::RoadOptions, seat_on},
     privacy_blur::BlurConfig,
 };
 
@@ -132,8 +132,12 @@ pub struct PerceptionConfig {
     pub engine_cache_dir: Option<PathBuf>,
     /// Whether TensorRT may compute with 16-bit floats.
     pub fp16: bool,
-    /// Where in the cabin picture the driver sits, fractions of its width and height.
-    pub seat: DriverSeat,
+    /// Whether the cabin camera shows both front seats: the driver is then looked for on the side
+    /// that `rules.vehicle.driver_side` says.
+    pub both_seats_in_view: bool,
+    /// Where in the cabin picture the driver sits, fractions of its width and height; instead of
+    /// `both_seats_in_view`.
+    pub seat: Option<DriverSeat>,
     /// Cabin pictures looked at in a second.
     pub rate_hz: f64,
     /// Road pictures looked at in a second.
@@ -149,7 +153,8 @@ impl Default for PerceptionConfig {
             provider: Provider::Auto,
             engine_cache_dir: None,
             fp16: false,
-            seat: DriverSeat::default(),
+            both_seats_in_view: false,
+            seat: None,
             rate_hz: 10.0,
             road_rate_hz: 5.0,
         }
@@ -253,7 +258,7 @@ impl Config {
         if let Err(e) = config.encoder() {
             mistakes.push(e);
         }
-        if let Err(e) = config.perception.seat.checked() {
+        if let Err(e) = config.seat().checked() {
             mistakes.push(format!("perception.seat: {e}"));
         }
         mistakes.extend(config.blur.mistakes());
@@ -283,13 +288,23 @@ impl Config {
         }
     }
 
+    /// Where in the cabin picture the driver sits.
+    pub fn seat(&self) -> DriverSeat {
+        let p = &self.perception;
+        let by_side = || match p.both_seats_in_view {
+            true => seat_on(self.rules.vehicle.driver_side),
+            false => DriverSeat::default(),
+        };
+        p.seat.unwrap_or_else(by_side)
+    }
+
     /// How the driver is seen.
     pub fn perception(&self) -> PerceptionOptions {
         let p = &self.perception;
         PerceptionOptions {
             models: p.models_dir.clone(),
             cascades: p.cascades_dir.clone(),
-            seat: p.seat,
+            seat: self.seat(),
             infer: self.infer(),
         }
     }
@@ -345,6 +360,8 @@ impl Config {
 
 #[cfg(test)]
 mod tests {
+    use temoin_agent_core::config::DriverSide;
+
     use super::*;
 
     fn parse(text: &str) -> Result<Config, ConfigError> {
@@ -371,6 +388,22 @@ mod tests {
         }
         let infer = parse("data_dir = \"d\"\n[perception]\nprovider = \"tensorrt\"\nfp16 = true");
         assert_eq!(infer.unwrap().infer().provider, Provider::Tensorrt);
+    }
+
+    #[test]
+    fn the_seat_is_a_side_or_a_box() {
+        let seat = |text: &str| {
+            parse(&format!("data_dir = \"d\"\n[perception]\n{text}")).unwrap().perception().seat
+        };
+        assert_eq!(seat(""), DriverSeat::default());
+        let wide = "both_seats_in_view = true";
+        assert_eq!(seat(wide), seat_on(DriverSide::Left));
+        let right = format!("{wide}\n[rules.vehicle]\ndriver_side = \"right\"");
+        assert_eq!(seat(&right), seat_on(DriverSide::Right));
+        let half = DriverSeat { w: 0.5, ..DriverSeat::default() };
+        assert_eq!(seat(&format!("{wide}\nseat = {{ w = 0.5 }}")), half);
+        let wrong = parse("data_dir = \"d\"\n[perception]\nseat = { x = 0.5, w = 0.6 }");
+        assert!(wrong.unwrap_err().to_string().contains("perception.seat"));
     }
 
     #[test]

@@ -122,7 +122,7 @@ pub fn run(run: Run) -> Result<()> {
         label,
         eyes,
         blur: config.blur.clone(),
-        seat: config.perception.seat,
+        seat: config.seat(),
         clock,
         lamp: Box::new(Logged::default()),
         speaker: Box::new(Logged::default()),

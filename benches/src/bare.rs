@@ -22,7 +22,7 @@ use anyhow::{Context, Result, ensure};
 use temoin_agent::{
     infer::{Network, Runtime},
     model_pack::{ModelPack, ModelRole, PackManifest},
-    perception::{Networks, Perception, PerceptionOptions},
+    perception::{CabinEyes, Perception, PerceptionOptions},
 };
 use temoin_hw::{ReplayItem, pace::Speed, video_file::PictureSize};
 use temoin_media::{
@@ -184,7 +184,7 @@ pub fn models(
     hz: f64,
     speed: Speed,
 ) -> Result<Models> {
-    let mut networks = Networks::open(options)?;
+    let mut networks = CabinEyes::open(options)?;
     let mut due = Looks::new(CameraId::Cabin, hz);
     let looked_at: Vec<&Frame> = frames.iter().filter(|f| due.due(f)).collect();
     let mut needed = LeastRuns::default();

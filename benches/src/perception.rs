@@ -9,7 +9,7 @@ use temoin_agent::{
     config::Config,
     infer::Runtime,
     model_pack::ModelPack,
-    perception::{Networks, Perception, PerceptionOptions, eyelids::EyeNetwork},
+    perception::{CabinEyes, Perception, PerceptionOptions, eyelids::EyeNetwork},
 };
 use temoin_agent_core::config::CoreConfig;
 use temoin_proto::{events::EventKind, samples::CameraId};
@@ -74,7 +74,7 @@ impl Pack {
     /// # Errors
     /// Where they or their runtime cannot be used.
     pub fn open(self) -> Result<Box<dyn Perception>> {
-        Ok(Box::new(Networks::open(&self.options()?)?))
+        Ok(Box::new(CabinEyes::open(&self.options()?)?))
     }
 }
 

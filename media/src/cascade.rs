@@ -7,7 +7,7 @@
 use std::path::{Path, PathBuf};
 
 use opencv::{
-    core::{Mat, Rect, Size, Vector},
+    core::{self, Mat, Rect, Size, Vector},
     imgproc, objdetect,
     prelude::*,
 };
@@ -22,12 +22,18 @@ use crate::{
 /// Where the package `opencv-data` puts the cascades.
 pub const DEFAULT_FOLDER: &str = "/usr/share/opencv4/haarcascades";
 pub(crate) const FACE_FILE: &str = "haarcascade_frontalface_alt2.xml";
+const PROFILE_FILE: &str = "haarcascade_profileface.xml";
 const EYES_FILE: &str = "haarcascade_eye_tree_eyeglasses.xml";
 /// Faces are looked for in a picture of this width, pixels: the cost grows with its square.
 const LOOK_WIDTH: u32 = 320;
 /// Smallest face, in parts of the picture's height: a driver's face is larger than a passenger's
 /// on the back seat.
 const SMALLEST_FACE: f64 = 0.15;
+/// The same for faces of others.
+const SMALLEST_OTHER_FACE: f64 = 0.08;
+/// Windows that must agree on a face: fewer for others', where a face that is none costs little.
+pub(crate) const MIN_VOTES: i32 = 3;
+const MIN_VOTES_OTHER: i32 = 2;
 /// A face is scaled to this width before its eyes are looked for, pixels.
 const EYE_LOOK_WIDTH: u32 = 200;
 
@@ -69,6 +75,7 @@ pub struct FoundFace {
 /// The cascades, loaded.
 pub struct Cascades {
     face: objdetect::CascadeClassifier,
+    profile: Option<objdetect::CascadeClassifier>,
     eyes: objdetect::CascadeClassifier,
 }
 
@@ -78,7 +85,14 @@ impl Cascades {
     /// # Errors
     /// [`CascadeError::Missing`] and [`CascadeError::Damaged`].
     pub fn load(folder: &Path) -> Result<Self, CascadeError> {
-        Ok(Self { face: load(folder.join(FACE_FILE))?, eyes: load(folder.join(EYES_FILE))? })
+        let profile = match load(folder.join(PROFILE_FILE)) {
+            Ok(cascade) => Some(cascade),
+            // Some packages leave it out.
+            Err(CascadeError::Missing { .. }) => None,
+            Err(e @ (CascadeError::Damaged { .. } | CascadeError::Picture(_))) => return Err(e),
+        };
+        let (face, eyes) = (load(folder.join(FACE_FILE))?, load(folder.join(EYES_FILE))?);
+        Ok(Self { face, profile, eyes })
     }
 
     /// Faces from the front, the surest first.
@@ -87,18 +101,35 @@ impl Cascades {
     /// [`CascadeError::Picture`].
     pub fn faces(&mut self, picture: &I420View<'_>) -> Result<Vec<FoundFace>, CascadeError> {
         let (gray, _) = scaled_luma(picture, LOOK_WIDTH)?;
-        let (w, h) = (f64::from(gray.cols()), f64::from(gray.rows()));
-        let smallest = round_i32(h * SMALLEST_FACE).max(20);
-        let (boxes, votes) = detect(&mut self.face, &gray, smallest)?;
-        let mut found: Vec<FoundFace> = boxes
-            .iter()
-            .zip(votes.iter())
-            .map(|(b, votes)| FoundFace {
-                face: fractions(b, w, h, (0.0, 0.0, 1.0, 1.0)),
-                votes: u32::try_from(votes).unwrap_or(0),
-            })
-            .collect();
+        let smallest = smallest(&gray, SMALLEST_FACE);
+        let mut found = boxes(&mut self.face, &gray, smallest, MIN_VOTES)?;
         found.sort_by_key(|f| std::cmp::Reverse(f.votes));
+        Ok(found)
+    }
+
+    /// Whatever may be a face, from the front or from either side, smaller and less sure than
+    /// [`Self::faces`]; doubles are left in. To blur, not to judge.
+    ///
+    /// # Errors
+    /// [`CascadeError::Picture`].
+    pub fn doubtful_faces(
+        &mut self,
+        picture: &I420View<'_>,
+    ) -> Result<Vec<FoundFace>, CascadeError> {
+        let (gray, _) = scaled_luma(picture, 2 * LOOK_WIDTH)?;
+        let smallest = smallest(&gray, SMALLEST_OTHER_FACE);
+        let mut found = boxes(&mut self.face, &gray, smallest, MIN_VOTES_OTHER)?;
+        if let Some(profile) = &mut self.profile {
+            found.extend(boxes(profile, &gray, smallest, MIN_VOTES_OTHER)?);
+            // The cascade knows one side only.
+            let mut mirrored = Mat::default();
+            core::flip(&gray, &mut mirrored, 1)?;
+            let other_side = boxes(profile, &mirrored, smallest, MIN_VOTES_OTHER)?;
+            found.extend(other_side.into_iter().map(|found| {
+                let face = PictureBox { x: 1.0 - found.face.x - found.face.w, ..found.face };
+                FoundFace { face, ..found }
+            }));
+        }
         Ok(found)
     }
 
@@ -137,7 +168,7 @@ impl Cascades {
         let mut scaled = Mat::default();
         imgproc::resize(&part, &mut scaled, size, 0.0, 0.0, imgproc::INTER_LINEAR)?;
         let smallest = round_i32(f64::from(size.width) * 0.13).max(20);
-        let (boxes, votes) = detect(&mut self.eyes, &scaled, smallest)?;
+        let (boxes, votes) = detect(&mut self.eyes, &scaled, smallest, MIN_VOTES)?;
         let mut found: Vec<(Rect, i32)> = boxes.iter().zip(votes.iter()).collect();
         found.sort_by_key(|(_, votes)| std::cmp::Reverse(*votes));
         found.truncate(2);
@@ -164,10 +195,32 @@ pub(crate) fn load(path: PathBuf) -> Result<objdetect::CascadeClassifier, Cascad
     }
 }
 
+/// A part of the picture's height, pixels.
+fn smallest(gray: &Mat, part: f64) -> i32 {
+    round_i32(f64::from(gray.rows()) * part).max(20)
+}
+
+/// What a cascade finds, as parts of the picture.
+fn boxes(
+    cascade: &mut objdetect::CascadeClassifier,
+    gray: &Mat,
+    smallest: i32,
+    min_votes: i32,
+) -> Result<Vec<FoundFace>, opencv::Error> {
+    let (w, h) = (f64::from(gray.cols()), f64::from(gray.rows()));
+    let (boxes, votes) = detect(cascade, gray, smallest, min_votes)?;
+    let found = boxes.iter().zip(votes.iter()).map(|(b, votes)| FoundFace {
+        face: fractions(b, w, h, (0.0, 0.0, 1.0, 1.0)),
+        votes: u32::try_from(votes).unwrap_or(0),
+    });
+    Ok(found.collect())
+}
+
 pub(crate) fn detect(
     cascade: &mut objdetect::CascadeClassifier,
     gray: &Mat,
     smallest: i32,
+    min_votes: i32,
 ) -> Result<(Vector<Rect>, Vector<i32>), opencv::Error> {
     let mut even = Mat::default();
     imgproc::equalize_hist(gray, &mut even)?;
@@ -177,7 +230,7 @@ pub(crate) fn detect(
         &mut boxes,
         &mut votes,
         1.15,
-        3,
+        min_votes,
         0,
         Size::new(smallest, smallest),
         Size::default(),
@@ -222,6 +275,10 @@ mod tests {
         };
         let picture = moving(640, 360, 1);
         assert_eq!(cascades.faces(&picture.view()).unwrap(), vec![]);
+        for doubtful in cascades.doubtful_faces(&picture.view()).unwrap() {
+            let PictureBox { x, y, w, h } = doubtful.face;
+            assert!(x >= 0.0 && y >= 0.0 && x + w <= 1.001 && y + h <= 1.001, "{doubtful:?}");
+        }
         for face in [
             PictureBox { x: 0.2, y: 0.2, w: 0.3, h: 0.5 },
             PictureBox { x: 2.0, y: 2.0, w: 1.0, h: 1.0 },

@@ -12,7 +12,7 @@ use temoin_proto::perception::PictureBox;
 
 use crate::{
     bgr::scaled_luma,
-    cascade::{CascadeError, FACE_FILE, detect, fractions, load},
+    cascade::{CascadeError, FACE_FILE, MIN_VOTES, detect, fractions, load},
     frame::I420View,
     rounding::{cv, round_i32},
 };
@@ -92,7 +92,7 @@ impl RoadCascades {
         let part = Mat::roi(&luma, area)?;
         let mut scaled = Mat::default();
         imgproc::resize(&part, &mut scaled, size, 0.0, 0.0, imgproc::INTER_AREA)?;
-        let (boxes, _) = detect(&mut self.plate, &scaled, SMALLEST_PLATE)?;
+        let (boxes, _) = detect(&mut self.plate, &scaled, SMALLEST_PLATE, MIN_VOTES)?;
         let within = (
             f64::from(area.x) / w,
             f64::from(area.y) / h,
@@ -111,7 +111,7 @@ fn look(
 ) -> Result<Vec<PictureBox>, CascadeError> {
     let (gray, _) = scaled_luma(picture, LOOK_WIDTH)?;
     let (w, h) = (f64::from(gray.cols()), f64::from(gray.rows()));
-    let (boxes, _) = detect(cascade, &gray, smallest)?;
+    let (boxes, _) = detect(cascade, &gray, smallest, MIN_VOTES)?;
     Ok(boxes.iter().map(|b| fractions(b, w, h, (0.0, 0.0, 1.0, 1.0))).collect())
 }
 

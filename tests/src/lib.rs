@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod client;
+pub mod degrade;
 pub mod drives;
 pub mod fleet;
 pub mod fuzz_targets;

@@ -23,7 +23,7 @@ use super::*;
 use crate::{
     infer::{InferOptions, Runtime},
     model_pack::{ModelPack, ModelRole},
-    perception::{eyelids::EyeNetwork, tensors},
+    perception::eyelids::EyeNetwork,
 };
 
 fn shared(part: &str) -> Option<PathBuf> {
@@ -91,6 +91,12 @@ fn line(seen: &DriverObservation) -> String {
     format!("{:6.2} s  {face}  {head}  {lids}", seen.at.as_secs_f64())
 }
 
+fn print_times(eyes: &CabinEyes) {
+    for stage in Stage::ALL {
+        println!("  {}: {:.2} ms", stage.as_str(), eyes.times().mean_ms(stage));
+    }
+}
+
 #[test]
 fn head_turns_are_seen_with_the_right_signs() {
     let (Some(options), Some(file)) = (options(), shared("data/driver_video/head_turns.mp4"))
@@ -98,8 +104,8 @@ fn head_turns_are_seen_with_the_right_signs() {
         return;
     };
     temoin_media::limit_opencv_threads(1).unwrap();
-    let mut networks = Networks::open(&options).unwrap();
-    assert!(networks.health().iter().all(|h| h.state == State::Ok), "{:?}", networks.health());
+    let mut networks = CabinEyes::open(&options).unwrap();
+    assert!(networks.health()[..3].iter().all(|h| h.state == State::Ok), "{:?}", networks.health());
     let mut busy_s = 0.0;
     let seen: Vec<_> = pictures(file, 15)
         .map(|frame| {
@@ -110,6 +116,7 @@ fn head_turns_are_seen_with_the_right_signs() {
         })
         .collect();
     println!("{:.1} ms of processor time a picture", busy_s * 1e3 / seen.len() as f64);
+    print_times(&networks);
     for (n, seen) in seen.iter().enumerate() {
         if n % 5 == 0 {
             println!("{}", line(seen));
@@ -217,7 +224,8 @@ fn open_and_closed_eyes_come_apart() {
 #[test]
 fn without_a_pack_the_cascade_sees_a_face_from_the_front() {
     let Some(file) = shared("data/driver_video/head_turns.mp4") else { return };
-    let mut cascades = match Cascades::open(&PerceptionOptions::default(), "a test".to_owned()) {
+    let options = PerceptionOptions::default();
+    let mut cascades = match CabinEyes::without_pack(&options, "a test".to_owned()) {
         Ok(cascades) => cascades,
         Err(e) => return println!("skipped: {e}"),
     };
@@ -229,6 +237,7 @@ fn without_a_pack_the_cascade_sees_a_face_from_the_front() {
         (faces.iter().filter(|f| **f).count(), faces.len())
     };
     println!("faces ahead {:?}, in all {:?}", known(0.0, 3.0), known(0.0, 17.0));
+    print_times(&cascades);
     let (faces, all) = known(0.0, 3.0);
     assert!(all >= 12 && faces * 10 >= all * 9, "{faces} of {all}");
     assert!(seen.iter().all(|s| s.head == Seen::Unknown(NotSeen::NoModel)));
@@ -265,20 +274,22 @@ fn models_are_timed() {
 #[test]
 fn a_dark_or_empty_picture_is_unknown_and_bad_frames_are_faults() {
     let Some(options) = options() else { return };
-    let mut networks = Networks::open(&options).unwrap();
+    let mut networks = CabinEyes::open(&options).unwrap();
     let at = MonoTime::from_secs_f64(1.0);
     let black = I420Picture::black(1280, 720).unwrap().into_frame(CameraId::Cabin, at);
-    assert_eq!(
-        *networks.observe(&black).driver().unwrap(),
-        DriverObservation::unseen(at, NotSeen::BadLight)
-    );
+    let reasons = |seen: &DriverObservation| {
+        let (Seen::Unknown(face), Seen::Unknown(head), Seen::Unknown(lids)) =
+            (seen.face, seen.head, seen.eyelids)
+        else {
+            return None;
+        };
+        (face == head && head == lids).then_some(face)
+    };
+    assert_eq!(reasons(networks.observe(&black).driver().unwrap()), Some(NotSeen::BadLight));
     let slope = (0..1280 * 720).map(|n| u8::try_from(n % 1280 / 6 + 20).unwrap());
     let slope = slope.chain(std::iter::repeat_n(128, 1280 * 720 / 2)).collect();
     let empty = I420Picture::from_vec(1280, 720, slope).unwrap().into_frame(CameraId::Cabin, at);
-    assert_eq!(
-        *networks.observe(&empty).driver().unwrap(),
-        DriverObservation::unseen(at, NotSeen::NoFace)
-    );
+    assert_eq!(reasons(networks.observe(&empty).driver().unwrap()), Some(NotSeen::NoFace));
 
     let broken = Frame { data: black.data.slice(..1000), ..black.clone() };
     assert_eq!(
@@ -287,7 +298,7 @@ fn a_dark_or_empty_picture_is_unknown_and_bad_frames_are_faults() {
     );
     assert!(networks.health().iter().all(|h| h.state == State::Failed));
     networks.observe(&empty);
-    assert!(networks.health().iter().all(|h| h.state == State::Ok), "a fault passes");
+    assert!(networks.health().iter().all(|h| h.state != State::Failed), "a fault passes");
 }
 
 #[test]
@@ -309,9 +320,9 @@ fn a_pack_without_every_model_says_what_it_cannot_see() {
             std::fs::copy(all.join(file), dir.path().join(file)).unwrap();
         }
         let options = PerceptionOptions { models: dir.path().to_owned(), ..options.clone() };
-        let networks = Networks::open(&options).unwrap();
+        let networks = CabinEyes::open(&options).unwrap();
         let states: Vec<State> = networks.health().iter().map(|h| h.state).collect();
-        assert_eq!(states, want, "{present:?}");
+        assert_eq!(states[..3], want, "{present:?}");
     }
 }
 

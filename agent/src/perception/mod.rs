@@ -1,4 +1,5 @@
-//! What the cabin camera sees of the driver, picture by picture: face, head pose, eyelids.
+//! What the cameras see, picture by picture: in the cabin the driver and the faces of others
+//! (`cabin/`).
 //!
 //! INVARIANT: what is not seen is *unknown* with a reason, never a value that looks like
 //! misconduct. INVARIANT: nothing here identifies a person, and nothing is kept from one picture
@@ -6,11 +7,8 @@
 //!
 //! A fault here never stops the unit: it shows as unknown and in device health.
 
-mod cascades;
-mod driver_seat;
-pub mod eyelids;
-pub mod head_pose;
-mod networks;
+mod cabin;
+mod model;
 pub mod road;
 pub mod swap;
 mod tensors;
@@ -28,10 +26,11 @@ use temoin_proto::{
     samples::Frame,
 };
 
-pub use self::{
-    cascades::Cascades,
-    driver_seat::{DriverSeat, SeatError},
-    networks::Networks,
+pub use self::cabin::{
+    CabinEyes,
+    driver_seat::{DriverSeat, SeatError, seat_on},
+    eyelids, head_pose,
+    stage_times::{Stage, StageTimes},
 };
 use crate::{
     health::State,
@@ -58,7 +57,7 @@ pub trait Perception: Send {
 /// One statement of device health.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HealthStatement {
-    /// What it is about: `perception.face`, `perception.head_pose`, `perception.eyelids`.
+    /// What it is about, such as `perception.face`.
     pub part: &'static str,
     /// How well it works.
     pub state: State,
@@ -73,6 +72,8 @@ pub(crate) const EYELIDS: &str = "perception.eyelids";
 pub(crate) const PROVIDER: &str = "perception.provider";
 pub(crate) const MODELS: &str = "perception.models";
 pub(crate) const ROAD_MODELS: &str = "perception.road_models";
+pub(crate) const FACE_STATE: &str = "perception.face_state";
+pub(crate) const PHONE: &str = "perception.phone";
 
 /// How the driver is seen.
 #[derive(Clone, Debug, PartialEq)]
@@ -118,17 +119,17 @@ pub enum PerceptionError {
     Seat(#[from] SeatError),
 }
 
-/// The best perception that this unit can have: the models, else the cascades, else none.
+/// The best perception that this unit can have: the pack, else what is built in, else none.
 /// A unit records collisions without seeing the driver, so this never fails; device health says
 /// what is missing and why.
 pub fn open(options: &PerceptionOptions) -> Box<dyn Perception> {
-    let why = match Networks::open(options) {
-        Ok(networks) => return Box::new(networks),
+    let why = match CabinEyes::open(options) {
+        Ok(eyes) => return Box::new(eyes),
         Err(e) => e.to_string(),
     };
     tracing::warn!(%why, "the driver is not seen by the model pack");
-    match Cascades::open(options, why.clone()) {
-        Ok(cascades) => Box::new(cascades),
+    match CabinEyes::without_pack(options, why.clone()) {
+        Ok(eyes) => Box::new(eyes),
         Err(e) => {
             tracing::error!(why = %e, "the driver is not seen at all");
             Box::new(Blind { why: format!("{why}; {e}") })
@@ -152,7 +153,7 @@ impl Perception for Blind {
             state: State::Failed,
             text: format!("the driver is not seen: {}", self.why),
         };
-        vec![failed(FACE), failed(HEAD_POSE), failed(EYELIDS)]
+        [FACE, HEAD_POSE, EYELIDS, FACE_STATE, PHONE].into_iter().map(failed).collect()
     }
 }
 
@@ -184,7 +185,7 @@ mod tests {
         let seen = *blind.observe(&black()).driver().unwrap();
         assert_eq!(seen, DriverObservation::unseen(black().at, NotSeen::NoModel));
         let health = blind.health();
-        assert_eq!(health.len(), 3);
+        assert_eq!(health.len(), 5);
         for statement in health {
             assert_eq!(statement.state, State::Failed);
             assert!(statement.text.contains("make models"), "{}", statement.text);
@@ -205,7 +206,7 @@ mod tests {
         let mut cascades = open(&options);
         let states: Vec<_> = cascades.health().iter().map(|h| (h.part, h.state)).collect();
         let want = [(FACE, State::Degraded), (HEAD_POSE, State::Failed), (EYELIDS, State::Failed)];
-        assert_eq!(states, want);
+        assert_eq!(states[..3], want);
         let seen = *cascades.observe(&black()).driver().unwrap();
         assert_eq!(seen.face, Seen::Unknown(NotSeen::BadLight));
         assert_eq!(seen.head, Seen::Unknown(NotSeen::NoModel));

@@ -35,7 +35,7 @@ use crate::{
     journal::{self, Entry},
     model_pack::{self, PackManifest},
     perception::{
-        HealthStatement, Networks, PROVIDER, Perception, PerceptionError, PerceptionOptions,
+        CabinEyes, HealthStatement, PROVIDER, Perception, PerceptionError, PerceptionOptions,
         road::{RoadEyes, RoadOptions},
     },
 };
@@ -103,8 +103,8 @@ impl Models {
             part,
             folder,
             files,
-            open: Box::new(move |opening| match Networks::open(&options) {
-                Ok(networks) => Ok(Box::new(networks)),
+            open: Box::new(move |opening| match CabinEyes::open(&options) {
+                Ok(eyes) => Ok(Box::new(eyes)),
                 // The files are right and cannot be run: what ran before is better.
                 Err(e @ PerceptionError::Infer(_)) if opening == Opening::Again => Err(e),
                 Err(_) => Ok(super::open(&options)),

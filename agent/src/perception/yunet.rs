@@ -81,6 +81,13 @@ impl Face {
         both / (self.area() + other.area() - both)
     }
 
+    /// How much of this box lies within another, 0 to 1.
+    pub(crate) fn share_within(&self, other: &Self) -> f32 {
+        let w = (self.x + self.w).min(other.x + other.w) - self.x.max(other.x);
+        let h = (self.y + self.h).min(other.y + other.h) - self.y.max(other.y);
+        w.max(0.0) * h.max(0.0) / self.area()
+    }
+
     /// The same face where every pixel is `scale` pixels wide and the origin is at `(x, y)`.
     #[must_use]
     pub fn placed(&self, scale: f32, [x, y]: [f32; 2]) -> Self {
@@ -133,6 +140,11 @@ pub fn faces_above(grids: &[Grid<'_>], min_score: f32) -> Vec<Face> {
     let mut found: Vec<Face> = grids.iter().flat_map(|g| candidates(g, min_score)).collect();
     found.sort_by(|a, b| b.score.total_cmp(&a.score));
     found.truncate(MAX_CANDIDATES);
+    without_doubles(found)
+}
+
+/// Of faces in the order of their scores, those that no surer one overlaps.
+pub(crate) fn without_doubles(found: Vec<Face>) -> Vec<Face> {
     let mut kept: Vec<Face> = Vec::new();
     for face in found {
         if kept.iter().all(|k| k.iou(&face) <= MAX_IOU) {

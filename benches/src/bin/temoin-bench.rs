@@ -14,7 +14,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use clap::{Parser, ValueEnum};
-use temoin_agent::{config::Config, perception::Networks};
+use temoin_agent::{config::Config, perception::CabinEyes};
 use temoin_benches::{
     bare::{self, Models, OnePicture},
     figures::{self, Figure, median, percentile},
@@ -249,7 +249,7 @@ fn models_of(
         return Ok(None);
     }
     let options = config.perception();
-    if let Err(e) = Networks::open(&options) {
+    if let Err(e) = CabinEyes::open(&options) {
         say(&format!("no models: {e}: run `make models`; the figures are without them"));
         return Ok(None);
     }

@@ -11,10 +11,11 @@ use temoin_media::{bgr::Square, frame::I420View};
 use temoin_proto::perception::{HeadPose, NotSeen, Seen};
 
 use crate::{
-    infer::{Network, Runtime},
+    infer::Runtime,
     model_pack::{ModelPack, ModelRole},
     perception::{
         PerceptionError,
+        model::{Model, finite},
         tensors::{bgr_planes, light_is_bad},
         yunet::Face,
     },
@@ -34,7 +35,7 @@ const DISAGREE_DEG: f32 = 30.0;
 
 /// The two nets.
 pub struct HeadPoseNetworks {
-    nets: [Network; 2],
+    nets: [Box<dyn Model>; 2],
     input: Vec<f32>,
 }
 
@@ -46,11 +47,15 @@ impl HeadPoseNetworks {
     pub fn load(runtime: &Runtime, pack: &ModelPack) -> Result<Option<Self>, PerceptionError> {
         match (pack.get(ModelRole::HeadPose1x1), pack.get(ModelRole::HeadPoseVar)) {
             (Some(one), Some(var)) => {
-                let nets = [runtime.network(one)?, runtime.network(var)?];
-                Ok(Some(Self { nets, input: Vec::new() }))
+                let (one, var) = (runtime.network(one)?, runtime.network(var)?);
+                Ok(Some(Self::new([Box::new(one), Box::new(var)])))
             }
             _ => Ok(None),
         }
+    }
+
+    pub(crate) fn new(nets: [Box<dyn Model>; 2]) -> Self {
+        Self { nets, input: Vec::new() }
     }
 
     /// The head pose of one face.
@@ -75,18 +80,15 @@ impl HeadPoseNetworks {
         }
         bgr_planes(&cut.view().to_bgr(INPUT_SIDE, INPUT_SIDE)?, 127.5, 128.0, &mut self.input);
         let [one, var] = &mut self.nets;
-        let one = angles(one, &self.input)?;
-        let var = angles(var, &self.input)?;
+        let one = angles(one.as_mut(), &self.input)?;
+        let var = angles(var.as_mut(), &self.input)?;
         Ok(mean_pose(one, var, face.score))
     }
 }
 
-/// Yaw, pitch and roll as the net gives them.
-fn angles(net: &mut Network, input: &[f32]) -> Result<[f32; 3], PerceptionError> {
-    let outputs = net.run(input)?;
-    let numbers = outputs.get("output")?;
-    // The contract says three; anything else became an error above.
-    Ok(numbers.first_chunk().copied().unwrap_or([f32::NAN; 3]))
+/// Yaw, pitch and roll as the net gives them; not numbers where it gives none.
+fn angles(net: &mut dyn Model, input: &[f32]) -> Result<[f32; 3], PerceptionError> {
+    Ok(finite(net.run(input, &["output"])?.first()).unwrap_or([f32::NAN; 3]))
 }
 
 /// The mean of both nets in our signs, with a confidence that falls as they disagree.

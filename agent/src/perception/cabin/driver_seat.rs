@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use serde::Deserialize;
+use temoin_agent_core::config::DriverSide;
 use temoin_media::bgr::Square;
 use temoin_proto::{perception::PictureBox, time::MonoTime};
 
@@ -29,6 +30,19 @@ pub struct DriverSeat {
 impl Default for DriverSeat {
     fn default() -> Self {
         Self { x: 0.0, y: 0.0, w: 1.0, h: 1.0 }
+    }
+}
+
+/// Of the picture's width: a camera before the driver has the face in the middle, one at the
+/// mirror has driver and passenger beside it. Own choice: validate.
+const SIDE_WIDTH: f32 = 0.6;
+
+/// The driver's seat in a picture that shows both front seats. The camera looks backwards: a driver
+/// on the vehicle's left is on the right of the picture.
+pub const fn seat_on(side: DriverSide) -> DriverSeat {
+    match side {
+        DriverSide::Left => DriverSeat { x: 1.0 - SIDE_WIDTH, y: 0.0, w: SIDE_WIDTH, h: 1.0 },
+        DriverSide::Right => DriverSeat { x: 0.0, y: 0.0, w: SIDE_WIDTH, h: 1.0 },
     }
 }
 
@@ -73,6 +87,21 @@ const FORGET_AFTER: Duration = Duration::from_millis(500);
 const LOOK_AROUND_EVERY: Duration = Duration::from_secs(1);
 /// A face that overlaps the last one by less (intersection over union) is another one.
 const SAME_FACE_IOU: f32 = 0.15;
+/// Another face in the seat takes the track over where it is so many times as large: a passenger
+/// beside the driver is about as large and must not.
+const LARGER: f32 = 1.3;
+/// A face where the driver's was this long ago may still be the driver's, however doubtful.
+const MAY_BE_DRIVER_FOR: Duration = Duration::from_secs(2);
+/// So much of a face within the driver's is the driver's.
+const WITHIN_DRIVER: f32 = 0.6;
+/// A face that overlaps the driver's by more is the driver's.
+const DRIVER_IOU: f32 = 0.3;
+
+/// The square around a face in which it is looked for.
+pub(crate) fn around(face: &Face) -> Square {
+    let [x, y] = face.middle();
+    Square::upright(x, y, SEARCH_SIDES * face.side())
+}
 
 /// Where the driver's face was, and when the whole seat was last searched.
 #[derive(Debug, Default)]
@@ -84,13 +113,8 @@ pub(crate) struct Track {
 impl Track {
     /// The square in which the face is to be looked for first; `None` to search all of the seat.
     pub(crate) fn search(&self, now: MonoTime) -> Option<Square> {
-        let (seen, face) = self.last.as_ref()?;
-        let fresh = |at: MonoTime, limit| at <= now && now.since(at) < limit;
-        let all = self.searched_all?;
-        (fresh(*seen, FORGET_AFTER) && fresh(all, LOOK_AROUND_EVERY)).then(|| {
-            let [x, y] = face.middle();
-            Square::upright(x, y, SEARCH_SIDES * face.side())
-        })
+        let face = self.last(now)?;
+        self.has_looked_around(now).then(|| around(face))
     }
 
     /// Says that all of the seat was searched.
@@ -109,14 +133,55 @@ impl Track {
                 .max_by(|a, b| a.1.total_cmp(&b.1))
                 .map(|(f, _)| f),
             (_, true) => None,
-            (_, false) => faces.iter().max_by(|a, b| a.area().total_cmp(&b.area())),
+            (last, false) => {
+                let largest = faces.iter().max_by(|a, b| a.area().total_cmp(&b.area()));
+                let fresh = |seen: &MonoTime| *seen <= now && now.since(*seen) < FORGET_AFTER;
+                let last = last.as_ref().filter(|(seen, _)| fresh(seen));
+                let same = last.and_then(|(_, last)| {
+                    let same = faces.iter().filter(|f| f.iou(last) >= SAME_FACE_IOU);
+                    same.max_by(|a, b| a.iou(last).total_cmp(&b.iou(last)))
+                });
+                match (same, largest) {
+                    (Some(same), Some(largest)) if largest.side() < LARGER * same.side() => {
+                        Some(same)
+                    }
+                    (_, largest) => largest,
+                }
+            }
         };
         if let Some(face) = picked {
             self.last = Some((now, *face));
-        } else if !around {
-            self.last = None;
         }
         picked.copied()
+    }
+
+    /// Where the face is now, measured more exactly.
+    pub(crate) const fn refine(&mut self, now: MonoTime, face: Face) {
+        self.last = Some((now, face));
+    }
+
+    /// The face's last place, where it was seen a moment ago.
+    pub(crate) fn last(&self, now: MonoTime) -> Option<&Face> {
+        let (seen, face) = self.last.as_ref()?;
+        (*seen <= now && now.since(*seen) < FORGET_AFTER).then_some(face)
+    }
+
+    /// Whether all of the seat was searched within the last second.
+    pub(crate) fn has_looked_around(&self, now: MonoTime) -> bool {
+        self.searched_all.is_some_and(|at| at <= now && now.since(at) < LOOK_AROUND_EVERY)
+    }
+
+    /// Forgets the face: it was none.
+    pub(crate) const fn forget(&mut self) {
+        self.last = None;
+    }
+
+    /// Whether a face, however doubtful, can be the driver's, whose place is known or was a moment
+    /// ago.
+    pub(crate) fn is_driver(&self, now: MonoTime, face: &Face) -> bool {
+        let Some((seen, driver)) = &self.last else { return false };
+        let recent = *seen <= now && now.since(*seen) < MAY_BE_DRIVER_FOR;
+        recent && (face.iou(driver) > DRIVER_IOU || face.share_within(driver) > WITHIN_DRIVER)
     }
 }
 
@@ -167,7 +232,61 @@ mod tests {
         assert_eq!(track.pick(at(132), &[passenger], true), None);
         assert_eq!(track.search(at(600)), None, "seen too long ago");
         assert_eq!(track.pick(at(600), &[], false), None);
-        assert_eq!(track.search(at(601)), None, "forgotten");
+        assert_eq!(track.search(at(601)), None, "still nowhere");
+        track.searched_all(at(602));
+        assert_eq!(track.pick(at(602), &[passenger], false), Some(passenger));
+        track.forget();
+        assert_eq!(track.search(at(603)), None, "forgotten");
+    }
+
+    #[test]
+    fn a_face_as_large_as_the_drivers_does_not_take_the_track_over() {
+        let mut track = Track::default();
+        let at = |ms: u64| MonoTime::from_ns(ms * 1_000_000);
+        let (driver, beside) = (face(100.0, 100.0, 200.0), face(600.0, 100.0, 250.0));
+        track.searched_all(at(0));
+        assert_eq!(track.pick(at(0), &[driver], false), Some(driver));
+        assert_eq!(track.pick(at(100), &[driver, beside], false), Some(driver));
+        // Half a second after the driver was last seen the larger one is taken.
+        assert_eq!(track.pick(at(700), &[driver, beside], false), Some(beside));
+        let much_larger = face(600.0, 100.0, 400.0);
+        let mut track = Track::default();
+        assert_eq!(track.pick(at(0), &[driver], false), Some(driver));
+        assert_eq!(track.pick(at(100), &[driver, much_larger], false), Some(much_larger));
+    }
+
+    #[test]
+    fn doubtful_faces_at_the_drivers_place_are_the_drivers() {
+        let mut track = Track::default();
+        let at = |ms: u64| MonoTime::from_ns(ms * 1_000_000);
+        let driver = face(100.0, 100.0, 200.0);
+        assert!(!track.is_driver(at(0), &driver), "nobody is known yet");
+        let _picked = track.pick(at(0), &[driver], false);
+        for (name, other, when, want) in [
+            ("moved", face(130.0, 120.0, 200.0), 500, true),
+            ("its nose", face(180.0, 180.0, 40.0), 500, true),
+            ("beside", face(320.0, 100.0, 200.0), 500, false),
+            ("behind the shoulder", face(270.0, 120.0, 80.0), 500, false),
+            ("long ago", face(130.0, 120.0, 200.0), 2000, false),
+        ] {
+            assert_eq!(track.is_driver(at(when), &other), want, "{name}");
+        }
+    }
+
+    #[test]
+    fn sides_are_halves_of_the_picture() {
+        let at = |x: f32| PictureBox { x: x - 0.1, y: 0.4, w: 0.2, h: 0.2 };
+        for (seat, left, middle, right) in [
+            (seat_on(DriverSide::Left), false, true, true),
+            (seat_on(DriverSide::Right), true, true, false),
+            (DriverSeat::default(), true, true, true),
+        ] {
+            assert!(seat.checked().is_ok());
+            assert_eq!(
+                [at(0.25), at(0.5), at(0.75)].map(|b| seat.holds(&b)),
+                [left, middle, right]
+            );
+        }
     }
 
     #[test]

@@ -1,0 +1,382 @@
+//! The driver's eyelids and the direction of the eyes, eye by eye.
+//!
+//! Two networks look at the same cut-out: the pack's outline (`outline.rs`) and the project's own
+//! (`eye_state.rs`). The pack's measure counts where it is there; the own network says whether
+//! the eye can be seen, and its own measure raises doubt where both differ. Before both, the
+//! cut-out must be clear (`eye_clarity.rs`).
+//!
+//! INVARIANT: an eye that is turned away, hidden, too small, too dark, blurred or drawn
+//! implausibly is *not seen*. So is an eye under a bowed head, whose lids look closed to the
+//! camera while the driver looks down.
+
+use temoin_media::{bgr::Square, frame::I420View};
+use temoin_proto::perception::{EyeDirection, EyelidOpening, HeadPose, NotSeen, PerEye, Seen};
+
+pub use super::outline::{EyeNetwork, Outline, opening};
+use crate::perception::{
+    PerceptionError,
+    cabin::{
+        eye_clarity::{self, EyeClarity},
+        eye_state::{EyeReading, EyeState, MIN_SEEN},
+        gaze::{self, Iris},
+        outline::OutlineReading,
+    },
+    tensors::luma,
+    yunet::Face,
+};
+
+/// The networks see a square of this many distances between the eyes (the iris model's own
+/// pipeline's value).
+const CUT_EYE_DISTANCES: f32 = 1.1;
+/// An eye is about this many distances between the eyes wide.
+const EYE_WIDTH_DISTANCES: f32 = 0.45;
+/// Eyes closer to each other than this are too small. Halving a picture step by step, the opening
+/// holds down to 21 pixels.
+const MIN_EYE_DISTANCE_PX: f32 = 20.0;
+/// Above this turn the far eye's outline is drawn too narrow and reads as wide open (0.3 and more
+/// at 35 degrees).
+const MAX_YAW_FAR_EYE_DEG: f32 = 25.0;
+/// Above this turn the near eye is no longer measured: its outline was right up to 57 degrees, but
+/// a little further it is seen from its corner.
+const MAX_YAW_NEAR_EYE_DEG: f32 = 50.0;
+/// Below this nod the upper lid covers an open eye that looks down.
+const MIN_PITCH_DEG: f32 = -25.0;
+/// A head that is turned as well is bowed further than its pitch says: so many degrees for each
+/// degree of turn. Without this, `head_turns.mp4` has 'closed' eyes at 12.7 s, where he looks at
+/// the floor beside him.
+const PITCH_FOR_YAW: f32 = 0.25;
+/// Above this nod the lower lid hides the gap.
+const MAX_PITCH_DEG: f32 = 40.0;
+/// Two eyes that differ by this much in opening leave no confidence in their mean.
+const DISAGREE_OPENING: f32 = 0.3;
+/// Confidence of one eye where the other is turned away, against both.
+const ONE_EYE: f32 = 0.7;
+/// The same where the other was looked at and could not be judged: what hides one eye may be over
+/// the other as well.
+const OTHER_EYE_HIDDEN: f32 = 0.5;
+/// Two measures of one eye, of which one is below and the other above: neither can be believed.
+/// The detectors take below 0.10 for closed, and open eyes measure 0.18 and more.
+const CLOSED_AND_OPEN: (f32, f32) = (0.10, 0.16);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Side {
+    Right,
+    Left,
+}
+
+/// What was seen of both eyes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct EyesSeen {
+    /// Each eye's lids.
+    pub(crate) eyes: PerEye<EyelidOpening>,
+    /// Both eyes' lids.
+    pub(crate) both: Seen<EyelidOpening>,
+    /// Where they point.
+    pub(crate) gaze: Seen<EyeDirection>,
+}
+
+impl EyesSeen {
+    pub(crate) const fn unseen(why: NotSeen) -> Self {
+        let eyes = PerEye { right: Seen::Unknown(why), left: Seen::Unknown(why) };
+        Self { eyes, both: Seen::Unknown(why), gaze: Seen::Unknown(why) }
+    }
+}
+
+/// One eye.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct OneEye {
+    opening: f32,
+    confidence: f32,
+    iris: Option<Iris>,
+}
+
+/// Both networks; either may be missing.
+pub(crate) struct Eyelids {
+    pack: Option<EyeNetwork>,
+    own: Option<EyeState>,
+    input: Vec<f32>,
+}
+
+impl Eyelids {
+    pub(crate) const fn new(pack: Option<EyeNetwork>, own: Option<EyeState>) -> Self {
+        Self { pack, own, input: Vec::new() }
+    }
+
+    /// Whether there is anything to look with.
+    pub(crate) const fn can_see(&self) -> bool {
+        self.pack.is_some() || self.own.is_some()
+    }
+
+    /// The eyes of one face. Without a head pose nothing can be said of them. `covered`: a good
+    /// part of the face is.
+    ///
+    /// # Errors
+    /// [`PerceptionError::Infer`], [`PerceptionError::Picture`].
+    pub(crate) fn observe(
+        &mut self,
+        picture: &I420View<'_>,
+        face: &Face,
+        head: &Seen<HeadPose>,
+        covered: bool,
+    ) -> Result<EyesSeen, PerceptionError> {
+        if !self.can_see() {
+            return Ok(EyesSeen::unseen(NotSeen::NoModel));
+        }
+        let head = match head {
+            Seen::Known { value, .. } => value,
+            Seen::Unknown(why) => return Ok(EyesSeen::unseen(*why)),
+        };
+        // Only the own network can tell whether it is the eyes that are covered.
+        if covered && self.own.is_none() {
+            return Ok(EyesSeen::unseen(NotSeen::Covered));
+        }
+        let [right, left, ..] = face.points;
+        let (dx, dy) = (left[0] - right[0], left[1] - right[1]);
+        let distance = dx.hypot(dy);
+        let (right_eye, left_eye) = eyes_in_view(head);
+        let large = distance.is_finite() && distance >= MIN_EYE_DISTANCE_PX;
+        if !large || !(right_eye || left_eye) {
+            return Ok(EyesSeen::unseen(NotSeen::FaceUnclear));
+        }
+        let square = |[x, y]: [f32; 2]| Square {
+            x,
+            y,
+            side: CUT_EYE_DISTANCES * distance,
+            angle_deg: dy.atan2(dx).to_degrees(),
+        };
+        let mut eyes = [None, None];
+        let wanted = [(right_eye, right, Side::Right), (left_eye, left, Side::Left)];
+        for (eye, (wanted, at, side)) in eyes.iter_mut().zip(wanted) {
+            if wanted {
+                let seen = self.eye(picture, square(at), side, head)?;
+                let hidden = |why| if covered { NotSeen::Covered } else { why };
+                *eye = Some(seen.map_err(hidden).map(|eye| OneEye {
+                    confidence: (eye.confidence * face.score).clamp(0.0, 1.0),
+                    ..eye
+                }));
+            }
+        }
+        let iris = eyes.map(|eye| {
+            let OneEye { opening, confidence, iris } = eye?.ok()?;
+            Some(Iris { opening, confidence, ..iris? })
+        });
+        let [right, left] = eyes;
+        Ok(EyesSeen {
+            eyes: PerEye { right: alone(right), left: alone(left) },
+            both: both_eyes(eyes),
+            gaze: gaze::direction(iris, head),
+        })
+    }
+
+    fn eye(
+        &mut self,
+        picture: &I420View<'_>,
+        square: Square,
+        side: Side,
+        head: &HeadPose,
+    ) -> Result<Result<OneEye, NotSeen>, PerceptionError> {
+        let cut = picture.cut(square, EYE_CLARITY_SIDE)?;
+        let trust = match EyeClarity::of(cut.view().luma(), cut.view().luma_stats()).trust() {
+            Ok(trust) => trust,
+            Err(why) => return Ok(Err(why)),
+        };
+        let mirrored = side == Side::Left;
+        let own = match &mut self.own {
+            Some(network) => {
+                luma(&cut, mirrored, &mut self.input);
+                Some(network.observe(&self.input)?)
+            }
+            None => None,
+        };
+        let pack = match &mut self.pack {
+            Some(network) => Some(network.observe(&cut, mirrored)?),
+            None => None,
+        };
+        Ok(one_eye(pack, own, head).map(|(eye, width)| {
+            let to_the_right = if mirrored { -1.0 } else { 1.0 };
+            let iris = eye.iris.map(|iris| Iris {
+                right: iris.right * to_the_right,
+                width_px: width * square.side,
+                ..iris
+            });
+            OneEye { iris, confidence: eye.confidence * trust, ..eye }
+        }))
+    }
+}
+
+const EYE_CLARITY_SIDE: u32 = 64;
+const _: () = assert!(eye_clarity::SIDE == 64 && super::outline::INPUT_SIDE == 64);
+
+/// What both networks say together, the iris as it lies in the cut-out, and the eye's width over
+/// the cut-out's side. The outer `None` is a network that is not there, the inner one a reading
+/// that cannot be.
+fn one_eye(
+    pack: Option<Option<OutlineReading>>,
+    own: Option<Option<EyeReading>>,
+    head: &HeadPose,
+) -> Result<(OneEye, f32), NotSeen> {
+    let iris = |[right, down]: [f32; 2]| {
+        Some(Iris { right, down, width_px: 0.0, opening: 0.0, confidence: 0.0 })
+    };
+    let of_pack = |reading: &OutlineReading| {
+        // A turned eye is narrower in the picture, not lower.
+        let opening = reading.opening * head.yaw_deg.to_radians().cos();
+        OneEye { opening, confidence: 1.0, iris: iris(reading.iris) }
+    };
+    match (pack, own) {
+        (None, None) => Err(NotSeen::NoModel),
+        (_, Some(Some(own))) if own.seen < MIN_SEEN => Err(NotSeen::EyesUnclear),
+        (Some(None), _) => Err(NotSeen::EyesUnclear),
+        (None, Some(None)) => Err(NotSeen::ModelFailed),
+        (Some(Some(pack)), None | Some(None)) => Ok((of_pack(&pack), pack.width)),
+        (None, Some(Some(own))) => {
+            let eye = OneEye { opening: own.opening, confidence: own.seen, iris: iris(own.iris) };
+            Ok((eye, EYE_WIDTH_DISTANCES / CUT_EYE_DISTANCES))
+        }
+        (Some(Some(pack)), Some(Some(own))) => {
+            let eye = of_pack(&pack);
+            let (low, high) = (eye.opening.min(own.opening), eye.opening.max(own.opening));
+            let (closed, open) = CLOSED_AND_OPEN;
+            let agree = 1.0 - (high - low) / DISAGREE_OPENING;
+            if (low < closed && high > open) || agree <= 0.0 {
+                return Err(NotSeen::EyesUnclear);
+            }
+            Ok((OneEye { confidence: own.seen * agree, ..eye }, pack.width))
+        }
+    }
+}
+
+/// Which eyes, right and left, a head in this pose shows well enough.
+fn eyes_in_view(head: &HeadPose) -> (bool, bool) {
+    let min_pitch_deg = MIN_PITCH_DEG + PITCH_FOR_YAW * head.yaw_deg.abs();
+    if !(min_pitch_deg..=MAX_PITCH_DEG).contains(&head.pitch_deg) {
+        return (false, false);
+    }
+    // Turned to the driver's left, the right eye is the near one.
+    let in_view = |towards: f32| {
+        (-MAX_YAW_FAR_EYE_DEG..=MAX_YAW_NEAR_EYE_DEG).contains(&(head.yaw_deg * towards))
+    };
+    (in_view(1.0), in_view(-1.0))
+}
+
+/// One eye's statement; `None` for an eye that is turned away.
+fn alone(eye: Option<Result<OneEye, NotSeen>>) -> Seen<EyelidOpening> {
+    match eye {
+        Some(Ok(OneEye { opening, confidence, .. })) => {
+            Seen::Known { value: EyelidOpening(opening), confidence }
+        }
+        Some(Err(why)) => Seen::Unknown(why),
+        None => Seen::Unknown(NotSeen::FaceUnclear),
+    }
+}
+
+/// Mean of the eyes that were seen; `None` for an eye that is turned away.
+fn both_eyes(eyes: [Option<Result<OneEye, NotSeen>>; 2]) -> Seen<EyelidOpening> {
+    let known = |opening: f32, confidence: f32| Seen::Known {
+        value: EyelidOpening(opening),
+        confidence: confidence.clamp(0.0, 1.0),
+    };
+    match eyes {
+        [Some(Ok(a)), Some(Ok(b))] => {
+            let agree = 1.0 - (a.opening - b.opening).abs() / DISAGREE_OPENING;
+            if agree > 0.0 {
+                let confidence = a.confidence.midpoint(b.confidence);
+                known(a.opening.midpoint(b.opening), confidence * agree)
+            } else {
+                Seen::Unknown(NotSeen::EyesUnclear)
+            }
+        }
+        [Some(Ok(one)), other] | [other, Some(Ok(one))] => {
+            let less = if other.is_some() { OTHER_EYE_HIDDEN } else { ONE_EYE };
+            known(one.opening, one.confidence * less)
+        }
+        [Some(Err(why)), _] | [_, Some(Err(why))] => Seen::Unknown(why),
+        [None, None] => Seen::Unknown(NotSeen::FaceUnclear),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_turned_or_bowed_head_hides_eyes() {
+        for (yaw_deg, pitch_deg, want) in [
+            (0.0, 0.0, (true, true)),
+            (24.0, 0.0, (true, true)),
+            // To the driver's left: the left eye is the far one.
+            (26.0, 0.0, (true, false)),
+            (-26.0, 0.0, (false, true)),
+            (51.0, 0.0, (false, false)),
+            (0.0, -24.0, (true, true)),
+            (0.0, -26.0, (false, false)),
+            (-24.0, -18.0, (true, true)),
+            (-24.0, -20.0, (false, false)),
+            (0.0, 41.0, (false, false)),
+            (f32::NAN, 0.0, (false, false)),
+        ] {
+            let head = HeadPose { yaw_deg, pitch_deg, roll_deg: 0.0 };
+            assert_eq!(eyes_in_view(&head), want, "{head:?}");
+        }
+    }
+
+    fn eye(opening: f32) -> OneEye {
+        OneEye { opening, confidence: 0.9, iris: None }
+    }
+
+    #[test]
+    fn eyes_are_joined() {
+        let unclear = Err(NotSeen::EyesUnclear);
+        for (eyes, want) in [
+            ([Some(Ok(eye(0.2))), Some(Ok(eye(0.26)))], Ok((0.23, 0.72))),
+            ([Some(Ok(eye(0.2))), None], Ok((0.2, 0.63))),
+            ([None, Some(Ok(eye(0.2)))], Ok((0.2, 0.63))),
+            ([Some(unclear), Some(Ok(eye(0.2)))], Ok((0.2, 0.45))),
+            ([Some(Ok(eye(0.0))), Some(Ok(eye(0.4)))], Err(NotSeen::EyesUnclear)),
+            ([Some(Err(NotSeen::BadLight)), Some(unclear)], Err(NotSeen::BadLight)),
+            ([None, Some(unclear)], Err(NotSeen::EyesUnclear)),
+            ([None, None], Err(NotSeen::FaceUnclear)),
+        ] {
+            match (both_eyes(eyes), want) {
+                (Seen::Known { value, confidence }, Ok((opening, sure))) => {
+                    assert!((value.0 - opening).abs() < 1e-5, "{eyes:?}: {value:?}");
+                    assert!((confidence - sure).abs() < 1e-5, "{eyes:?}: {confidence}");
+                }
+                (Seen::Unknown(why), Err(want)) => assert_eq!(why, want, "{eyes:?}"),
+                (got, want) => panic!("{eyes:?}: {got:?}, want {want:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn two_networks_agree_or_know_nothing() {
+        let head = HeadPose { yaw_deg: 0.0, pitch_deg: 0.0, roll_deg: 0.0 };
+        let drawn = |opening| Some(Some(OutlineReading { opening, iris: [0.1, 0.0], width: 0.4 }));
+        let judged = |opening, seen| Some(Some(EyeReading { opening, seen, iris: [0.12, 0.01] }));
+        for (name, pack, own, want) in [
+            ("neither", None, None, Err(NotSeen::NoModel)),
+            ("the pack alone", drawn(0.25), None, Ok((0.25, 1.0))),
+            ("the own one alone", None, judged(0.2, 0.8), Ok((0.2, 0.8))),
+            ("both", drawn(0.25), judged(0.22, 0.9), Ok((0.25, 0.81))),
+            ("both closed", drawn(0.04), judged(0.07, 1.0), Ok((0.04, 0.9))),
+            ("one closed, one open", drawn(0.04), judged(0.2, 1.0), Err(NotSeen::EyesUnclear)),
+            ("the other way", drawn(0.2), judged(0.05, 1.0), Err(NotSeen::EyesUnclear)),
+            ("hidden", drawn(0.04), judged(0.04, 0.3), Err(NotSeen::EyesUnclear)),
+            ("hidden, alone", None, judged(0.04, 0.3), Err(NotSeen::EyesUnclear)),
+            ("no eye drawn", Some(None), judged(0.2, 0.9), Err(NotSeen::EyesUnclear)),
+            ("no number, alone", None, Some(None), Err(NotSeen::ModelFailed)),
+            ("no number beside the pack", drawn(0.2), Some(None), Ok((0.2, 1.0))),
+        ] {
+            match (one_eye(pack, own, &head), want) {
+                (Ok((eye, _)), Ok((opening, sure))) => {
+                    let near = |a: f32, b: f32| (a - b).abs() < 1e-5;
+                    assert!(
+                        near(eye.opening, opening) && near(eye.confidence, sure),
+                        "{name}: {eye:?}"
+                    );
+                }
+                (got, want) => assert_eq!(got.err(), want.err(), "{name}"),
+            }
+        }
+    }
+}
