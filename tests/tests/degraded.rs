@@ -11,7 +11,8 @@ use std::{
     time::Duration,
 };
 
-use temoin_agent::perception::{CabinEyes, DriverSeat, Perception, PerceptionOptions};
+use temoin_agent::perception::{CabinEyes, DriverSeat, Perception, PerceptionOptions, seat_on};
+use temoin_agent_core::config::DriverSide;
 use temoin_media::frame::I420Picture;
 use temoin_proto::{
     perception::{DriverObservation, EyelidOpening, NotSeen, PictureBox, Seen},
@@ -37,12 +38,9 @@ fn shared(part: &str) -> Option<PathBuf> {
     path.exists().then_some(path)
 }
 
-fn cabin(side: DriverSide) -> Option<CabinEyes> {
-    let options = PerceptionOptions {
-        models: shared("models")?,
-        seat: side.seat(),
-        ..PerceptionOptions::default()
-    };
+fn cabin(seat: DriverSeat) -> Option<CabinEyes> {
+    let options =
+        PerceptionOptions { models: shared("models")?, seat, ..PerceptionOptions::default() };
     match CabinEyes::open(&options) {
         Ok(eyes) => Some(eyes),
         Err(e) => {
@@ -207,7 +205,7 @@ fn look(
     pictures: &[(MonoTime, I420Picture)],
     clean: &[DriverObservation],
 ) -> Option<Outcome> {
-    let mut eyes = cabin(DriverSide::Any)?;
+    let mut eyes = cabin(DriverSeat::default())?;
     let mut place = [[WIDTH as f32 / 2.0, HEIGHT as f32 / 2.0]; 2];
     let mut outcome = Outcome::default();
     let mut seen = Vec::new();
@@ -244,11 +242,11 @@ fn open_eyes_are_never_closed_for_being_hard_to_see() {
         .collect();
     let photographs = photographs().unwrap_or_default();
     all.extend((1..).zip(photographs).map(|(n, p)| (format!("photograph {n}"), p)));
-    let Some(mut eyes) = cabin(DriverSide::Any) else { return };
+    let Some(mut eyes) = cabin(DriverSeat::default()) else { return };
     let clean: Vec<Vec<DriverObservation>> = all
         .iter()
         .map(|(_, pictures)| {
-            eyes = cabin(DriverSide::Any).unwrap();
+            eyes = cabin(DriverSeat::default()).unwrap();
             pictures.iter().map(|(at, p)| observe(&mut eyes, *at, p.clone())).collect()
         })
         .collect();
@@ -319,11 +317,13 @@ fn grey_and_mirrored_pictures_say_the_same() {
     let Some(pictures) = video("data/driver_video/head_turns.mp4", 5) else { return };
     type Change = fn(I420Picture) -> I420Picture;
     let all = [("grey", degrade::grey as Change, 1.0), ("mirror", degrade::mirror, -1.0)];
-    let (Some(mut clean), true) = (cabin(DriverSide::Any), !pictures.is_empty()) else { return };
+    let (Some(mut clean), true) = (cabin(DriverSeat::default()), !pictures.is_empty()) else {
+        return;
+    };
     let clean: Vec<_> =
         pictures.iter().map(|(at, p)| observe(&mut clean, *at, p.clone())).collect();
     for (name, change, sign) in all {
-        let mut eyes = cabin(DriverSide::Any).unwrap();
+        let mut eyes = cabin(DriverSeat::default()).unwrap();
         let seen: Vec<_> =
             pictures.iter().map(|(at, p)| observe(&mut eyes, *at, change(p.clone()))).collect();
         let both = || clean.iter().zip(&seen);
@@ -378,7 +378,7 @@ fn a_passenger_is_never_the_driver() {
     };
     // Two people side by side, each in a half of the picture; the driver sits right or left.
     for (side, driver_right) in [(DriverSide::Left, true), (DriverSide::Right, false)] {
-        let Some(mut eyes) = cabin(side) else { return };
+        let Some(mut eyes) = cabin(seat_on(side)) else { return };
         let (mut looks, mut drivers, mut wrong, mut passengers) = (0, 0, 0, 0);
         for ((at, a), (_, b)) in one.iter().zip(two.iter().cycle()).take(40) {
             let picture = degrade::side_by_side(a, b).unwrap();
@@ -408,7 +408,7 @@ fn a_passenger_is_never_the_driver() {
 #[test]
 fn a_face_that_comes_and_goes_is_not_held() {
     let Some(pictures) = video("data/driver_video/head_turns.mp4", 5) else { return };
-    let Some(mut eyes) = cabin(DriverSide::Any) else { return };
+    let Some(mut eyes) = cabin(DriverSeat::default()) else { return };
     let black = I420Picture::black(WIDTH, HEIGHT).unwrap();
     let mut last = None;
     for (n, (at, picture)) in pictures.iter().take(12).enumerate() {

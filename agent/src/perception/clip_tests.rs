@@ -222,7 +222,7 @@ fn open_and_closed_eyes_come_apart() {
 }
 
 #[test]
-fn without_a_pack_the_cascade_sees_a_face_from_the_front() {
+fn what_is_built_in_sees_a_turning_head() {
     let Some(file) = shared("data/driver_video/head_turns.mp4") else { return };
     let options = PerceptionOptions::default();
     let mut cascades = match CabinEyes::without_pack(&options, "a test".to_owned()) {
@@ -240,7 +240,11 @@ fn without_a_pack_the_cascade_sees_a_face_from_the_front() {
     print_times(&cascades);
     let (faces, all) = known(0.0, 3.0);
     assert!(all >= 12 && faces * 10 >= all * 9, "{faces} of {all}");
-    assert!(seen.iter().all(|s| s.head == Seen::Unknown(NotSeen::NoModel)));
+    let (faces, all) = known(0.0, 17.0);
+    for s in seen.iter().step_by(5) {
+        println!("{:.1} {:?} {:?}", s.at.as_secs_f64(), s.head.known(), s.eyelids.known());
+    }
+    assert!(runtime().is_none() || faces * 10 >= all * 8, "{faces} of {all}");
 }
 
 /// Prints milliseconds for each model; asserts nothing, because machines differ.
@@ -302,17 +306,17 @@ fn a_dark_or_empty_picture_is_unknown_and_bad_frames_are_faults() {
 }
 
 #[test]
-fn a_pack_without_every_model_says_what_it_cannot_see() {
+fn a_pack_without_every_model_is_filled_up_by_what_is_built_in() {
     let (Some(all), Some(options)) = (shared("models"), options()) else { return };
     for (present, want) in [
-        (vec!["yunet_n_320_320.onnx"], [State::Ok, State::Failed, State::Failed]),
+        (vec!["yunet_n_320_320.onnx"], [State::Ok, State::Degraded, State::Degraded]),
         (
             vec![
                 "yunet_n_320_320.onnx",
                 "fsanet-1x1-iter-688590.onnx",
                 "fsanet-var-iter-688590.onnx",
             ],
-            [State::Ok, State::Ok, State::Failed],
+            [State::Ok, State::Ok, State::Degraded],
         ),
     ] {
         let dir = tempfile::tempdir().unwrap();

@@ -107,6 +107,11 @@ impl Eyelids {
         self.pack.is_some() || self.own.is_some()
     }
 
+    /// Whether the pack's network looks at them.
+    pub(crate) const fn by_pack(&self) -> bool {
+        self.pack.is_some()
+    }
+
     /// The eyes of one face. Without a head pose nothing can be said of them. `covered`: a good
     /// part of the face is.
     ///

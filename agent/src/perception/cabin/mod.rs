@@ -305,24 +305,38 @@ impl Perception for CabinEyes {
 
     fn health(&self) -> Vec<HealthStatement> {
         let own = self.face_state.is_some();
-        let lids = self.eyes.can_see() && (self.head.is_some() || own);
+        let head = self.head.is_some();
+        // Lids are judged by the head's pose.
+        let lids = self.eyes.can_see() && (head || own);
+        // Which part, whether there is anything that sees it, and whether it is of the pack where
+        // the pack should have it.
         let parts = [
-            (FACE, true),
-            (HEAD_POSE, self.head.is_some() || own),
-            // Lids are judged by the head's pose.
-            (EYELIDS, lids),
-            (FACE_STATE, own),
-            (PHONE, self.phone.is_some()),
+            (FACE, true, true),
+            (HEAD_POSE, head || own, head),
+            (EYELIDS, lids, head && self.eyes.by_pack()),
+            (FACE_STATE, own, true),
+            (PHONE, self.phone.is_some(), true),
         ];
-        let state = |(part, there): (&'static str, bool)| match (&self.fault, &self.source, there) {
+        let state = |(part, there, by_pack): (&'static str, bool, bool)| match (
+            &self.fault,
+            &self.source,
+            there,
+        ) {
             (Some(fault), _, _) => HealthStatement {
                 part,
                 state: State::Failed,
                 text: format!("the last picture could not be looked at: {fault}"),
             },
-            (None, Source::Pack(pack), true) => {
+            (None, Source::Pack(pack), true) if by_pack => {
                 HealthStatement { part, state: State::Ok, text: format!("model pack {pack}") }
             }
+            (None, Source::Pack(pack), true) => HealthStatement {
+                part,
+                state: State::Degraded,
+                text: format!(
+                    "seen by what is built in: model pack {pack} lacks a model for it: run `make models`"
+                ),
+            },
             (None, Source::BuiltIn(why), true) => HealthStatement {
                 part,
                 state: State::Degraded,
