@@ -4,6 +4,11 @@
 //!
 //! Uses the videos and photographs of `../shared/data` beside the checkout, the models and an ONNX
 //! Runtime; what is missing skips a test with one line.
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test; the lints spare only the functions that are marked as one"
+)]
 
 use std::{
     path::{Path, PathBuf},
