@@ -66,9 +66,9 @@ impl Noise {
                 self.0 ^= self.0 << 13;
                 self.0 ^= self.0 >> 7;
                 self.0 ^= self.0 << 17;
-                self.0.to_le_bytes()[3].into()
+                u16::from(self.0.to_le_bytes()[3])
             })
-            .fold(0, |a: u16, b: u16| a + b);
+            .sum();
         (f32::from(sum) - 1530.0) / 256.0
     }
 }
@@ -395,9 +395,7 @@ mod tests {
     /// Luma rises to the right and down, with a fine pattern; some colour.
     fn scene() -> I420Picture {
         let mut picture = I420Picture::black(96, 64).unwrap();
-        each_luma(&mut picture, |[x, y], _| {
-            60.0 + x + 0.5 * y + 20.0 * ((x as i32 + y as i32) % 2) as f32
-        });
+        each_luma(&mut picture, |[x, y], _| 60.0 + x + 0.5 * y + 20.0 * ((x + y) % 2.0));
         picture.planes_mut().u.fill(90);
         picture
     }

@@ -72,7 +72,7 @@ impl EyeClarity {
         }
     }
 
-    /// How far it can be trusted, above 0 to 1; the reason where it cannot.
+    /// How far it can be trusted, 0 to 1; the reason where it cannot.
     pub(crate) fn trust(&self) -> Result<f32, NotSeen> {
         if light_is_bad(self.light) || self.clipped > MAX_CLIPPED {
             Err(NotSeen::BadLight)
@@ -86,7 +86,14 @@ impl EyeClarity {
         } else if self.signal < MIN_SIGNAL {
             Err(NotSeen::BadLight)
         } else {
-            Ok((self.signal / SURE_SIGNAL).min(1.0))
+            // What is only just sharp enough is only just believed; at twice the limit it is.
+            let sharp = [
+                self.sharpness / MIN_SHARPNESS,
+                self.along / MIN_SHARPNESS_ALONG,
+                self.across / MIN_SHARPNESS_ACROSS,
+            ];
+            let sharp = sharp.into_iter().fold(2.0, f32::min) - 1.0;
+            Ok((self.signal / SURE_SIGNAL).min(sharp).min(1.0))
         }
     }
 }
