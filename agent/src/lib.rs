@@ -9,6 +9,7 @@
 //! INVARIANT: a fault never beeps at the driver; it shows in device health.
 #![forbid(unsafe_code)]
 
+pub mod camera_stats;
 pub mod capture;
 pub mod cli;
 mod clip_file;
@@ -26,6 +27,7 @@ pub mod net;
 pub mod perception;
 pub mod pipeline;
 pub mod privacy_blur;
+mod recorder;
 pub mod seal;
 pub mod sealer;
 pub mod spool;

@@ -208,10 +208,13 @@ mod tests {
 
     fn noisy(sigma: f64) -> Frame {
         let mut picture = I420Picture::black(1280, 720).unwrap();
-        let mut seed = 1_u32;
+        let mut seed = 1_u64;
         let mut uniform = || {
-            seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            f64::from(seed >> 8) / f64::from(1 << 24) - 0.5
+            // SplitMix64: neighbours must not depend on each other.
+            seed = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
+            let z = (seed ^ (seed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+            f64::from((z >> 40) as u32) / f64::from(1 << 24) - 0.5
         };
         for pixel in picture.planes_mut().y {
             // The sum of twelve uniform numbers is all but normal.

@@ -14,6 +14,8 @@
 
 pub mod attention;
 pub mod blur_tracks;
+pub mod camera_health;
+mod camera_view;
 pub mod clip;
 pub mod config;
 pub mod drive;
