@@ -9,6 +9,8 @@
 //! INVARIANT: a fault never beeps at the driver; it shows in device health.
 #![forbid(unsafe_code)]
 
+#[cfg(test)]
+mod camera_health_tests;
 pub mod camera_stats;
 pub mod capture;
 pub mod cli;

@@ -17,15 +17,15 @@
 //!
 //! A camera that was covered softly or turned before the drive began has no usual view to differ
 //! from: that is not found. Thresholds are own choices from recorded clips, degraded step by step
-//! (`agent/tests/camera_health.rs`): validate.
+//! (`agent/src/camera_health_tests.rs`): validate.
 //!
 //! INVARIANT: device health only; nothing here is ever said to the driver or of the driver.
 
-use std::{collections::VecDeque, time::Duration};
+use std::{collections::VecDeque, ops::RangeInclusive, time::Duration};
 
 use temoin_proto::{picture_stats::PictureStats, time::MonoTime};
 
-use crate::camera_view::{Likeness, UsualView, View, likeness};
+use crate::camera_view::{UsualView, View, likeness};
 
 /// What is wrong with a camera, the gravest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -65,6 +65,8 @@ const WINDOW: Duration = Duration::from_millis(2500);
 /// What comes within this time came suddenly: a hand turns a camera faster, a road does not change
 /// its looks as fast, and an evening never.
 const SUDDEN: Duration = Duration::from_millis(2500);
+/// A scene that was seen for this long stays.
+const STEADY: Duration = Duration::from_secs(10);
 /// A gap between pictures after which nothing is compared with what was before it.
 const GAP: Duration = Duration::from_secs(3);
 /// A view that is unlike the usual one for this long without a fault is the new usual one.
@@ -73,22 +75,29 @@ const NEW_VIEW_AFTER: Duration = Duration::from_secs(15);
 /// Luma deviation of the averaged cells below which there is no scene. A covered lens has 0.05 with
 /// strong noise; a scene at a fiftieth of daylight under noise still 0.8.
 const NO_SCENE: f32 = 0.3;
-/// Above it there is one without doubt.
+/// Above it there may be one, under noise.
 const SCENE: f32 = 1.2;
+/// Above it there is one without doubt.
+const CLEAR_SCENE: f32 = 2.0;
 /// Mean luma below which it is dark.
 const DARK: f32 = 40.0;
 /// Noise above which a sensor works at its limit: it is dark around, not covered.
 const NOISY: f32 = 0.7;
 /// A van that is known to be slower stands.
 const STANDS_MPS: f64 = 1.0;
-/// Likeness below which a view is another one, at most; an unsteady view has lower limits.
-const OTHER: Likeness = Likeness { light: 0.5, detail: 0.42 };
+/// Likeness below which a view is another one, at most; an unsteady view has a lower limit. A view
+/// moved aside by 40 % of its width has 0.1 to 0.4, the same view in any light 0.5 or more.
+const OTHER: f32 = 0.46;
+/// It is the usual one again that far above the limit.
+const AGAIN: f32 = 0.1;
 /// That far below its usual likeness it must be.
 const OTHER_BELOW_USUAL: f32 = 0.3;
-/// That near the limits' upper side it was before, to have changed suddenly.
-const WAS_USUAL: f32 = 0.1;
+/// That near to its usual likeness it was before, to have changed suddenly.
+const WAS_USUAL: f32 = 0.15;
 /// Light is comparable up to this factor of the mean.
 const SAME_LIGHT: f32 = 1.8;
+/// Contrast of a turned camera as a part of the usual one.
+const SAME_CONTRAST: RangeInclusive<f32> = 0.4..=2.5;
 /// Part of the usual shapes below which nothing but soft shades is left.
 const SOFT: f32 = 0.12;
 /// Parts of the usual sharpness and fine detail below which it is out of focus. A blur of two
@@ -151,7 +160,10 @@ pub struct CameraWatch {
     recent: VecDeque<(MonoTime, View)>,
     brightness: VecDeque<(MonoTime, f32)>,
     usual: UsualView,
-    /// When a scene was last seen, and a usual view.
+    /// What was usual before: the road beyond a tunnel or a wall.
+    before: UsualView,
+    /// Since when a scene is seen, when one was last seen that stayed, and a usual view.
+    scene_since: Option<MonoTime>,
     scene_at: Option<MonoTime>,
     usual_at: Option<MonoTime>,
     no_scene: Option<Change>,
@@ -171,6 +183,8 @@ impl CameraWatch {
             recent: VecDeque::new(),
             brightness: VecDeque::new(),
             usual: UsualView::default(),
+            before: UsualView::default(),
+            scene_since: None,
             scene_at: None,
             usual_at: None,
             no_scene: None,
@@ -194,7 +208,7 @@ impl CameraWatch {
             self.recent.clear();
             self.brightness.clear();
             self.samples.clear();
-            (self.scene_at, self.usual_at) = (None, None);
+            (self.scene_since, self.scene_at, self.usual_at) = (None, None, None);
         }
         let view = View::of(stats);
         self.recent.push_back((at, view.clone()));
@@ -202,7 +216,7 @@ impl CameraWatch {
             self.recent.pop_front();
         }
         let Some(mean) = View::mean_of(self.recent.iter().map(|(_, view)| view)) else { return };
-        self.note_changes(at, &view, &mean);
+        self.note_changes(at, &view);
 
         let stands = speed_mps.is_some_and(|mps| mps < STANDS_MPS);
         let frozen = self.frozen(stats);
@@ -210,14 +224,14 @@ impl CameraWatch {
             frozen,
             self.covered(at, &mean, stands),
             self.exposure(&mean),
-            self.turned(at, &mean),
+            self.turned(at, &mean, stands),
             self.defocused(&mean),
             self.flicker(stats),
         ];
         for (latch, sign) in self.latches.iter_mut().zip(signs) {
             latch.step(at, sign);
         }
-        self.learn(at, &view, gap.as_secs_f32().min(1.0), &mean);
+        self.learn(at, &view, gap.as_secs_f32().min(1.0), &mean, stands);
     }
 
     /// Time passed.
@@ -248,48 +262,63 @@ impl CameraWatch {
     }
 
     /// Since when there is no scene, and since when the view is not the usual one.
-    fn note_changes(&mut self, at: MonoTime, view: &View, mean: &View) {
+    fn note_changes(&mut self, at: MonoTime, view: &View) {
         let change = |last: Option<MonoTime>| Change {
             since: at,
             sudden: last.is_some_and(|last| at.since(last) <= SUDDEN),
         };
-        // One picture of strong noise has some structure, the mean of a few has not.
-        if mean.structure < NO_SCENE || view.structure < NO_SCENE {
-            let _since = self.no_scene.get_or_insert(change(self.scene_at));
-        } else if view.structure >= SCENE {
-            self.scene_at = Some(at);
-            self.no_scene = None;
-        }
-        let Some((usual, limits)) = self.limits() else { return };
-        let above = likeness(usual, view).above(limits);
-        if above >= 0.0 {
-            self.unlike = None;
-            if above >= WAS_USUAL {
-                self.usual_at = Some(at);
+        if view.structure >= CLEAR_SCENE {
+            let since = *self.scene_since.get_or_insert(at);
+            // Lights that pass in the dark are no scene that could be covered.
+            if at.since(since) >= STEADY {
+                self.scene_at = Some(at);
             }
         } else {
-            let _since = self.unlike.get_or_insert(change(self.usual_at));
+            self.scene_since = None;
+        }
+        if view.structure >= SCENE {
+            self.no_scene = None;
+        } else {
+            let _since = self.no_scene.get_or_insert(change(self.scene_at));
+        }
+        let Some((usual, limit)) = view_and_limit(&self.usual) else { return };
+        let now = likeness(usual, view);
+        if self.usual.known().is_some_and(|(_, was)| now >= was - WAS_USUAL) {
+            self.usual_at = Some(at);
+        }
+        let back = |(before, limit): (&View, f32)| likeness(before, view) >= limit + AGAIN;
+        if now >= limit + AGAIN {
+            self.unlike = None;
+        } else if now < limit {
+            if view_and_limit(&self.before).is_some_and(back) {
+                std::mem::swap(&mut self.usual, &mut self.before);
+                self.unlike = None;
+            } else {
+                let _since = self.unlike.get_or_insert(change(self.usual_at));
+            }
         }
     }
 
-    /// The usual view, and the likeness below which a view is another one.
-    fn limits(&self) -> Option<(&View, Likeness)> {
-        let (usual, likeness) = self.usual.known()?;
-        Some((
-            usual,
-            Likeness {
-                light: OTHER.light.min(likeness.light - OTHER_BELOW_USUAL),
-                detail: OTHER.detail.min(likeness.detail - OTHER_BELOW_USUAL),
-            },
-        ))
-    }
-
-    fn learn(&mut self, at: MonoTime, view: &View, seconds: f32, mean: &View) {
-        let long = |change: Change| at.since(change.since) >= NEW_VIEW_AFTER;
-        let other = self.unlike.is_some_and(|change| !long(change));
-        let unsharp = self.sharp_parts(mean).is_some_and(|part| part < UNSHARP);
-        if self.fault().is_none() && !other && !unsharp && view.structure >= NO_SCENE {
-            self.usual.learn(view, seconds);
+    fn learn(&mut self, at: MonoTime, view: &View, seconds: f32, mean: &View, stands: bool) {
+        // While the van stands, what is in front of it may be anything.
+        let long = |change: Change| !stands && at.since(change.since) >= NEW_VIEW_AFTER;
+        if self.unlike.is_some_and(long) && self.fault().is_none() {
+            self.before = std::mem::take(&mut self.usual);
+            self.unlike = None;
+        }
+        let other = self.unlike.is_some();
+        let unsharp = self.sharp_part(mean).is_some_and(|part| part < UNSHARP);
+        if self.fault().is_some()
+            || other
+            || unsharp
+            || view.structure < NO_SCENE
+            || view.is_black()
+        {
+            return;
+        }
+        self.usual.learn(view, seconds);
+        if mean.is_plain() {
+            self.usual.learn_focus(mean, seconds);
         }
     }
 
@@ -312,7 +341,7 @@ impl CameraWatch {
         }
         if let Some(change) = self.no_scene {
             if mean.structure >= NO_SCENE {
-                // The window still holds what was before.
+                // Too faint to tell, or the window still holds what was before.
                 return None;
             }
             let dark = mean.mean < DARK;
@@ -330,13 +359,13 @@ impl CameraWatch {
             };
         }
         // Something is seen. Soft shades only, where there was a scene?
-        let Some((usual, limits)) = self.limits() else { return Some(false) };
+        let Some((usual, limit)) = view_and_limit(&self.usual) else { return Some(false) };
         let unlike = self.unlike.filter(|change| at.since(change.since) >= WINDOW);
-        let soft = mean.shapes() < SOFT * usual.shapes();
+        let soft = self.usual.shapes().is_some_and(|usual| mean.shapes() < SOFT * usual);
         match unlike {
             Some(change) if soft && change.sudden && !stands => Some(true),
             Some(_) if soft => None,
-            Some(_) => (likeness(usual, mean).above(limits) >= 0.0).then_some(false),
+            Some(_) => (likeness(usual, mean) >= limit).then_some(false),
             None => Some(false),
         }
     }
@@ -356,32 +385,40 @@ impl CameraWatch {
         }
     }
 
-    fn turned(&self, at: MonoTime, mean: &View) -> Option<bool> {
-        let Some((usual, limits)) = self.limits() else { return Some(false) };
+    fn turned(&self, at: MonoTime, mean: &View, stands: bool) -> Option<bool> {
+        let Some((usual, limit)) = view_and_limit(&self.usual) else { return Some(false) };
         let Some(change) = self.unlike else {
             return (mean.structure >= SCENE).then_some(false);
         };
-        if at.since(change.since) < WINDOW || !comparable(usual, mean) {
+        // Told when the van moves: what stands in front of a parked one may be anything.
+        if stands || at.since(change.since) < WINDOW || !comparable(usual, mean) {
             return None;
         }
-        let other = likeness(usual, mean).above(limits) < 0.0;
-        let soft = mean.shapes() < SOFT * usual.shapes();
-        (mean.is_clear() && other && change.sudden && !soft).then_some(true)
+        let other = likeness(usual, mean) < limit + AGAIN;
+        let soft = self.usual.shapes().is_some_and(|usual| mean.shapes() < SOFT * usual);
+        // A light that passes in the dark changes the contrast as well.
+        let contrast = mean.structure / usual.structure.max(0.1);
+        let steady = SAME_CONTRAST.contains(&contrast) && mean.is_clear();
+        (steady && other && change.sudden && !soft).then_some(true)
     }
 
-    /// Sharpness and fine detail as parts of the usual ones: the larger of both.
-    fn sharp_parts(&self, mean: &View) -> Option<f32> {
+    /// How sharp it is as a part of what is usual.
+    fn sharp_part(&self, mean: &View) -> Option<f32> {
         let (usual, _) = self.usual.known()?;
-        let judged = mean.is_clear() && usual.is_clear() && comparable(usual, mean);
-        let parts = (mean.sharpness() / usual.sharpness()).max(mean.fine() / usual.fine());
-        (judged && self.unlike.is_none() && usual.sharpness() > 0.0).then_some(parts)
+        if self.unlike.is_some() || !comparable(usual, mean) {
+            return None;
+        }
+        match mean.focus() {
+            Some(now) => Some(now.part_of(self.usual.focus()?)),
+            None => self.usual.fine_part(mean),
+        }
     }
 
     fn defocused(&self, mean: &View) -> Option<bool> {
-        if self.usual.known().is_none() {
+        if self.usual.focus().is_none() {
             return Some(false);
         }
-        let part = self.sharp_parts(mean)?;
+        let part = self.sharp_part(mean)?;
         if part < UNSHARP { Some(true) } else { (part > SHARP).then_some(false) }
     }
 
@@ -409,12 +446,18 @@ impl CameraWatch {
     }
 }
 
+/// A view that was learned, and the likeness below which a view is another one.
+fn view_and_limit(usual: &UsualView) -> Option<(&View, f32)> {
+    let (usual, likeness) = usual.known()?;
+    Some((usual, OTHER.min(likeness - OTHER_BELOW_USUAL)))
+}
+
 /// Whether two views were taken in light that can be compared: of like brightness, and with like
 /// noise, as a camera's gain follows the light.
 fn comparable(usual: &View, view: &View) -> bool {
     let (low, high) = (usual.mean.min(view.mean), usual.mean.max(view.mean));
     let noise = (usual.noise - view.noise).abs();
-    high <= SAME_LIGHT * low && noise <= 1.0 + 0.6 * usual.noise
+    high <= SAME_LIGHT * low && noise <= 0.7 + 0.35 * usual.noise.min(view.noise)
 }
 
 /// Whether a row of brightness over `seconds` goes up and down fast and regularly.

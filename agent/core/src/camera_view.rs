@@ -87,41 +87,53 @@ impl View {
         }
     }
 
-    /// How sharp it is: 1 for a row of hard edges, 0 for strong blur. Free of noise and of light.
-    pub(crate) fn sharpness(&self) -> f32 {
-        (self.near / self.far.max(f32::MIN_POSITIVE) - BLURRED) / (1.0 / 7.0 - BLURRED)
-    }
-
-    /// Fine and middle detail for the contrast that there is.
-    pub(crate) fn fine(&self) -> f32 {
-        self.near / self.contrast()
-    }
-
-    pub(crate) fn shapes(&self) -> f32 {
-        self.far / self.contrast()
-    }
-
-    fn contrast(&self) -> f32 {
-        (self.structure * self.structure).max(0.01)
+    /// Whether next to nothing is above the bottom of the scale.
+    pub(crate) fn is_black(&self) -> bool {
+        let black = self.light.iter().filter(|l| **l <= BORDER).count();
+        black * 10 >= self.light.len() * 9
     }
 
     /// Whether the scene stands clear of the noise, so that its sharpness can be judged.
     pub(crate) fn is_clear(&self) -> bool {
-        self.structure >= 2.0 && self.far > 0.05 * self.raw && self.far > 1.0
+        self.structure >= 2.0 && self.far > 0.15 * self.raw && self.far > 1.0
+    }
+
+    pub(crate) fn focus(&self) -> Option<Focus> {
+        self.is_clear().then(|| {
+            let contrast = (self.structure * self.structure).max(0.01);
+            let ratio = self.near / self.far;
+            Focus {
+                sharpness: (ratio - BLURRED) / (1.0 / 7.0 - BLURRED),
+                fine: (self.near / contrast).max(0.0),
+            }
+        })
+    }
+
+    /// Shapes for the contrast that there is: next to none in soft shades.
+    pub(crate) fn shapes(&self) -> f32 {
+        self.far / (self.structure * self.structure).max(0.01)
+    }
+
+    /// Whether there is so little noise that what is usual can be learned.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.is_clear() && self.far > 0.4 * self.raw
     }
 }
 
-/// How much a view is like the usual one, -1 to 1 each.
+/// How sharp a view is, free of noise and of light.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Likeness {
-    pub(crate) light: f32,
-    pub(crate) detail: f32,
+pub(crate) struct Focus {
+    /// 1 for a row of hard edges, 0 for strong blur.
+    sharpness: f32,
+    /// Fine detail for the contrast that there is.
+    fine: f32,
 }
 
-impl Likeness {
-    /// How far it lies above what the limits ask, at its better part.
-    pub(crate) fn above(self, limits: Self) -> f32 {
-        (self.light - limits.light).max(self.detail - limits.detail)
+impl Focus {
+    /// This as a part of the usual one: the geometric mean of both.
+    pub(crate) fn part_of(self, usual: Self) -> f32 {
+        let sharpness = self.sharpness.max(0.0) / usual.sharpness.max(0.05);
+        (sharpness * self.fine / usual.fine.max(1e-6)).sqrt()
     }
 }
 
@@ -130,8 +142,11 @@ impl Likeness {
 pub(crate) struct UsualView {
     /// Its cells are of unit deviation, so that a bright minute does not outweigh a dark one.
     view: Option<View>,
-    likeness: Option<Likeness>,
+    likeness: Option<f32>,
     seconds: f32,
+    focus: Option<Focus>,
+    focus_seconds: f32,
+    shapes: f32,
 }
 
 impl UsualView {
@@ -142,16 +157,44 @@ impl UsualView {
             return;
         };
         self.seconds += seconds;
-        let part = seconds / self.seconds.clamp(seconds, MEMORY_S);
+        let part = (seconds / self.seconds.clamp(0.1, MEMORY_S)).min(1.0);
         usual.blend(&normalised(view), part);
         let now = likeness(usual, view);
         let old = self.likeness.get_or_insert(now);
-        old.light += (now.light - old.light) * part;
-        old.detail += (now.detail - old.detail) * part;
+        *old += (now - *old) * part;
     }
 
-    /// What is usual; None until enough was learned.
-    pub(crate) fn known(&self) -> Option<(&View, Likeness)> {
+    /// Learns how sharp the pictures are and how much shape they have.
+    pub(crate) fn learn_focus(&mut self, view: &View, seconds: f32) {
+        let Some(now) = view.focus() else { return };
+        self.focus_seconds += seconds;
+        let part = (seconds / self.focus_seconds.clamp(0.1, MEMORY_S)).min(1.0);
+        let usual = self.focus.get_or_insert(now);
+        usual.sharpness += (now.sharpness - usual.sharpness) * part;
+        usual.fine += (now.fine - usual.fine) * part;
+        self.shapes += (view.shapes() - self.shapes) * part;
+    }
+
+    /// Fine detail of this view as a part of the usual one, where that would stand clear of the
+    /// noise: also of one that is so blurred that nothing does.
+    pub(crate) fn fine_part(&self, view: &View) -> Option<f32> {
+        let expected = self.focus()?.fine * view.structure * view.structure;
+        let judged = view.structure >= 2.0 && expected > 0.03 * view.raw;
+        judged.then(|| (view.near / expected).max(0.0))
+    }
+
+    /// How sharp pictures usually are; None until enough was learned.
+    pub(crate) fn focus(&self) -> Option<Focus> {
+        self.focus.filter(|_| self.focus_seconds >= LEARNED_S)
+    }
+
+    /// [`View::shapes`] that are usual; None until enough was learned.
+    pub(crate) fn shapes(&self) -> Option<f32> {
+        self.focus().map(|_| self.shapes)
+    }
+
+    /// What is usual, and how like it pictures usually are; None until enough was learned.
+    pub(crate) fn known(&self) -> Option<(&View, f32)> {
         let enough = self.seconds >= LEARNED_S;
         self.view.as_ref().zip(self.likeness).filter(|_| enough)
     }
@@ -169,21 +212,21 @@ fn normalised(view: &View) -> View {
 /// Stands for a black cell in a learned view; no other cell is as low.
 const BLACK: f32 = -100.0;
 
-/// How like a view is to the usual one, where not both are black.
-pub(crate) fn likeness(usual: &View, view: &View) -> Likeness {
+/// How like a view is to the usual one where not both are black, -1 to 1: the mean of the likeness
+/// of light and of detail. Light alone where it is very much alike, or noise hides all detail.
+pub(crate) fn likeness(usual: &View, view: &View) -> f32 {
     let seen = || usual.light.iter().zip(&view.light).map(|(u, v)| *u > BLACK / 2.0 || *v > BORDER);
     // A black cell of the usual view against one that is not: as dark as a cell can well be.
     let light = usual.light.iter().map(|u| u.max(-3.0)).zip(view.light.iter().copied());
-    Likeness {
-        light: correlation(light.zip(seen())),
-        detail: correlation(
-            usual.detail.iter().copied().zip(view.detail.iter().copied()).zip(seen()),
-        ),
-    }
+    let detail = usual.detail.iter().copied().zip(view.detail.iter().copied());
+    let light = correlation(light.zip(seen())).unwrap_or(0.0);
+    let detail = correlation(detail.zip(seen())).unwrap_or(light);
+    let part = ((0.9 - light) / 0.2).clamp(0.0, 1.0) / 2.0;
+    light + (detail - light) * part
 }
 
-/// Correlation of the pairs that count; 0 where one side does not vary.
-fn correlation(pairs: impl Iterator<Item = ((f32, f32), bool)>) -> f32 {
+/// Correlation of the pairs that count; None where one side does not vary.
+fn correlation(pairs: impl Iterator<Item = ((f32, f32), bool)>) -> Option<f32> {
     let (mut n, mut a, mut b, mut aa, mut bb, mut ab) = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0);
     for ((x, y), counts) in pairs {
         if counts {
@@ -197,12 +240,12 @@ fn correlation(pairs: impl Iterator<Item = ((f32, f32), bool)>) -> f32 {
         }
     }
     let (va, vb) = (n * aa - a * a, n * bb - b * b);
-    if n < 16.0 || va <= 1e-6 * n * n || vb <= 1e-6 * n * n {
-        return 0.0;
+    if n < 16.0 || va <= 1e-3 * n * n || vb <= 1e-3 * n * n {
+        return None;
     }
     #[expect(clippy::cast_possible_truncation, reason = "-1 to 1")]
     let r = ((n * ab - a * b) / (va * vb).sqrt()) as f32;
-    r
+    Some(r)
 }
 
 fn mean_and_deviation(values: &[f32]) -> (f32, f32) {
