@@ -64,7 +64,7 @@ const CLEAR_AFTER: Duration = Duration::from_secs(4);
 const WINDOW: Duration = Duration::from_millis(2500);
 /// What comes within this time came suddenly: a hand turns a camera faster, a road does not change
 /// its looks as fast, and an evening never.
-const SUDDEN: Duration = Duration::from_millis(2500);
+const SUDDEN: Duration = Duration::from_millis(1600);
 /// A scene that was seen for this long stays.
 const STEADY: Duration = Duration::from_secs(10);
 /// A gap between pictures after which nothing is compared with what was before it.
@@ -102,9 +102,9 @@ const SAME_CONTRAST: RangeInclusive<f32> = 0.4..=2.5;
 const SOFT: f32 = 0.12;
 /// Parts of the usual sharpness and fine detail below which it is out of focus. A blur of two
 /// pixels at 1280x720 leaves 0.3 of both; a scene varies within 0.7 to 1.4.
-const UNSHARP: f32 = 0.42;
+const UNSHARP: f32 = 0.5;
 /// Above it it is sharp again.
-const SHARP: f32 = 0.55;
+const SHARP: f32 = 0.62;
 /// Part of the picture at the scale's top that is too much, and that is fine again.
 const TOO_WHITE: (f32, f32) = (0.5, 0.35);
 /// Part of the picture at the scale's bottom that is too much, for a camera that usually shows
