@@ -404,8 +404,8 @@ impl CameraWatch {
 
     /// How sharp it is as a part of what is usual.
     fn sharp_part(&self, mean: &View) -> Option<f32> {
-        let (usual, _) = self.usual.known()?;
-        if self.unlike.is_some() || !comparable(usual, mean) {
+        let (usual, limit) = view_and_limit(&self.usual)?;
+        if likeness(usual, mean) < limit || !comparable(usual, mean) {
             return None;
         }
         match mean.focus() {
