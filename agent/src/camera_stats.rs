@@ -1,6 +1,6 @@
 //! Takes the numbers by which a camera is judged, about two times a second.
 //!
-//! INVARIANT: never more often than [`EVERY`], whatever the camera's rate: they cost some work.
+//! INVARIANT: never more often than every 0.5 s, whatever the camera's rate: they cost some work.
 
 use std::{collections::BTreeMap, time::Duration};
 
