@@ -51,6 +51,12 @@ impl HealthBoard {
         board.insert(part.to_owned(), (state, text));
     }
 
+    /// How a part is, where it said anything.
+    pub fn state(&self, part: &str) -> Option<State> {
+        let board = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        board.get(part).map(|(state, _)| *state)
+    }
+
     /// Everything, for a heartbeat.
     pub fn items(&self) -> Vec<wire::HealthItem> {
         let board = self.0.lock().unwrap_or_else(PoisonError::into_inner);

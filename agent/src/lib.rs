@@ -10,6 +10,9 @@
 //! INVARIANT: a fault never beeps at the driver; it shows in device health.
 #![forbid(unsafe_code)]
 
+#[cfg(test)]
+mod camera_health_tests;
+pub mod camera_stats;
 pub mod capture;
 pub mod cli;
 mod clip_file;
@@ -27,6 +30,7 @@ pub mod net;
 pub mod perception;
 pub mod pipeline;
 pub mod privacy_blur;
+mod recorder;
 pub mod seal;
 pub mod sealer;
 pub mod spool;

@@ -21,7 +21,6 @@ use std::{
 };
 
 use temoin_agent_core::{
-    blur_tracks::Cover,
     clip::ClipPlan,
     config::CoreConfig,
     drive::{Command, Cut, Drive, Input, Lamp},
@@ -32,10 +31,7 @@ use temoin_hw::{
     Clock, Lamp as LampDevice, Speaker,
     device::{Alert as Tone, LampState},
 };
-use temoin_media::{
-    burn_in::Label,
-    h264::{Encoder, EncoderConfig, StreamConfig},
-};
+use temoin_media::h264::{EncoderConfig, StreamConfig};
 use temoin_proto::{
     convert::EventRecord,
     events::EventKind,
@@ -48,6 +44,7 @@ use temoin_proto::{
 use tokio::sync::{mpsc::UnboundedSender, watch};
 
 use crate::{
+    camera_stats::CameraStats,
     capture::{Captured, Order},
     config::Privacy,
     eyes::{Eyes, Looked},
@@ -55,7 +52,8 @@ use crate::{
     journal::{self, Entry},
     metrics::Metrics,
     perception::DriverSeat,
-    privacy_blur::{BlurConfig, CameraBlur, blurred},
+    privacy_blur::BlurConfig,
+    recorder::{Caption, Recorder, RecorderConfig},
     standing_orders::StandingOrders,
 };
 
@@ -122,20 +120,12 @@ pub struct Parts {
     pub health: Arc<HealthBoard>,
 }
 
-/// One camera's way to the ring.
-struct CameraPath {
-    encoder: Encoder,
-    label: Label,
-}
-
 /// The running loop.
 pub struct Pipeline {
     parts: Parts,
     drive: Drive,
-    /// Every camera that gave a picture to record: what waits before the encoder.
-    blurs: BTreeMap<CameraId, CameraBlur>,
-    cameras: BTreeMap<CameraId, CameraPath>,
-    streams: BTreeMap<CameraId, Arc<StreamConfig>>,
+    recorder: Recorder,
+    stats: CameraStats,
     flagged: BTreeMap<u64, (EventId, ClipId, (MonoTime, MonoTime))>,
     speed_mps: Option<(MonoTime, f64)>,
     zero: Option<MonoTime>,
@@ -147,12 +137,18 @@ pub struct Pipeline {
 impl Pipeline {
     /// A pipeline that has seen nothing.
     pub fn new(parts: Parts) -> Self {
+        let config = RecorderConfig {
+            encoder: parts.encoder.clone(),
+            blur: parts.blur.clone(),
+            seat: parts.seat,
+            label: parts.label.clone(),
+        };
+        let recorder = Recorder::new(config, Arc::clone(&parts.health));
         Self {
             drive: Drive::new(parts.rules.clone(), parts.privacy),
             parts,
-            blurs: BTreeMap::new(),
-            cameras: BTreeMap::new(),
-            streams: BTreeMap::new(),
+            recorder,
+            stats: CameraStats::default(),
             flagged: BTreeMap::new(),
             speed_mps: None,
             zero: None,
@@ -175,19 +171,20 @@ impl Pipeline {
                 Ok(item) => self.take(item),
                 Err(RecvTimeoutError::Timeout) => {
                     let now = self.parts.clock.now();
-                    self.record_due(now);
+                    self.encode_due(now);
                     self.drive.tick(now, &mut self.commands);
                 }
             }
-            self.collect();
+            let units = self.recorder.collect();
+            self.ring(units);
             self.carry_out();
         }
         self.end();
     }
 
     fn wait_limit(&self) -> Option<Duration> {
-        let waiting = self.blurs.values().filter_map(CameraBlur::deadline);
-        let deadline = self.drive.next_deadline().into_iter().chain(waiting).min()?;
+        let deadlines = [self.drive.next_deadline(), self.recorder.deadline()];
+        let deadline = deadlines.into_iter().flatten().min()?;
         // A replay's clock stands still between two items, so this must not spin.
         Some(deadline.since(self.parts.clock.now()).max(Duration::from_millis(20)))
     }
@@ -236,8 +233,8 @@ impl Pipeline {
                 let state =
                     if on { PrivacyState::Recording } else { PrivacyState::AiWithoutRecording };
                 self.keep_order(|orders| orders.record = Some(on))?;
-                self.flush_encoders();
-                self.blurs.values_mut().for_each(CameraBlur::wipe);
+                self.flush();
+                self.recorder.wipe();
                 self.step(Input::Privacy(state));
                 Ok(())
             }
@@ -274,35 +271,12 @@ impl Pipeline {
         }
         self.metrics.frame(frame.at);
         self.look(&frame, taken);
+        if let Some(stats) = self.stats.take(&frame) {
+            self.step(Input::Camera(stats));
+        }
         if self.drive.privacy() == PrivacyState::Recording {
-            let (camera, at) = (frame.camera, frame.at);
-            let blur = self.blur_of(camera);
-            blur.push(frame);
-            self.record_due(MonoTime::ZERO);
-            let health = Arc::clone(&self.parts.health);
-            self.blur_of(camera).report(at, &health);
-        }
-    }
-
-    fn blur_of(&mut self, camera: CameraId) -> &mut CameraBlur {
-        let Parts { blur, seat, .. } = &self.parts;
-        self.blurs.entry(camera).or_insert_with(|| CameraBlur::new(blur, camera, *seat))
-    }
-
-    /// Encodes the pictures that need not wait any longer.
-    fn record_due(&mut self, now: MonoTime) {
-        for camera in CameraId::ALL {
-            while let Some(next) = self.blurs.get_mut(&camera).and_then(|blur| blur.next(now)) {
-                self.record(next);
-            }
-        }
-    }
-
-    fn record(&mut self, (frame, cover): (Frame, Option<Cover>)) {
-        let (camera, at) = (frame.camera, frame.at);
-        if let Err(e) = self.encode(frame, cover.as_ref()) {
-            self.cameras.remove(&camera);
-            self.encoder_failed(camera, format!("picture at {at}: {e}"));
+            self.recorder.push(frame);
+            self.encode_due(MonoTime::ZERO);
         }
     }
 
@@ -323,7 +297,7 @@ impl Pipeline {
     fn on_sight(&mut self, sight: Sight, taken: Instant) {
         let recording = self.drive.privacy() == PrivacyState::Recording;
         if recording {
-            self.blur_of(sight.camera()).look(&sight);
+            self.recorder.look(&sight);
         }
         match sight.observation {
             Observation::Driver(seen) => {
@@ -334,108 +308,35 @@ impl Pipeline {
         }
         // After the decision: an alert does not wait for the encoder.
         if recording {
-            self.record_due(MonoTime::ZERO);
+            self.encode_due(MonoTime::ZERO);
         }
     }
 
-    fn encode(
-        &mut self,
-        frame: Frame,
-        cover: Option<&Cover>,
-    ) -> Result<(), Box<dyn std::error::Error>> {
-        let (camera, at) = (frame.camera, frame.at);
-        let text = self.label_text(at);
-        let path = match self.cameras.entry(camera) {
-            std::collections::btree_map::Entry::Occupied(e) => e.into_mut(),
-            std::collections::btree_map::Entry::Vacant(e) => {
-                let encoder = Encoder::new(EncoderConfig {
-                    width: frame.width,
-                    height: frame.height,
-                    ..self.parts.encoder.clone()
-                })?;
-                e.insert(CameraPath { encoder, label: Label::default() })
-            }
-        };
-        let mut picture = blurred(frame, cover)?;
-        path.label.draw(&mut picture, &text)?;
-        path.encoder.push(picture, at)?;
-        Ok(())
+    fn caption(&self) -> Caption {
+        let now = (self.parts.clock.now(), self.parts.clock.wall());
+        Caption { now, speed_mps: self.speed_mps }
     }
 
-    /// Unit, UTC and speed; an unknown speed is said to be unknown.
-    fn label_text(&self, at: MonoTime) -> String {
-        let wall = wall_at(at, (self.parts.clock.now(), self.parts.clock.wall()));
-        let time = wall.to_rfc3339();
-        let time = time.get(..21).unwrap_or(&time);
-        let speed = match self.speed_mps {
-            Some((then, mps)) if at.since(then) < Duration::from_secs(2) => {
-                format!("{:.0} km/h", mps * 3.6)
-            }
-            _ => "speed unknown".to_owned(),
-        };
-        format!("{}  {time}Z  {speed}", self.parts.label)
+    /// Encodes what need not wait any longer.
+    fn encode_due(&mut self, now: MonoTime) {
+        let caption = self.caption();
+        self.recorder.encode_due(now, &caption);
     }
 
-    /// Moves what the encoders finished into the ring.
-    fn collect(&mut self) {
-        let cameras: Vec<CameraId> = self.cameras.keys().copied().collect();
-        for camera in cameras {
-            while let Some(path) = self.cameras.get_mut(&camera) {
-                let unit = match path.encoder.try_next() {
-                    Ok(Some(unit)) => unit,
-                    Ok(None) => break,
-                    Err(e) => {
-                        self.encoder_failed(camera, e.to_string());
-                        self.cameras.remove(&camera);
-                        break;
-                    }
-                };
-                if let Some(stream) = path.encoder.stream() {
-                    self.streams.entry(camera).or_insert_with(|| Arc::clone(stream));
-                }
-                self.ring(camera, unit);
-            }
+    fn ring(&mut self, units: Vec<gop_ring::AccessUnit>) {
+        for unit in units {
+            self.step(Input::AccessUnit(unit));
         }
-    }
-
-    fn encoder_failed(&self, camera: CameraId, text: String) {
-        let part = format!("encoder.{}", camera.as_str());
-        self.parts.health.set(&part, State::Failed, text);
-    }
-
-    fn ring(&mut self, camera: CameraId, unit: temoin_media::h264::AccessUnit) {
-        self.step(Input::AccessUnit(gop_ring::AccessUnit {
-            camera,
-            at: unit.at,
-            key: unit.key,
-            data: unit.data,
-        }));
     }
 
     /// What waits before the encoders and in them goes into the ring.
-    fn flush_encoders(&mut self) {
-        for camera in CameraId::ALL {
-            while let Some(next) = self.blurs.get_mut(&camera).and_then(CameraBlur::take) {
-                self.record(next);
-            }
-        }
-        for (camera, path) in std::mem::take(&mut self.cameras) {
-            if let Some(stream) = path.encoder.stream() {
-                self.streams.entry(camera).or_insert_with(|| Arc::clone(stream));
-            }
-            match path.encoder.finish() {
-                Ok(rest) => {
-                    for unit in rest {
-                        self.ring(camera, unit);
-                    }
-                }
-                Err(e) => self.encoder_failed(camera, e.to_string()),
-            }
-        }
+    fn flush(&mut self) {
+        let units = self.recorder.flush(&self.caption());
+        self.ring(units);
     }
 
     fn end(&mut self) {
-        self.flush_encoders();
+        self.flush();
         self.step(Input::End);
         self.carry_out();
         let at = self.parts.clock.now();
@@ -516,8 +417,8 @@ impl Pipeline {
             event,
             event_span,
             cut,
-            streams: self.streams.clone(),
-            others_blurred: CameraId::ALL.map(|c| (c, self.parts.blur.is_on(c))).into(),
+            streams: self.recorder.streams().clone(),
+            others_blurred: self.recorder.others_blurred(),
             now: (self.parts.clock.now(), self.parts.clock.wall()),
         })));
     }

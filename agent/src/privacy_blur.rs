@@ -3,11 +3,11 @@
 //! Perception looks at fewer pictures than there are, and later. So each camera's pictures wait for
 //! a short time before they are encoded: a picture goes on when others were looked for in it or in
 //! a later one, or when it has waited for the whole lookahead. So a face that appears is blurred
-//! from its first picture on. What is blurred is [`blur_tracks`]' decision.
+//! from its first picture on. What is blurred is [`BlurTracks`]' decision.
 //!
 //! INVARIANT: no picture of a camera whose blur is on leaves [`CameraBlur`] without it; where the
 //! blur fails, the picture is dropped.
-//! INVARIANT: pictures wait in RAM only, at most [`MOST_WAITING`] of them and [`MOST_BYTES`] of a
+//! INVARIANT: pictures wait in RAM only, at most `MOST_WAITING` of them and `MOST_BYTES` of a
 //! camera, and leave in the order of their coming with their own times.
 //! A crash leaves nothing.
 //!
@@ -466,14 +466,14 @@ mod tests {
             let (got, text) = said(others);
             assert!(got == state && text.contains(words), "{got} {text}");
         }
-        // One failure in between says nothing, and health does not flap.
+        // Health does not flap.
         let (mut blur, health) = (cabin(), HealthBoard::default());
         for n in 0..200 {
-            let others = if n % 25 < 20 { Err(NotSeen::ModelFailed) } else { Ok(Vec::new()) };
+            let others = if n % 60 < 45 { Err(NotSeen::ModelFailed) } else { Ok(Vec::new()) };
             blur.look(&sight(n * 100, others));
             blur.report(at(n * 100), &health);
             let items = health.items();
-            assert!(items.is_empty() || items[0].state == "degraded" || n < 100, "{n}: {items:?}");
+            assert!(n < 40 || items[0].state == "degraded", "{n}: {items:?}");
         }
     }
 

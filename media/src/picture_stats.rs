@@ -1,6 +1,6 @@
 //! [`PictureStats`] of a frame, in any layout, without converting it.
 //!
-//! Every eighth row is read: about 0.6 ms for 1280x720. [`brightness`] reads every 32nd.
+//! Some 90 rows are read: about 0.6 ms for 1280x720. [`brightness`] reads some 22.
 
 use temoin_proto::{
     picture_stats::{CELLS, COLUMNS, PictureStats, ROWS, SAMPLES},
@@ -14,6 +14,8 @@ use crate::rounding::index;
 const BLACK: u8 = 16;
 /// Luma at or above this is its top: white in the video's range.
 const WHITE: u8 = 235;
+/// Rows that are read of a picture: five for each row of cells.
+const ROWS_READ: usize = 5 * ROWS;
 /// Samples across and down.
 const SAMPLE_GRID: usize = 32;
 
@@ -54,7 +56,7 @@ impl<'a> Luma<'a> {
 pub fn brightness(frame: &Frame) -> Option<f32> {
     let luma = Luma::of(frame)?;
     let (mut sum, mut n, mut row) = (0_u64, 0_u64, Vec::with_capacity(luma.width));
-    for y in (0..luma.height).step_by(32) {
+    for y in (0..luma.height).step_by((luma.height / 22).max(1)) {
         luma.read(y, &mut row);
         sum += u64::from(row.iter().map(|p| u32::from(*p)).sum::<u32>());
         n += row.len() as u64;
@@ -71,7 +73,7 @@ pub fn picture_stats(frame: &Frame, brightness: Vec<(MonoTime, f32)>) -> Option<
     }
     let mut sums = Sums::new();
     let mut row = Vec::with_capacity(luma.width);
-    for y in (0..luma.height).step_by(8) {
+    for y in (0..luma.height).step_by((luma.height / ROWS_READ).max(1)) {
         luma.read(y, &mut row);
         sums.add(&row, y * ROWS / luma.height);
     }
@@ -122,7 +124,9 @@ impl Sums {
             let part = row.get(from..to).unwrap_or_default();
             add(&mut self.luma, cell, part.iter().map(|p| u32::from(*p)).sum());
             add(&mut self.pixels, cell, u32::try_from(part.len()).unwrap_or(0));
-            add(&mut self.one, cell, squares(part, 1));
+            // As many pairs as there are two apart.
+            let all_but_one = part.get(..part.len().saturating_sub(1)).unwrap_or_default();
+            add(&mut self.one, cell, squares(all_but_one, 1));
             add(&mut self.two, cell, squares(part, 2));
             add(&mut self.pairs, cell, u32::try_from(part.len().saturating_sub(2)).unwrap_or(0));
         }
@@ -208,15 +212,18 @@ mod tests {
 
     fn noisy(sigma: f64) -> Frame {
         let mut picture = I420Picture::black(1280, 720).unwrap();
-        let mut seed = 1_u32;
+        let mut seed = 1_u64;
         let mut uniform = || {
-            seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            f64::from(seed >> 8) / f64::from(1 << 24) - 0.5
+            // SplitMix64: neighbours must not depend on each other.
+            seed = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
+            let z = (seed ^ (seed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+            f64::from((z >> 40) as u32) / f64::from(1 << 24) - 0.5
         };
         for pixel in picture.planes_mut().y {
             // The sum of twelve uniform numbers is all but normal.
             let n: f64 = (0..12).map(|_| uniform()).sum();
-            *pixel = (100.0 + n * sigma).round() as u8;
+            *pixel = u8::try_from(crate::rounding::round_u32(100.0 + n * sigma)).unwrap();
         }
         frame(picture)
     }
@@ -228,7 +235,7 @@ mod tests {
         for row in stats.cells.chunks(COLUMNS) {
             assert!(row.is_sorted() && row[0] < 6.0 && row[31] > 249.0);
         }
-        assert_eq!(stats.samples[0], (20 * 255 / 1279) as u8);
+        assert_eq!(stats.samples[0], 3);
         assert!((0.05..0.12).contains(&stats.black) && (0.05..0.12).contains(&stats.white));
         let mean = brightness(&frame(gradient(1280, 720))).unwrap();
         assert!((mean - 127.0).abs() < 1.0, "{mean}");

@@ -22,12 +22,14 @@ use std::sync::Arc;
 use temoin_proto::{
     events::Event,
     perception::{DriverObservation, RoadObservation},
+    picture_stats::PictureStats,
     samples::{CameraId, GnssFix, ImuSample, Signal, VehicleSpeed},
     time::MonoTime,
 };
 
 use crate::{
     calibration::Calibrated,
+    camera_health::{CameraFault, CameraWatch},
     clip::{ClipOrder, ClipOrders, ClipPlan, ClipWindow, CutReason},
     config::{CoreConfig, secs},
     driver::{DriverState, DriverWatch},
@@ -50,6 +52,8 @@ pub enum Input {
     Driver(DriverObservation),
     /// What perception says of a road picture.
     Road(RoadObservation),
+    /// A few numbers of a camera's picture, about two times a second.
+    Camera(PictureStats),
     /// An encoded picture.
     AccessUnit(AccessUnit),
     /// The driver's or the fleet's choice changed.
@@ -106,6 +110,13 @@ pub enum Health {
     Back(Source),
     /// Something was learned of the driver, or could not be.
     Calibration(Calibrated),
+    /// A camera has this fault; None: it has none any more.
+    Camera {
+        /// Which camera.
+        camera: CameraId,
+        /// The gravest fault.
+        fault: Option<CameraFault>,
+    },
     /// A clip has no picture at all.
     ClipEmpty {
         /// The event whose clip it is.
@@ -145,6 +156,7 @@ pub struct Drive {
     ended: bool,
     next_local: u64,
     guards: [(Source, SourceGuard); 5],
+    cameras: [(CameraId, CameraWatch); 2],
     vehicle: VehicleState,
     detectors: Detectors,
     road: Option<RoadState>,
@@ -188,6 +200,7 @@ impl Drive {
             ended: false,
             next_local: 0,
             guards: guards(&config),
+            cameras: cameras(&config),
             vehicle: VehicleState::new(&config.timebase, &config.harsh),
             detectors: Detectors::new(&config, privacy),
             road: None,
@@ -210,6 +223,7 @@ impl Drive {
             Input::Signal(signal) => self.on_signal(&signal, out),
             Input::Driver(observation) => self.on_driver(&observation, out),
             Input::Road(observation) => self.on_road(&observation),
+            Input::Camera(stats) => self.on_camera(&stats, out),
             Input::AccessUnit(unit) => self.on_access_unit(unit),
             Input::Privacy(privacy) => self.on_privacy(privacy, out),
             Input::NewDriver => self.wipe(CutReason::DriverChanged, out),
@@ -226,7 +240,8 @@ impl Drive {
     /// When [`Self::tick`] must be called if nothing comes before.
     pub fn next_deadline(&self) -> Option<MonoTime> {
         let silence = self.guards.iter().filter_map(|(_, guard)| guard.deadline()).min();
-        let deadline = [self.orders.deadline(), silence].into_iter().flatten().min();
+        let cameras = self.cameras.iter().filter_map(|(_, watch)| watch.deadline()).min();
+        let deadline = [self.orders.deadline(), silence, cameras].into_iter().flatten().min();
         deadline.filter(|_| !self.ended)
     }
 
@@ -281,6 +296,10 @@ impl Drive {
                 Some(false) => out.push(Command::Health(Health::Back(*source))),
                 None => {}
             }
+        }
+        for (camera, watch) in &mut self.cameras {
+            watch.tick(self.now);
+            tell(*camera, watch, out);
         }
     }
 
@@ -380,6 +399,19 @@ impl Drive {
         }
     }
 
+    fn on_camera(&mut self, stats: &PictureStats, out: &mut Vec<Command>) {
+        // From the future: its clock cannot be believed.
+        let tolerance = secs(self.config.timebase.future_tolerance_s);
+        if self.privacy == PrivacyState::Off || stats.at > self.now + tolerance {
+            return;
+        }
+        let speed_mps = self.vehicle.speed(stats.at).map(|s| s.mps);
+        if let Some((camera, watch)) = self.cameras.iter_mut().find(|(c, _)| *c == stats.camera) {
+            watch.step(stats, speed_mps);
+            tell(*camera, watch, out);
+        }
+    }
+
     fn on_access_unit(&mut self, unit: AccessUnit) {
         if self.recording() {
             // A dropped picture is counted by the ring and shows in its metrics.
@@ -397,6 +429,7 @@ impl Drive {
             self.vehicle = VehicleState::new(&self.config.timebase, &self.config.harsh);
             // What is not listened to is not silent.
             self.guards = guards(&self.config);
+            self.cameras = cameras(&self.config);
         }
         out.push(Command::Lamp(lamp(privacy)));
     }
@@ -468,6 +501,16 @@ fn guards(config: &CoreConfig) -> [(Source, SourceGuard); 5] {
     );
     [Source::Bus, Source::Gnss, Source::Imu, Source::Driver, Source::Road]
         .map(|s| (s, guard.clone()))
+}
+
+fn cameras(config: &CoreConfig) -> [(CameraId, CameraWatch); 2] {
+    CameraId::ALL.map(|c| (c, CameraWatch::new(secs(config.timebase.health_after_s))))
+}
+
+fn tell(camera: CameraId, watch: &mut CameraWatch, out: &mut Vec<Command>) {
+    if let Some(fault) = watch.changed() {
+        out.push(Command::Health(Health::Camera { camera, fault }));
+    }
 }
 
 const fn lamp(privacy: PrivacyState) -> Lamp {

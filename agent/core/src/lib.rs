@@ -18,6 +18,8 @@
 pub mod attention;
 pub mod blur_tracks;
 pub mod calibration;
+pub mod camera_health;
+mod camera_view;
 pub mod clip;
 pub mod config;
 pub mod drive;

@@ -1,0 +1,234 @@
+//! From a camera's picture to the core's ring: blur of others, burn-in, encoder. One way for each
+//! camera.
+//!
+//! INVARIANT: pictures are in RAM only: those that wait ([`crate::privacy_blur`]) and those in the
+//! encoders. None reaches an encoder without the blur of others that is configured.
+//! A crash leaves nothing.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use temoin_agent_core::{blur_tracks::Cover, gop_ring::AccessUnit};
+use temoin_media::{
+    burn_in::Label,
+    h264::{self, Encoder, EncoderConfig, StreamConfig},
+};
+use temoin_proto::{
+    perception::Sight,
+    samples::{CameraId, Frame},
+    time::{MonoTime, WallTime},
+};
+
+use crate::{
+    health::{HealthBoard, State},
+    perception::DriverSeat,
+    pipeline::wall_at,
+    privacy_blur::{BlurConfig, CameraBlur, blurred},
+};
+
+/// How long a stream that ends at once is waited for.
+const FIRST_WITHIN: Duration = Duration::from_secs(1);
+
+/// How pictures are recorded.
+pub(crate) struct RecorderConfig {
+    /// How each camera's pictures are encoded.
+    pub encoder: EncoderConfig,
+    /// What of other people is blurred before.
+    pub blur: BlurConfig,
+    /// Where in the cabin picture the driver sits.
+    pub seat: DriverSeat,
+    /// What is burnt in beside time and speed: the unit's name.
+    pub label: String,
+}
+
+/// What is burnt into the pictures of this moment.
+pub(crate) struct Caption {
+    /// Monotonic and wall time of one instant.
+    pub now: (MonoTime, WallTime),
+    /// The last known speed.
+    pub speed_mps: Option<(MonoTime, f64)>,
+}
+
+impl Caption {
+    /// Unit, UTC and speed; an unknown speed is said to be unknown.
+    fn text(&self, unit: &str, at: MonoTime) -> String {
+        let time = wall_at(at, self.now).to_rfc3339();
+        let time = time.get(..21).unwrap_or(&time);
+        let speed = match self.speed_mps {
+            Some((then, mps)) if at.since(then).as_secs() < 2 => format!("{:.0} km/h", mps * 3.6),
+            _ => "speed unknown".to_owned(),
+        };
+        format!("{unit}  {time}Z  {speed}")
+    }
+}
+
+/// One camera's encoder.
+struct Path {
+    encoder: Encoder,
+    label: Label,
+}
+
+/// See the module.
+pub(crate) struct Recorder {
+    config: RecorderConfig,
+    health: Arc<HealthBoard>,
+    /// Every camera that gave a picture to record: what waits before the encoder.
+    blurs: BTreeMap<CameraId, CameraBlur>,
+    paths: BTreeMap<CameraId, Path>,
+    streams: BTreeMap<CameraId, Arc<StreamConfig>>,
+}
+
+impl Recorder {
+    /// Nothing is recorded yet.
+    pub(crate) const fn new(config: RecorderConfig, health: Arc<HealthBoard>) -> Self {
+        Self {
+            config,
+            health,
+            blurs: BTreeMap::new(),
+            paths: BTreeMap::new(),
+            streams: BTreeMap::new(),
+        }
+    }
+
+    /// Parameters of each camera's stream, as far as they are known.
+    pub(crate) const fn streams(&self) -> &BTreeMap<CameraId, Arc<StreamConfig>> {
+        &self.streams
+    }
+
+    /// Whether other people are blurred in each camera's pictures.
+    pub(crate) fn others_blurred(&self) -> BTreeMap<CameraId, bool> {
+        CameraId::ALL.map(|camera| (camera, self.config.blur.is_on(camera))).into()
+    }
+
+    /// What perception said of one of the pictures.
+    pub(crate) fn look(&mut self, sight: &Sight) {
+        self.blur(sight.camera()).look(sight);
+    }
+
+    /// A picture to record.
+    pub(crate) fn push(&mut self, frame: Frame) {
+        let (camera, at) = (frame.camera, frame.at);
+        let health = Arc::clone(&self.health);
+        let blur = self.blur(camera);
+        blur.push(frame);
+        blur.report(at, &health);
+    }
+
+    fn blur(&mut self, camera: CameraId) -> &mut CameraBlur {
+        let RecorderConfig { blur, seat, .. } = &self.config;
+        self.blurs.entry(camera).or_insert_with(|| CameraBlur::new(blur, camera, *seat))
+    }
+
+    /// When [`Self::encode_due`] must be called if no picture comes before.
+    pub(crate) fn deadline(&self) -> Option<MonoTime> {
+        self.blurs.values().filter_map(CameraBlur::deadline).min()
+    }
+
+    /// Encodes the pictures that need not wait any longer. `now` is a time at which nothing came.
+    pub(crate) fn encode_due(&mut self, now: MonoTime, caption: &Caption) {
+        for camera in CameraId::ALL {
+            while let Some(next) = self.blurs.get_mut(&camera).and_then(|blur| blur.next(now)) {
+                self.record(next, caption);
+            }
+        }
+    }
+
+    /// What the encoders finished.
+    pub(crate) fn collect(&mut self) -> Vec<AccessUnit> {
+        let mut units = Vec::new();
+        for camera in CameraId::ALL {
+            while let Some(path) = self.paths.get_mut(&camera) {
+                let unit = match path.encoder.try_next() {
+                    Ok(Some(unit)) => unit,
+                    Ok(None) => break,
+                    Err(e) => {
+                        self.failed(camera, e.to_string());
+                        break;
+                    }
+                };
+                self.note_stream(camera);
+                units.push(ringed(camera, unit));
+            }
+        }
+        units
+    }
+
+    /// Ends the streams: what waits before the encoders and in them.
+    pub(crate) fn flush(&mut self, caption: &Caption) -> Vec<AccessUnit> {
+        for camera in CameraId::ALL {
+            while let Some(next) = self.blurs.get_mut(&camera).and_then(CameraBlur::take) {
+                self.record(next, caption);
+            }
+        }
+        let mut units = self.collect();
+        for (camera, mut path) in std::mem::take(&mut self.paths) {
+            // Without a first coded picture the stream has no parameters: nobody could read it.
+            if path.encoder.stream().is_none() {
+                match path.encoder.next_within(FIRST_WITHIN) {
+                    Ok(unit) => units.extend(unit.map(|unit| ringed(camera, unit))),
+                    Err(e) => self.failed(camera, e.to_string()),
+                }
+            }
+            if let Some(stream) = path.encoder.stream() {
+                self.streams.entry(camera).or_insert_with(|| Arc::clone(stream));
+            }
+            match path.encoder.finish() {
+                Ok(rest) => units.extend(rest.into_iter().map(|unit| ringed(camera, unit))),
+                Err(e) => self.failed(camera, e.to_string()),
+            }
+        }
+        units
+    }
+
+    /// Forgets what waits and what was seen, as a change of the privacy state asks.
+    pub(crate) fn wipe(&mut self) {
+        self.blurs.values_mut().for_each(CameraBlur::wipe);
+    }
+
+    fn record(&mut self, (frame, cover): (Frame, Option<Cover>), caption: &Caption) {
+        let (camera, at) = (frame.camera, frame.at);
+        if let Err(e) = self.encode(frame, cover.as_ref(), caption) {
+            self.failed(camera, format!("picture at {at}: {e}"));
+        }
+    }
+
+    fn encode(
+        &mut self,
+        frame: Frame,
+        cover: Option<&Cover>,
+        caption: &Caption,
+    ) -> Result<(), Box<dyn std::error::Error>> {
+        let (camera, at) = (frame.camera, frame.at);
+        let text = caption.text(&self.config.label, at);
+        let path = match self.paths.entry(camera) {
+            std::collections::btree_map::Entry::Occupied(e) => e.into_mut(),
+            std::collections::btree_map::Entry::Vacant(e) => {
+                let encoder = Encoder::new(EncoderConfig {
+                    width: frame.width,
+                    height: frame.height,
+                    ..self.config.encoder.clone()
+                })?;
+                e.insert(Path { encoder, label: Label::default() })
+            }
+        };
+        let mut picture = blurred(frame, cover)?;
+        path.label.draw(&mut picture, &text)?;
+        path.encoder.push(picture, at)?;
+        Ok(())
+    }
+
+    fn note_stream(&mut self, camera: CameraId) {
+        if let Some(stream) = self.paths.get(&camera).and_then(|path| path.encoder.stream()) {
+            self.streams.entry(camera).or_insert_with(|| Arc::clone(stream));
+        }
+    }
+
+    /// The next picture of this camera starts another encoder.
+    fn failed(&mut self, camera: CameraId, text: String) {
+        self.paths.remove(&camera);
+        self.health.set(&format!("encoder.{}", camera.as_str()), State::Failed, text);
+    }
+}
+
+fn ringed(camera: CameraId, unit: h264::AccessUnit) -> AccessUnit {
+    AccessUnit { camera, at: unit.at, key: unit.key, data: unit.data }
+}
