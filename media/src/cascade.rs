@@ -1,8 +1,6 @@
 //! OpenCV's own Haar cascades: what a unit sees with while no model pack is installed.
 //!
-//! They find a face from the front and eyes that are open. They say nothing of head pose, and an
-//! eye that they do not find may be closed, hidden or out of light: the caller must treat it as
-//! not seen.
+//! They find where faces are, and nothing else.
 
 use std::path::{Path, PathBuf};
 
@@ -16,14 +14,13 @@ use temoin_proto::perception::PictureBox;
 use crate::{
     bgr::scaled_luma,
     frame::{I420View, PictureError},
-    rounding::{cv, round_i32},
+    rounding::round_i32,
 };
 
 /// Where the package `opencv-data` puts the cascades.
 pub const DEFAULT_FOLDER: &str = "/usr/share/opencv4/haarcascades";
 pub(crate) const FACE_FILE: &str = "haarcascade_frontalface_alt2.xml";
 const PROFILE_FILE: &str = "haarcascade_profileface.xml";
-const EYES_FILE: &str = "haarcascade_eye_tree_eyeglasses.xml";
 /// Faces are looked for in a picture of this width, pixels: the cost grows with its square.
 const LOOK_WIDTH: u32 = 320;
 /// Smallest face, in parts of the picture's height: a driver's face is larger than a passenger's
@@ -34,8 +31,6 @@ const SMALLEST_OTHER_FACE: f64 = 0.08;
 /// Windows that must agree on a face: fewer for others', where a face that is none costs little.
 pub(crate) const MIN_VOTES: i32 = 3;
 const MIN_VOTES_OTHER: i32 = 2;
-/// A face is scaled to this width before its eyes are looked for, pixels.
-const EYE_LOOK_WIDTH: u32 = 200;
 
 /// Why the cascades cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -76,7 +71,6 @@ pub struct FoundFace {
 pub struct Cascades {
     face: objdetect::CascadeClassifier,
     profile: Option<objdetect::CascadeClassifier>,
-    eyes: objdetect::CascadeClassifier,
 }
 
 impl Cascades {
@@ -91,8 +85,7 @@ impl Cascades {
             Err(CascadeError::Missing { .. }) => None,
             Err(e @ (CascadeError::Damaged { .. } | CascadeError::Picture(_))) => return Err(e),
         };
-        let (face, eyes) = (load(folder.join(FACE_FILE))?, load(folder.join(EYES_FILE))?);
-        Ok(Self { face, profile, eyes })
+        Ok(Self { face: load(folder.join(FACE_FILE))?, profile })
     }
 
     /// Faces from the front, the surest first.
@@ -131,56 +124,6 @@ impl Cascades {
             }));
         }
         Ok(found)
-    }
-
-    /// Open eyes within a face, as parts of the whole picture; at most two, the left one in the
-    /// picture first.
-    ///
-    /// # Errors
-    /// [`CascadeError::Picture`]; a face outside of the picture has no eyes, which is none.
-    pub fn open_eyes(
-        &mut self,
-        picture: &I420View<'_>,
-        face: &PictureBox,
-    ) -> Result<Vec<PictureBox>, CascadeError> {
-        // Eyes are in the upper 60 % of the box that the face cascade gives.
-        let (w, h) = (f64::from(picture.width()), f64::from(picture.height()));
-        let area = Rect::new(
-            round_i32(f64::from(face.x) * w),
-            round_i32(f64::from(face.y) * h),
-            round_i32(f64::from(face.w) * w),
-            round_i32(f64::from(face.h) * h * 0.6),
-        ) & Rect::new(0, 0, cv(picture.width()), cv(picture.height()));
-        if area.width < 20 || area.height < 12 {
-            return Ok(Vec::new());
-        }
-        let luma = Mat::new_rows_cols_with_bytes::<u8>(
-            cv(picture.height()),
-            cv(picture.width()),
-            picture.luma(),
-        )?;
-        let part = Mat::roi(&luma, area)?;
-        let scale = (f64::from(EYE_LOOK_WIDTH) / f64::from(area.width)).min(2.0);
-        let size = Size::new(
-            round_i32(f64::from(area.width) * scale).max(1),
-            round_i32(f64::from(area.height) * scale).max(1),
-        );
-        let mut scaled = Mat::default();
-        imgproc::resize(&part, &mut scaled, size, 0.0, 0.0, imgproc::INTER_LINEAR)?;
-        let smallest = round_i32(f64::from(size.width) * 0.13).max(20);
-        let (boxes, votes) = detect(&mut self.eyes, &scaled, smallest, MIN_VOTES)?;
-        let mut found: Vec<(Rect, i32)> = boxes.iter().zip(votes.iter()).collect();
-        found.sort_by_key(|(_, votes)| std::cmp::Reverse(*votes));
-        found.truncate(2);
-        found.sort_by_key(|(b, _)| b.x);
-        let within = (
-            f64::from(area.x) / w,
-            f64::from(area.y) / h,
-            f64::from(area.width) / w,
-            f64::from(area.height) / h,
-        );
-        let (w, h) = (f64::from(size.width), f64::from(size.height));
-        Ok(found.into_iter().map(|(b, _)| fractions(b, w, h, within)).collect())
     }
 }
 
@@ -278,13 +221,6 @@ mod tests {
         for doubtful in cascades.doubtful_faces(&picture.view()).unwrap() {
             let PictureBox { x, y, w, h } = doubtful.face;
             assert!(x >= 0.0 && y >= 0.0 && x + w <= 1.001 && y + h <= 1.001, "{doubtful:?}");
-        }
-        for face in [
-            PictureBox { x: 0.2, y: 0.2, w: 0.3, h: 0.5 },
-            PictureBox { x: 2.0, y: 2.0, w: 1.0, h: 1.0 },
-            PictureBox { x: f32::NAN, y: 0.0, w: 1.0, h: 1.0 },
-        ] {
-            assert_eq!(cascades.open_eyes(&picture.view(), &face).unwrap(), vec![]);
         }
     }
 }

@@ -20,6 +20,7 @@ pub mod png;
 pub mod ridges;
 pub mod road_cascades;
 mod rounding;
+mod scaled_part;
 pub mod transcode;
 
 #[cfg(test)]

@@ -5,14 +5,13 @@
 
 use opencv::{
     core::{Mat, Rect, Size},
-    imgproc,
     prelude::*,
 };
 use temoin_proto::perception::PictureBox;
 
 use crate::{
     frame::{I420View, PictureError},
-    rounding::{cv, round_i32},
+    scaled_part::ScaledPart,
 };
 
 /// A plate is scaled to about this width before it is looked for, pixels.
@@ -37,31 +36,13 @@ pub fn plate_like(
     part: &PictureBox,
     plate_px: f32,
 ) -> Result<Vec<PictureBox>, PictureError> {
-    let (w, h) = (f64::from(picture.width()), f64::from(picture.height()));
-    let area = Rect::new(
-        round_i32(f64::from(part.x) * w),
-        round_i32(f64::from(part.y) * h),
-        round_i32(f64::from(part.w) * w),
-        round_i32(f64::from(part.h) * h),
-    ) & Rect::new(0, 0, cv(picture.width()), cv(picture.height()));
-    let scale = (f64::from(PLATE_WIDTH) / f64::from(plate_px)).min(2.0);
-    let size = Size::new(
-        round_i32(f64::from(area.width) * scale).min(1024),
-        round_i32(f64::from(area.height) * scale).min(1024),
-    );
-    if scale.is_nan() || size.width < PLATE_WIDTH || size.height < 20 {
+    let scale = (f64::from(plate_px), f64::from(PLATE_WIDTH));
+    let smallest = Size::new(PLATE_WIDTH, 20);
+    let Some(part) = ScaledPart::cut(picture, part, scale, 2.0, smallest)? else {
         return Ok(Vec::new());
-    }
-    let luma = Mat::new_rows_cols_with_bytes::<u8>(
-        cv(picture.height()),
-        cv(picture.width()),
-        picture.luma(),
-    )?;
-    let from = Mat::roi(&luma, area)?;
-    let mut scaled = Mat::default();
-    let how = if scale < 1.0 { imgproc::INTER_AREA } else { imgproc::INTER_LINEAR };
-    imgproc::resize(&from, &mut scaled, size, 0.0, 0.0, how)?;
-    let edges = EdgeSums::of(&scaled)?;
+    };
+    let size = part.luma.size()?;
+    let edges = EdgeSums::of(&part.luma)?;
     let mean = edges.mean(0, 0, size.width - 1, size.height);
     let mut found: Vec<(f64, Rect)> = Vec::new();
     for (width, height) in WINDOWS {
@@ -84,23 +65,7 @@ pub fn plate_like(
             break;
         }
     }
-    #[expect(clippy::cast_possible_truncation, reason = "fractions of a picture")]
-    let whole = |px: i32, all: i32, from: i32, len: i32, of: f64| {
-        ((f64::from(from) + f64::from(px) / f64::from(all) * f64::from(len)) / of) as f32
-    };
-    let place = |r: Rect| {
-        let (x, y) = (
-            whole(r.x, size.width, area.x, area.width, w),
-            whole(r.y, size.height, area.y, area.height, h),
-        );
-        PictureBox {
-            x,
-            y,
-            w: whole(r.x + r.width, size.width, area.x, area.width, w) - x,
-            h: whole(r.y + r.height, size.height, area.y, area.height, h) - y,
-        }
-    };
-    Ok(kept.into_iter().map(place).collect())
+    Ok(kept.into_iter().map(|window| part.place(window)).collect())
 }
 
 /// Sums of the steps of luma from each pixel to the one on its right.

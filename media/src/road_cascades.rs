@@ -3,18 +3,14 @@
 
 use std::path::Path;
 
-use opencv::{
-    core::{Mat, Rect, Size},
-    imgproc, objdetect,
-    prelude::*,
-};
+use opencv::{core::Size, objdetect, prelude::*};
 use temoin_proto::perception::PictureBox;
 
 use crate::{
     bgr::scaled_luma,
     cascade::{CascadeError, FACE_FILE, MIN_VOTES, detect, fractions, load},
     frame::I420View,
-    rounding::{cv, round_i32},
+    scaled_part::ScaledPart,
 };
 
 /// Made for plates of 520 x 112 mm, as most of Europe has them.
@@ -68,39 +64,14 @@ impl RoadCascades {
         part: &PictureBox,
         plate_px: f32,
     ) -> Result<Vec<PictureBox>, CascadeError> {
-        let (w, h) = (f64::from(picture.width()), f64::from(picture.height()));
-        let area = Rect::new(
-            round_i32(f64::from(part.x) * w),
-            round_i32(f64::from(part.y) * h),
-            round_i32(f64::from(part.w) * w),
-            round_i32(f64::from(part.h) * h),
-        ) & Rect::new(0, 0, cv(picture.width()), cv(picture.height()));
         // A plate of 48 pixels is well above the cascade's own size, and costs little.
-        let scale = (48.0 / f64::from(plate_px)).min(1.0);
-        let size = Size::new(
-            round_i32(f64::from(area.width) * scale),
-            round_i32(f64::from(area.height) * scale),
-        );
-        if scale.is_nan() || size.width < SMALLEST_PLATE || size.height < 12 {
+        let scale = (f64::from(plate_px), 48.0);
+        let smallest = Size::new(SMALLEST_PLATE, 12);
+        let Some(part) = ScaledPart::cut(picture, part, scale, 1.0, smallest)? else {
             return Ok(Vec::new());
-        }
-        let luma = Mat::new_rows_cols_with_bytes::<u8>(
-            cv(picture.height()),
-            cv(picture.width()),
-            picture.luma(),
-        )?;
-        let part = Mat::roi(&luma, area)?;
-        let mut scaled = Mat::default();
-        imgproc::resize(&part, &mut scaled, size, 0.0, 0.0, imgproc::INTER_AREA)?;
-        let (boxes, _) = detect(&mut self.plate, &scaled, SMALLEST_PLATE, MIN_VOTES)?;
-        let within = (
-            f64::from(area.x) / w,
-            f64::from(area.y) / h,
-            f64::from(area.width) / w,
-            f64::from(area.height) / h,
-        );
-        let (w, h) = (f64::from(size.width), f64::from(size.height));
-        Ok(boxes.iter().map(|b| fractions(b, w, h, within)).collect())
+        };
+        let (boxes, _) = detect(&mut self.plate, &part.luma, SMALLEST_PLATE, MIN_VOTES)?;
+        Ok(boxes.iter().map(|b| part.place(b)).collect())
     }
 }
 
