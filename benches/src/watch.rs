@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use anyhow::{Context, Result};
@@ -34,7 +35,7 @@ pub const CABIN_HZ: f64 = 10.0;
 /// Road pictures that are looked at in a second, as the unit does.
 pub const ROAD_HZ: f64 = 5.0;
 /// Of a clip without a vehicle's signals: a speed at which every rule holds, and none of speeding.
-const CLIP_SPEED_MPS: f64 = 90.0 / 3.6;
+pub(crate) const CLIP_SPEED_MPS: f64 = 90.0 / 3.6;
 /// What a video file is called.
 const VIDEOS: [&str; 7] = ["mp4", "mkv", "mov", "avi", "webm", "gif", "m4v"];
 
@@ -49,6 +50,10 @@ pub struct Outcome {
     pub sights: Vec<Sight>,
     /// Processor time of each look, milliseconds, of the thread that looked.
     pub look_ms: Vec<f64>,
+    /// Mean processor time of each stage of a look, where it is known.
+    pub stage_ms: Vec<(&'static str, f64)>,
+    /// When the pictures were taken, also of those that were not looked at.
+    pub pictures_at: Vec<MonoTime>,
     /// Length.
     pub length_s: f64,
 }
@@ -71,6 +76,16 @@ impl Outcome {
     /// How many events of these kinds were flagged.
     pub fn count(&self, kinds: &[EventKind]) -> usize {
         self.events.iter().filter(|(kind, _)| kinds.contains(kind)).count()
+    }
+
+    fn take(&mut self, decided: &mut Vec<Decided>) {
+        for command in decided.drain(..) {
+            match command {
+                Decided::Alert(alert) => self.alerts_s.push(seconds(alert.at)),
+                Decided::Flag { event, .. } => self.events.push((event.kind, seconds(event.start))),
+                Decided::Cut(_) | Decided::Lamp(_) | Decided::Health(_) => {}
+            }
+        }
     }
 }
 
@@ -108,6 +123,7 @@ fn run_at(
         match item {
             ReplayItem::Signal(signal) => core.step(now, Seen::Signal(signal), &mut decided),
             ReplayItem::Frame(frame) => {
+                outcome.pictures_at.push(frame.at);
                 if let Some(mps) = speed_mps {
                     let speed = Signal::Speed(VehicleSpeed { at: frame.at, mps });
                     core.step(now, Seen::Signal(speed), &mut decided);
@@ -125,15 +141,7 @@ fn run_at(
                 }
             }
         }
-        for command in decided.drain(..) {
-            match command {
-                Decided::Alert(alert) => outcome.alerts_s.push(seconds(alert.at)),
-                Decided::Flag { event, .. } => {
-                    outcome.events.push((event.kind, seconds(event.start)));
-                }
-                Decided::Cut(_) | Decided::Lamp(_) | Decided::Health(_) => {}
-            }
-        }
+        outcome.take(&mut decided);
     }
     Ok(outcome)
 }
@@ -244,6 +252,31 @@ fn steady(
 ) -> Result<Outcome> {
     let rules = CoreConfig::default();
     run_at(clip, rules, Some(CLIP_SPEED_MPS), &mut |frame| perception.observe(frame))
+}
+
+/// What the detectors and the policy make of the same sights over and over, for this long, at a steady
+/// 90 km/h. Perception does not look again.
+pub fn looped(once: &Outcome, for_s: f64) -> Outcome {
+    let period = Duration::from_secs_f64(once.length_s + 1.0 / CABIN_HZ);
+    let mut core = Core::new(CoreConfig::default(), PrivacyState::Recording);
+    let (mut outcome, mut decided) = (Outcome::default(), Vec::new());
+    let mut shift = Duration::ZERO;
+    while shift.as_secs_f64() < for_s && !once.sights.is_empty() {
+        for sight in &once.sights {
+            let at = sight.at() + shift;
+            outcome.length_s = seconds(at);
+            let speed = Signal::Speed(VehicleSpeed { at, mps: CLIP_SPEED_MPS });
+            core.step(at, Seen::Signal(speed), &mut decided);
+            let seen = match sight.observation {
+                Observation::Driver(seen) => Seen::Driver(DriverObservation { at, ..seen }),
+                Observation::Road(seen) => Seen::Road(RoadObservation { at, ..seen }),
+            };
+            core.step(at, seen, &mut decided);
+            outcome.take(&mut decided);
+        }
+        shift += period;
+    }
+    outcome
 }
 
 /// How often something was not seen, for each reason, in words: `blurred 3, no_face 12`.
