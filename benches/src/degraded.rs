@@ -28,8 +28,8 @@ use crate::{
 };
 
 /// Pictures of a clip that are made worse, a second, and at most.
-const STILLS_HZ: f64 = 2.0;
-const STILLS: usize = 60;
+const STILLS_HZ: f64 = 1.0;
+const STILLS: usize = 30;
 
 /// So far apart that nothing is remembered from one picture to the next.
 const APART_S: u64 = 60;

@@ -268,7 +268,7 @@ impl Scores<'_> {
         let closed_below = CoreConfig::default().drowsiness.closed_below;
         let mut series = vec![
             Series::new("labelled unclear", colour::GREY, Look::Spans, spans(EyeState::Unclear)),
-            Series::new("labelled closed", colour::ORANGE, Look::Spans, spans(EyeState::Closed)),
+            Series::new("labelled closed", colour::PURPLE, Look::Spans, spans(EyeState::Closed)),
         ];
         series.retain(|s| !s.points.is_empty());
         series.push(Series::level("read as closed below", colour::GREEN, &x, closed_below));

@@ -302,6 +302,8 @@ pub fn word(why: NotSeen) -> String {
 
 #[cfg(test)]
 mod tests {
+    use temoin_proto::perception::{EyelidOpening, HeadPose, PerEye};
+
     use super::*;
 
     #[test]
@@ -327,5 +329,31 @@ mod tests {
         ];
         assert_eq!(reasons(seen.iter()), "bad_light 1, no_face 2");
         assert_eq!(reasons(seen.get(1..2).unwrap_or_default().iter()), "never");
+    }
+
+    #[test]
+    fn a_loop_goes_on_where_the_clip_ended() {
+        let ahead = HeadPose { yaw_deg: 0.0, pitch_deg: 0.0, roll_deg: 0.0 };
+        let outcome = |opening: f32| {
+            let known = Sees::Known { value: EyelidOpening(opening), confidence: 0.9 };
+            let sight = |n: u64| {
+                let at = replay::ZERO + Duration::from_millis(100 * n);
+                let seen = DriverObservation {
+                    head: Sees::Known { value: ahead, confidence: 0.9 },
+                    eyelids: known,
+                    eyes: PerEye { right: known, left: known },
+                    ..DriverObservation::unseen(at, NotSeen::NoFace)
+                };
+                Sight { observation: Observation::Driver(seen), others: Ok(vec![]) }
+            };
+            // Half a second: too short for any rule.
+            let sights: Vec<Sight> = (0..6).map(sight).collect();
+            Outcome { sights, length_s: 0.5, ..Outcome::default() }
+        };
+        let closed = looped(&outcome(0.02), 6.0);
+        assert!(closed.count(&[EventKind::Sleep, EventKind::Microsleep]) > 0, "{closed:?}");
+        assert!((5.9..6.6).contains(&closed.length_s), "{}", closed.length_s);
+        assert_eq!(looped(&outcome(0.3), 6.0).events, []);
+        assert_eq!(looped(&Outcome::default(), 6.0).length_s, 0.0);
     }
 }

@@ -30,7 +30,7 @@ use temoin_tests::{
 };
 
 /// `drowsiness.closed_below` and `.min_confidence`, `microsleep_s` and `gap_s` of the unit.
-const CLOSED_BELOW: f32 = 0.10;
+const CLOSED_BELOW: f32 = 0.13;
 const MIN_CONFIDENCE: f32 = 0.3;
 const MICROSLEEP: Duration = Duration::from_secs(1);
 const GAP: Duration = Duration::from_millis(300);
