@@ -20,9 +20,10 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use temoin_agent::{
+    config::Config,
     infer::{Network, Runtime},
-    model_pack::{ModelPack, ModelRole, PackManifest},
-    perception::{CabinEyes, Perception, PerceptionOptions},
+    model_pack::{ModelPack, ModelRole},
+    perception::{CabinEyes, DriverSeat, Perception, PerceptionOptions},
 };
 use temoin_hw::{ReplayItem, pace::Speed, video_file::PictureSize};
 use temoin_media::{
@@ -39,6 +40,8 @@ use crate::{
     cpu,
     figures::median,
     input::{Input, Length, Looks},
+    packs::Pack,
+    watch::{CABIN_HZ, ROAD_HZ},
 };
 
 /// How long one picture may take before that is a fault.
@@ -230,26 +233,53 @@ pub fn models(
     })
 }
 
-/// Middle time of one run of each model of the pack, milliseconds, by the model's file.
+/// Middle time of one run of each model of a pack, milliseconds, by the model's file.
 ///
 /// # Errors
-/// Where the model pack or the runtime cannot be used.
-pub fn each_model(options: &PerceptionOptions) -> Result<Vec<(String, f64)>> {
-    let runtime = Runtime::load(&options.infer)?;
-    let pack = ModelPack::open(&options.models)?;
+/// Where the models or the runtime cannot be used.
+pub fn each_model(which: Pack) -> Result<Vec<(String, f64)>> {
+    let runtime = Runtime::load(&Config::for_files().infer())?;
+    let pack = which.models()?;
     let mut times = Vec::new();
-    for entry in PackManifest::built_in()?.models {
-        if pack.get(entry.role).is_none() {
-            continue;
-        }
-        let mut alone = Alone::load(&runtime, &pack, entry.role)?;
+    for model in pack.models() {
+        let mut alone = Alone::load(&runtime, &pack, model.entry().role)?;
         for _ in 0..OBSERVATIONS {
             alone.run()?;
         }
-        let name = entry.file.split('.').next().unwrap_or_default();
+        let name = model.entry().file.split('.').next().unwrap_or_default();
         times.push((name.to_owned(), median(&alone.times_ms)?));
     }
     Ok(times)
+}
+
+/// Processor seconds that looking at the cabin and at the road takes for a second of video, at the
+/// unit's rates and with its threads: one for each model.
+///
+/// # Errors
+/// Where the downloaded pack or the runtime cannot be used.
+pub fn looks_cpu_s(frames: &[Frame], seconds: f64) -> Result<f64> {
+    let mut cabin = Pack::Downloaded.cabin(DriverSeat::default())?;
+    let mut road = Pack::Downloaded.road()?;
+    // The first look of each allocates.
+    for frame in [CameraId::Cabin, CameraId::Road].map(|c| frames.iter().find(|f| f.camera == c)) {
+        let frame = frame.context("the drive lacks a camera")?;
+        black_box(match frame.camera {
+            CameraId::Cabin => cabin.observe(frame),
+            CameraId::Road => road.observe(frame),
+        });
+    }
+    let mut due_cabin = Looks::new(CameraId::Cabin, CABIN_HZ);
+    let mut due_road = Looks::new(CameraId::Road, ROAD_HZ);
+    let began = cpu::of_this_process();
+    for frame in frames {
+        if due_cabin.due(frame) {
+            black_box(cabin.observe(frame));
+        }
+        if due_road.due(frame) {
+            black_box(road.observe(frame));
+        }
+    }
+    Ok((cpu::of_this_process() - began) / seconds)
 }
 
 /// Decoding and encoding one picture, milliseconds.

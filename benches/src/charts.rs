@@ -36,6 +36,8 @@ pub mod colour {
     pub const BLUE: RGBColor = RGBColor(0, 114, 178);
     /// The built-in pack.
     pub const ORANGE: RGBColor = RGBColor(213, 94, 0);
+    /// What labels say of a stretch of time.
+    pub const PURPLE: RGBColor = RGBColor(204, 121, 167);
     /// A limit.
     pub const GREEN: RGBColor = RGBColor(0, 158, 115);
     /// What is in the background.

@@ -1,32 +1,25 @@
-//! What is seen of the driver in a clip against its labels: angles, lids, phones; and in pictures
-//! made worse.
+//! What is seen of the driver in a clip against its labels: angles, lids, phones.
 
 use anyhow::{Context, Result};
 use temoin_agent_core::config::CoreConfig;
-use temoin_proto::{
-    perception::{DriverObservation, PhoneUse},
-    samples::{CameraId, Frame},
-};
+use temoin_proto::perception::{DriverObservation, PhoneUse};
 
 use crate::{
     charts::{Chart, Look, Series, colour},
     curves::{Pair, agreement},
-    degraded::{Degradation, read},
     figures::Figure,
     labels::{self, EyeState, FaceLabel, Labels},
-    perception::{Pack, Scores, seen_by},
+    packs::Pack,
+    perception::Scores,
     watch::{self, Clip, Outcome, seconds},
 };
-
-/// Pictures of a clip that are made worse, a second, and at most.
-const STILLS_HZ: f64 = 4.0;
-const STILLS: usize = 120;
 
 /// Pictures with a labelled phone and without one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Phones {
     held: usize,
     held_found: usize,
+    free: usize,
     free_judged: usize,
     free_wrong: usize,
 }
@@ -44,6 +37,7 @@ impl Phones {
                 self.held += 1;
                 self.held_found += usize::from(found == Some(true));
             } else {
+                self.free += 1;
                 self.free_judged += usize::from(found.is_some());
                 self.free_wrong += usize::from(found == Some(true));
             }
@@ -52,75 +46,19 @@ impl Phones {
 }
 
 impl Scores<'_> {
-    /// Pictures with open eyes, made worse: none may read as closed.
-    ///
-    /// # Errors
-    /// Where labels are wrong or a picture cannot be made worse.
-    pub fn degraded(&mut self, how: &[Degradation<'_>]) -> Result<()> {
-        let rules = CoreConfig::default().drowsiness;
-        let limits = (rules.closed_below, rules.min_confidence);
-        for pack in Pack::ALL {
-            let end = pack.suffix();
-            let mut perception = match pack.open() {
-                Ok(perception) => perception,
-                Err(e) => {
-                    self.note(format!("perception.degraded.*.{end}: {e:#}"));
-                    continue;
-                }
-            };
-            let pictures = self.open_eyed()?;
-            if pictures.is_empty() {
-                self.note("perception.degraded.*: no picture is labelled with open eyes");
-                return Ok(());
-            }
-            let (mut all, mut shown) = (0, 0);
-            for how in how {
-                let seen = read(&pictures, how, perception.as_mut(), limits, &mut shown)?;
-                all += seen.closed;
-                let of = |what: &str, n: usize| {
-                    let name = format!("perception.degraded.{}.{what}.{end}", how.name);
-                    let share = n as f64 / seen.pictures.max(1) as f64;
-                    Figure::new(name, share, "1", seen.pictures, "labelled clips, made worse")
-                };
-                let figures =
-                    [of("closed_ratio", seen.closed).goal("0"), of("unseen_ratio", seen.unseen())];
-                self.figures.extend(figures);
-                self.note(format!("{}, {end}: {}", how.name, seen.line()));
-            }
-            let name = format!("perception.degraded.false_closed.{end}");
-            let count = pictures.len() * how.len();
-            let set = format!("labelled clips, made worse in {} ways", how.len());
-            self.figures.push(Figure::new(name, all as f64, "pictures", count, set).goal("0"));
-        }
-        Ok(())
-    }
-
-    /// Pictures of the cabin clips whose labels say that the eyes are open.
-    fn open_eyed(&self) -> Result<Vec<Frame>> {
-        let mut open = Vec::new();
-        for clip in watch::clips(&self.data.join("driver_video"), CameraId::Cabin)? {
-            let Some(text) = labels::read(self.checkout, &clip.name)? else { continue };
-            let rows = labels::faces(&text).with_context(|| clip.name.clone())?.rows;
-            for frame in watch::pictures(&clip, STILLS_HZ, STILLS)? {
-                let label = FaceLabel::at(&rows, seconds(frame.at));
-                if label.is_some_and(|l| l.eyes == EyeState::Open) {
-                    open.push(frame);
-                }
-            }
-        }
-        Ok(open)
-    }
-
+    /// One clip of the cabin.
     pub(crate) fn of_cabin_clip(
         &mut self,
+        pack: Pack,
         clip: &Clip,
         seen: &Outcome,
         phones: &mut Phones,
     ) -> Result<()> {
         let drivers = seen.drivers();
-        let name = &clip.name;
+        let (name, end) = (&clip.name, pack.end());
         self.note(format!(
-            "{name}: {} pictures; not seen: face {}; head {}; eyelids {}; phone {}",
+            "{name}, {}: {} pictures; not seen: face {}; head {}; eyelids {}; phone {}",
+            pack.suffix(),
             drivers.len(),
             watch::reasons(drivers.iter().map(|d| &d.face)),
             watch::reasons(drivers.iter().map(|d| &d.head)),
@@ -136,30 +74,29 @@ impl Scores<'_> {
         for (what, found) in parts {
             let ratio = drivers.iter().filter(|d| found(d)).count() as f64;
             let ratio = ratio / drivers.len().max(1) as f64;
-            let what = format!("perception.{name}.{what}");
+            let what = format!("perception.{name}.{what}{end}");
             self.figures.push(Figure::new(what, ratio, "1", drivers.len(), name.clone()));
         }
-        let text = labels::read(self.checkout, name)?;
-        let labels = text.map(|t| labels::faces(&t)).transpose().with_context(|| name.clone())?;
-        let Some(labels) = labels else {
+        let Some(labels) = self.face_labels(clip)? else {
             self.note(format!("{name}: no labels: its angles and lids are not scored"));
-            self.driver_charts(name, None, &[(Pack::Downloaded, drivers)]);
             return Ok(());
         };
         phones.add(&labels, &drivers);
-        self.angles(name, &labels, &drivers)?;
-        self.lids(name, &labels, &drivers);
-        let mut curves = vec![(Pack::Downloaded, drivers)];
-        match seen_by(Pack::BuiltIn, clip) {
-            Ok((other, _)) => curves.push((Pack::BuiltIn, other.drivers())),
-            Err(e) => self.note(format!("{name} with the built-in networks: not scored: {e:#}")),
-        }
-        self.driver_charts(name, Some(&labels), &curves);
+        self.angles(pack, name, &labels, &drivers)?;
+        self.lids(pack, name, &labels, &drivers);
+        self.zones(pack, name, &labels, &drivers);
         Ok(())
+    }
+
+    /// The labels of a clip of the cabin, where there are some.
+    pub(crate) fn face_labels(&self, clip: &Clip) -> Result<Option<Labels<FaceLabel>>> {
+        let text = labels::read(self.checkout, &clip.name)?;
+        text.map(|t| labels::faces(&t)).transpose().with_context(|| clip.name.clone())
     }
 
     fn angles(
         &mut self,
+        pack: Pack,
         clip: &str,
         labels: &Labels<FaceLabel>,
         drivers: &[DriverObservation],
@@ -173,13 +110,16 @@ impl Scores<'_> {
         }
         for (angle, pairs) in [("yaw", yaw), ("pitch", pitch)] {
             if pairs.is_empty() {
-                self.note(format!("perception.{clip}.{angle}_*: no pose at a labelled moment"));
+                self.note(format!(
+                    "perception.{clip}.{angle}_*{}: no pose at a labelled moment",
+                    pack.end()
+                ));
                 continue;
             }
             let seen = agreement(&pairs)?;
             let set = format!("{clip} against labels made by hand");
             let of = |what: &str, value, unit| {
-                let name = format!("perception.{clip}.{angle}_{what}");
+                let name = format!("perception.{clip}.{angle}_{what}{}", pack.end());
                 Figure::new(name, value, unit, seen.moments, set.clone())
             };
             self.figures.push(of("error_median_deg", seen.median_deg, "deg"));
@@ -189,7 +129,8 @@ impl Scores<'_> {
                 match value {
                     Some(value) => self.figures.push(of(what, value, "1")),
                     None => self.note(format!(
-                        "perception.{clip}.{angle}_{what}: the labels do not turn far enough"
+                        "perception.{clip}.{angle}_{what}{}: the labels do not turn far enough",
+                        pack.end()
                     )),
                 }
             }
@@ -198,7 +139,13 @@ impl Scores<'_> {
     }
 
     /// Lids against the labels: only moments that are surely open or surely closed.
-    fn lids(&mut self, clip: &str, labels: &Labels<FaceLabel>, drivers: &[DriverObservation]) {
+    fn lids(
+        &mut self,
+        pack: Pack,
+        clip: &str,
+        labels: &Labels<FaceLabel>,
+        drivers: &[DriverObservation],
+    ) {
         let closed_below = CoreConfig::default().drowsiness.closed_below;
         let (mut open, mut open_wrong, mut closed, mut closed_right) =
             (0_usize, 0_usize, 0, 0_usize);
@@ -222,7 +169,7 @@ impl Scores<'_> {
             ("open_read_closed_ratio", open_wrong, open, Some("0")),
             ("closed_found_ratio", closed_right, closed, None),
         ] {
-            let name = format!("perception.{clip}.{what}");
+            let name = format!("perception.{clip}.{what}{}", pack.end());
             if of == 0_usize {
                 self.note(format!("{name}: no such eyes are labelled and measured"));
                 continue;
@@ -233,40 +180,46 @@ impl Scores<'_> {
         }
     }
 
-    pub(crate) fn phones(&mut self, phones: &Phones) {
+    /// What was said of phones in all labelled clips.
+    pub(crate) fn phones(&mut self, pack: Pack, phones: &Phones) {
+        let end = pack.end();
         if phones.held == 0 {
-            self.note("perception.phone.recall: nobody holds a phone in the labelled recordings");
+            self.note(format!(
+                "perception.phone.recall{end}: not measured: nobody holds a phone in the labelled \
+                 recordings"
+            ));
         }
         if phones.free_judged == 0 {
-            self.note(
-                "perception.phone.false_positive_ratio: no labelled picture was judged: \
-                 no network for phones is installed",
-            );
+            self.note(format!(
+                "perception.phone.false_positive_ratio{end}: no labelled picture was judged"
+            ));
         }
+        let set = format!(
+            "labelled cabin clips; {} of {} pictures without a phone judged",
+            phones.free_judged, phones.free
+        );
         for (name, wrong, of, goal) in [
-            ("perception.phone.recall", phones.held_found, phones.held, None),
-            (
-                "perception.phone.false_positive_ratio",
-                phones.free_wrong,
-                phones.free_judged,
-                Some("0"),
-            ),
+            ("recall", phones.held_found, phones.held, None),
+            ("false_positive_ratio", phones.free_wrong, phones.free_judged, Some("0")),
         ] {
             if of > 0 {
                 let value = wrong as f64 / of as f64;
-                let figure = Figure::new(name, value, "1", of, "labelled cabin clips");
-                self.figures.push(Figure { goal, ..figure });
+                let name = format!("perception.phone.{name}{end}");
+                let figure = Figure::new(name, value, "1", of, set.clone());
+                self.push(Figure { goal, ..figure });
             }
         }
     }
 
-    fn driver_charts(
+    /// Angles and lids over time, with both packs.
+    pub(crate) fn driver_charts(
         &mut self,
-        clip: &str,
-        labels: Option<&Labels<FaceLabel>>,
+        clip: &Clip,
         curves: &[(Pack, Vec<DriverObservation>)],
-    ) {
-        let rows = labels.map_or(&[][..], |l| &l.rows);
+    ) -> Result<()> {
+        let labels = self.face_labels(clip)?;
+        let rows = labels.as_ref().map_or(&[][..], |l| &l.rows);
+        let clip = &clip.name;
         let end = curves.iter().flat_map(|(_, d)| d.last()).map(|d| seconds(d.at));
         let x = 0.0..end.fold(0.1, f64::max);
         let over_time = |what: &dyn Fn(&DriverObservation) -> Option<f32>| -> Vec<Series> {
@@ -315,7 +268,7 @@ impl Scores<'_> {
         let closed_below = CoreConfig::default().drowsiness.closed_below;
         let mut series = vec![
             Series::new("labelled unclear", colour::GREY, Look::Spans, spans(EyeState::Unclear)),
-            Series::new("labelled closed", colour::ORANGE, Look::Spans, spans(EyeState::Closed)),
+            Series::new("labelled closed", colour::PURPLE, Look::Spans, spans(EyeState::Closed)),
         ];
         series.retain(|s| !s.points.is_empty());
         series.push(Series::level("read as closed below", colour::GREEN, &x, closed_below));
@@ -329,6 +282,7 @@ impl Scores<'_> {
             series,
         };
         self.chart(&format!("{clip}_eyelids"), &chart);
+        Ok(())
     }
 }
 
@@ -363,9 +317,9 @@ mod tests {
         ];
         let mut held = Phones::default();
         held.add(&rows("yes"), &all);
-        assert_eq!(held, Phones { held: 4, held_found: 2, free_judged: 0, free_wrong: 0 });
+        assert_eq!(held, Phones { held: 4, held_found: 2, free: 0, free_judged: 0, free_wrong: 0 });
         let mut free = Phones::default();
         free.add(&rows("no"), &all);
-        assert_eq!(free, Phones { held: 0, held_found: 0, free_judged: 3, free_wrong: 2 });
+        assert_eq!(free, Phones { held: 0, held_found: 0, free: 4, free_judged: 3, free_wrong: 2 });
     }
 }

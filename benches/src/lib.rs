@@ -7,7 +7,8 @@
 //! | [`bare`] | the limits: the same work without the line around it |
 //! | [`score`] | what the detectors get right |
 //! | [`watch`], [`piped`] | clips and drives, shown to perception |
-//! | [`labels`], [`perception`], [`eyes`], [`driver_score`], [`degraded`], [`road_score`] | what perception gets right, against labels |
+//! | [`packs`], [`labels`], [`perception`] | with which networks, against which labels, in which order |
+//! | [`eyes`], [`eye_score`], [`driver_score`], [`zone_score`], [`degraded`], [`road_score`], [`blur_score`], [`event_score`] | what perception gets right |
 //! | [`stats`], [`curves`], [`covered`], [`charts`] | numbers over lists, and pictures of them |
 //!
 //! INVARIANT: a figure names the data it was measured on, how often, and, where there is one, a
@@ -16,18 +17,22 @@
 #![forbid(unsafe_code)]
 
 pub mod bare;
+pub mod blur_score;
 pub mod charts;
 pub mod covered;
 pub mod cpu;
 pub mod curves;
 pub mod degraded;
 pub mod driver_score;
+pub mod event_score;
+pub mod eye_score;
 pub mod eyes;
 pub mod figures;
 pub mod input;
 pub mod labels;
 pub mod line;
 pub mod machine;
+pub mod packs;
 pub mod perception;
 pub mod piped;
 pub mod road_score;
@@ -35,3 +40,4 @@ pub mod score;
 pub mod stats;
 pub mod viewing;
 pub mod watch;
+pub mod zone_score;

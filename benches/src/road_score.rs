@@ -1,17 +1,16 @@
-//! What is seen of the road against its labels: the lead vehicle, the lane, and whether what is
-//! private of others lies under blur.
+//! What is seen of the road against its labels: the lead vehicle and the lane.
 
 use anyhow::{Context, Result};
-use temoin_hw::video_file::PictureSize;
-use temoin_proto::perception::{PictureBox, RoadObservation, Sight};
+use temoin_proto::perception::{PictureBox, RoadObservation};
 
 use crate::{
+    blur_score::looked_at,
     charts::{Chart, Look, Series, colour},
-    covered::{Misses, Private},
     figures::{Figure, median, percentile},
     labels::{self, Labels, LaneLabel, VehicleLabel, letterboxed},
+    packs::Pack,
     perception::Scores,
-    watch::{self, Clip, Outcome, ROAD_HZ, seconds},
+    watch::{self, Clip, Outcome, seconds},
 };
 
 /// A box is the labelled vehicle where their common part is this share of both together. Own
@@ -42,42 +41,18 @@ impl LaneLabel {
     }
 }
 
-/// The size of the pictures that are looked at.
-fn looked_at() -> (u32, u32) {
-    let size = PictureSize::default();
-    (size.width, size.height)
-}
-
-/// Whether private parts are covered in each look that has labels.
-pub fn plates(labels: &Labels<VehicleLabel>, sights: &[Sight]) -> Misses {
-    let mut misses = Misses::default();
-    for sight in sights {
-        let vehicles = VehicleLabel::at(&labels.rows, seconds(sight.at()));
-        let private: Vec<Private> = vehicles
-            .into_iter()
-            .filter_map(|v| {
-                let area = letterboxed(&v.plate?, labels.size, looked_at());
-                Some(Private { name: v.vehicle, area })
-            })
-            .collect();
-        let blurred: Vec<PictureBox> =
-            sight.others.iter().flatten().map(|other| other.area).collect();
-        misses.picture(&private, &blurred);
-    }
-    misses
-}
-
 impl Scores<'_> {
     /// One clip of the road.
     ///
     /// # Errors
     /// Where its labels are wrong.
-    pub fn of_road_clip(&mut self, clip: &Clip, seen: &Outcome) -> Result<()> {
+    pub fn of_road_clip(&mut self, pack: Pack, clip: &Clip, seen: &Outcome) -> Result<()> {
         let roads = seen.roads();
         let name = &clip.name;
         let others = seen.sights.iter().filter(|s| s.others.is_ok()).count();
         self.note(format!(
-            "{name}: {} pictures; not seen: lead {}; lane {}; others were looked for in {others}",
+            "{name}, {}: {} pictures; not seen: lead {}; lane {}; others were looked for in {others}",
+            pack.suffix(),
             roads.len(),
             watch::reasons(roads.iter().map(|r| &r.lead)),
             watch::reasons(roads.iter().map(|r| &r.lane)),
@@ -86,38 +61,25 @@ impl Scores<'_> {
         let vehicles = read("")?.map(|t| labels::vehicles(&t)).transpose().context(name.clone())?;
         let lanes = read("_lanes")?.map(|t| labels::lanes(&t)).transpose().context(name.clone())?;
         match &vehicles {
-            Some(labels) => {
-                self.lead(name, labels, &roads);
-                if others > 0 {
-                    self.misses(&plates(labels, &seen.sights), &format!("{name}, number plates"));
-                } else {
-                    self.note("perception.blur.misses_per_min: others are not looked for");
-                }
-            }
+            Some(labels) => self.lead(pack, name, labels, &roads),
             None => self.note(format!("{name}: no labels: its vehicles are not scored")),
         }
-        self.lane(name, lanes.as_ref(), &roads)?;
-        self.road_chart(name, lanes.as_ref(), &roads);
+        self.lane(pack, name, lanes.as_ref(), &roads)?;
+        if pack == Pack::Downloaded {
+            // Without a network for vehicles there is but the lane, which is the same.
+            self.road_chart(name, lanes.as_ref(), &roads);
+        }
         Ok(())
     }
 
-    fn misses(&mut self, misses: &Misses, set: &str) {
-        if misses.labelled == 0 {
-            self.note(format!("perception.blur.misses_per_min: {set}: nothing is labelled"));
-            return;
-        }
-        let of = |name: &'static str, value, unit, count| {
-            Figure::new(name, value, unit, count, set.to_owned())
-        };
-        let rate = misses.per_min(ROAD_HZ);
-        self.figures
-            .push(of("perception.blur.misses_per_min", rate, "1/min", misses.pictures).goal("0"));
-        let share = misses.missed as f64 / misses.labelled as f64;
-        self.figures
-            .push(of("perception.blur.missed_ratio", share, "1", misses.labelled).goal("0"));
-    }
-
-    fn lead(&mut self, clip: &str, labels: &Labels<VehicleLabel>, roads: &[RoadObservation]) {
+    fn lead(
+        &mut self,
+        pack: Pack,
+        clip: &str,
+        labels: &Labels<VehicleLabel>,
+        roads: &[RoadObservation],
+    ) {
+        let end = pack.end();
         let (mut judged, mut found, mut labelled) = (0_usize, 0_usize, 0_usize);
         for seen in roads {
             let vehicles = VehicleLabel::at(&labels.rows, seconds(seen.at));
@@ -130,28 +92,36 @@ impl Scores<'_> {
         }
         if judged == 0 {
             self.note(format!(
-                "perception.{clip}.lead_found_ratio: the lane ahead was never judged"
+                "perception.{clip}.lead_found_ratio{end}: the lane ahead was never judged"
             ));
             return;
         }
-        let name = format!("perception.{clip}.lead_found_ratio");
+        let name = format!("perception.{clip}.lead_found_ratio{end}");
         let set = format!("{clip}, a car of 16 to 20 pixels, likely in the own lane");
         self.figures.push(Figure::new(name, found as f64 / labelled as f64, "1", labelled, set));
     }
 
     fn lane(
         &mut self,
+        pack: Pack,
         clip: &str,
         lanes: Option<&Labels<LaneLabel>>,
         roads: &[RoadObservation],
     ) -> Result<()> {
+        let end = pack.end();
         let seen = roads.iter().filter(|r| r.lane.known().is_some()).count();
         if seen == 0 {
-            self.note(format!("perception.{clip}.lane_*: no lane was seen"));
+            self.note(format!("perception.{clip}.lane_*{end}: no lane was seen"));
             return Ok(());
         }
         let of = |what: &str, value, unit, count| {
-            Figure::new(format!("perception.{clip}.{what}"), value, unit, count, clip.to_owned())
+            Figure::new(
+                format!("perception.{clip}.{what}{end}"),
+                value,
+                unit,
+                count,
+                clip.to_owned(),
+            )
         };
         let share = seen as f64 / roads.len() as f64;
         self.figures.push(of("lane_seen_ratio", share, "1", roads.len()));
@@ -166,7 +136,9 @@ impl Scores<'_> {
             })
             .collect();
         if errors.is_empty() {
-            self.note(format!("perception.{clip}.lane_offset_*: no lane at a labelled moment"));
+            self.note(format!(
+                "perception.{clip}.lane_offset_*{end}: no lane at a labelled moment"
+            ));
             return Ok(());
         }
         let (middle, p90) = (median(&errors)?, percentile(&errors, 90)?);
@@ -233,20 +205,7 @@ impl Scores<'_> {
 
 #[cfg(test)]
 mod tests {
-    use temoin_hw::replay;
-    use temoin_proto::{
-        perception::{NotSeen, PrivateArea, PrivateKind},
-        samples::CameraId,
-    };
-
     use super::*;
-
-    const ROAD: &str = "\
-# road.mp4: 960x540
-t_s,vehicle,x0,y0,x1,y1,own_lane,plate,plate_x0,plate_y0,plate_x1,plate_y1
-0.0,a,0.1,0.5,0.2,0.6,yes,seen,0.12,0.55,0.14,0.56
-0.4,a,0.1,0.5,0.2,0.6,yes,seen,0.12,0.55,0.14,0.56
-";
 
     #[test]
     fn overlap_is_one_for_the_same_and_none_apart() {
@@ -267,31 +226,5 @@ t_s,vehicle,x0,y0,x1,y1,own_lane,plate,plate_x0,plate_y0,plate_x1,plate_y1
         assert!((lanes.rows[0].offset_widths() - 0.125).abs() < 1e-9);
         assert!(LaneLabel::at(&lanes.rows, 0.09).is_some());
         assert!(LaneLabel::at(&lanes.rows, 0.2).is_none());
-    }
-
-    #[test]
-    fn a_plate_is_missed_where_nothing_lies_over_it_or_nobody_looked() {
-        let labels = labels::vehicles(ROAD).unwrap();
-        let over = PictureBox { x: 0.1, y: 0.5, w: 0.1, h: 0.1 };
-        let sight = |s: f64, others| Sight {
-            others,
-            ..Sight::unseen(
-                CameraId::Road,
-                replay::ZERO + std::time::Duration::from_secs_f64(s),
-                NotSeen::NoModel,
-            )
-        };
-        let blurred = || Ok(vec![PrivateArea { kind: PrivateKind::Plate, area: over }]);
-        for (others, want) in [
-            ([blurred(), blurred(), blurred()], (0, 0)),
-            ([blurred(), Ok(vec![]), blurred()], (1, 1)),
-            ([blurred(), Err(NotSeen::NoModel), Ok(vec![])], (1, 2)),
-        ] {
-            let sights: Vec<_> =
-                [0.0, 0.2, 0.4].into_iter().zip(others).map(|(s, o)| sight(s, o)).collect();
-            let misses = plates(&labels, &sights);
-            assert_eq!((misses.runs, misses.missed), want, "{sights:?}");
-            assert_eq!(misses.pictures, 3);
-        }
     }
 }

@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use anyhow::{Context, Result};
@@ -34,7 +35,7 @@ pub const CABIN_HZ: f64 = 10.0;
 /// Road pictures that are looked at in a second, as the unit does.
 pub const ROAD_HZ: f64 = 5.0;
 /// Of a clip without a vehicle's signals: a speed at which every rule holds, and none of speeding.
-const CLIP_SPEED_MPS: f64 = 90.0 / 3.6;
+pub(crate) const CLIP_SPEED_MPS: f64 = 90.0 / 3.6;
 /// What a video file is called.
 const VIDEOS: [&str; 7] = ["mp4", "mkv", "mov", "avi", "webm", "gif", "m4v"];
 
@@ -49,6 +50,10 @@ pub struct Outcome {
     pub sights: Vec<Sight>,
     /// Processor time of each look, milliseconds, of the thread that looked.
     pub look_ms: Vec<f64>,
+    /// Mean processor time of each stage of a look, where it is known.
+    pub stage_ms: Vec<(&'static str, f64)>,
+    /// When the pictures were taken, also of those that were not looked at.
+    pub pictures_at: Vec<MonoTime>,
     /// Length.
     pub length_s: f64,
 }
@@ -71,6 +76,16 @@ impl Outcome {
     /// How many events of these kinds were flagged.
     pub fn count(&self, kinds: &[EventKind]) -> usize {
         self.events.iter().filter(|(kind, _)| kinds.contains(kind)).count()
+    }
+
+    fn take(&mut self, decided: &mut Vec<Decided>) {
+        for command in decided.drain(..) {
+            match command {
+                Decided::Alert(alert) => self.alerts_s.push(seconds(alert.at)),
+                Decided::Flag { event, .. } => self.events.push((event.kind, seconds(event.start))),
+                Decided::Cut(_) | Decided::Lamp(_) | Decided::Health(_) => {}
+            }
+        }
     }
 }
 
@@ -108,6 +123,7 @@ fn run_at(
         match item {
             ReplayItem::Signal(signal) => core.step(now, Seen::Signal(signal), &mut decided),
             ReplayItem::Frame(frame) => {
+                outcome.pictures_at.push(frame.at);
                 if let Some(mps) = speed_mps {
                     let speed = Signal::Speed(VehicleSpeed { at: frame.at, mps });
                     core.step(now, Seen::Signal(speed), &mut decided);
@@ -125,15 +141,7 @@ fn run_at(
                 }
             }
         }
-        for command in decided.drain(..) {
-            match command {
-                Decided::Alert(alert) => outcome.alerts_s.push(seconds(alert.at)),
-                Decided::Flag { event, .. } => {
-                    outcome.events.push((event.kind, seconds(event.start)));
-                }
-                Decided::Cut(_) | Decided::Lamp(_) | Decided::Health(_) => {}
-            }
-        }
+        outcome.take(&mut decided);
     }
     Ok(outcome)
 }
@@ -246,6 +254,31 @@ fn steady(
     run_at(clip, rules, Some(CLIP_SPEED_MPS), &mut |frame| perception.observe(frame))
 }
 
+/// What the detectors and the policy make of the same sights over and over, for this long, at a steady
+/// 90 km/h. Perception does not look again.
+pub fn looped(once: &Outcome, for_s: f64) -> Outcome {
+    let period = Duration::from_secs_f64(once.length_s + 1.0 / CABIN_HZ);
+    let mut core = Core::new(CoreConfig::default(), PrivacyState::Recording);
+    let (mut outcome, mut decided) = (Outcome::default(), Vec::new());
+    let mut shift = Duration::ZERO;
+    while shift.as_secs_f64() < for_s && !once.sights.is_empty() {
+        for sight in &once.sights {
+            let at = sight.at() + shift;
+            outcome.length_s = seconds(at);
+            let speed = Signal::Speed(VehicleSpeed { at, mps: CLIP_SPEED_MPS });
+            core.step(at, Seen::Signal(speed), &mut decided);
+            let seen = match sight.observation {
+                Observation::Driver(seen) => Seen::Driver(DriverObservation { at, ..seen }),
+                Observation::Road(seen) => Seen::Road(RoadObservation { at, ..seen }),
+            };
+            core.step(at, seen, &mut decided);
+            outcome.take(&mut decided);
+        }
+        shift += period;
+    }
+    outcome
+}
+
 /// How often something was not seen, for each reason, in words: `blurred 3, no_face 12`.
 pub fn reasons<'a, T: 'a>(seen: impl Iterator<Item = &'a Sees<T>>) -> String {
     let mut counts = BTreeMap::<String, usize>::new();
@@ -269,6 +302,8 @@ pub fn word(why: NotSeen) -> String {
 
 #[cfg(test)]
 mod tests {
+    use temoin_proto::perception::{EyelidOpening, HeadPose, PerEye};
+
     use super::*;
 
     #[test]
@@ -294,5 +329,31 @@ mod tests {
         ];
         assert_eq!(reasons(seen.iter()), "bad_light 1, no_face 2");
         assert_eq!(reasons(seen.get(1..2).unwrap_or_default().iter()), "never");
+    }
+
+    #[test]
+    fn a_loop_goes_on_where_the_clip_ended() {
+        let ahead = HeadPose { yaw_deg: 0.0, pitch_deg: 0.0, roll_deg: 0.0 };
+        let outcome = |opening: f32| {
+            let known = Sees::Known { value: EyelidOpening(opening), confidence: 0.9 };
+            let sight = |n: u64| {
+                let at = replay::ZERO + Duration::from_millis(100 * n);
+                let seen = DriverObservation {
+                    head: Sees::Known { value: ahead, confidence: 0.9 },
+                    eyelids: known,
+                    eyes: PerEye { right: known, left: known },
+                    ..DriverObservation::unseen(at, NotSeen::NoFace)
+                };
+                Sight { observation: Observation::Driver(seen), others: Ok(vec![]) }
+            };
+            // Half a second: too short for any rule.
+            let sights: Vec<Sight> = (0..6).map(sight).collect();
+            Outcome { sights, length_s: 0.5, ..Outcome::default() }
+        };
+        let closed = looped(&outcome(0.02), 6.0);
+        assert!(closed.count(&[EventKind::Sleep, EventKind::Microsleep]) > 0, "{closed:?}");
+        assert!((5.9..6.6).contains(&closed.length_s), "{}", closed.length_s);
+        assert_eq!(looped(&outcome(0.3), 6.0).events, []);
+        assert_eq!(looped(&Outcome::default(), 6.0).length_s, 0.0);
     }
 }

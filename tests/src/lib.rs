@@ -15,3 +15,4 @@ pub mod process;
 pub mod stage;
 pub mod storage;
 pub mod wire_tap;
+pub mod worse;

@@ -24,10 +24,13 @@ use temoin_proto::{
     samples::{CameraId, Frame},
     time::MonoTime,
 };
-use temoin_tests::degrade::{self, Place};
+use temoin_tests::{
+    degrade::{self, Place},
+    worse::{Way, ways},
+};
 
 /// `drowsiness.closed_below` and `.min_confidence`, `microsleep_s` and `gap_s` of the unit.
-const CLOSED_BELOW: f32 = 0.10;
+const CLOSED_BELOW: f32 = 0.13;
 const MIN_CONFIDENCE: f32 = 0.3;
 const MICROSLEEP: Duration = Duration::from_secs(1);
 const GAP: Duration = Duration::from_millis(300);
@@ -105,64 +108,6 @@ fn eyes_of(face: &PictureBox) -> [Place; 2] {
     [[x - dx, y - up], [x + dx, y - up]]
 }
 
-fn eyes_apart([right, left]: [Place; 2]) -> f32 {
-    (left[0] - right[0]).hypot(left[1] - right[1])
-}
-
-type Worse = Box<dyn Fn(I420Picture, [Place; 2], u64) -> I420Picture + Sync>;
-
-/// Every way of being worse, with its strengths.
-fn ways() -> Vec<(String, Worse)> {
-    use degrade::*;
-    let mut ways: Vec<(String, Worse)> = Vec::new();
-    let mut add = |name: String, worse: Worse| ways.push((name, worse));
-    for light in [0.4, 0.2, 0.1, 0.05] {
-        add(format!("dark {light}"), Box::new(move |p, _, n| darken(p, light, false, n)));
-    }
-    for light in [0.25, 0.1] {
-        add(format!("amplified {light}"), Box::new(move |p, _, n| darken(p, light, true, n)));
-    }
-    for (radius, strength) in [(0.3, 200.0), (0.6, 300.0), (1.0, 200.0), (1.5, 400.0)] {
-        add(
-            format!("glare {radius} {strength}"),
-            Box::new(move |p, eyes, _| {
-                let [a, b] = eyes;
-                let middle = [a[0].midpoint(b[0]), a[1].midpoint(b[1])];
-                glare(p, middle, radius * eyes_apart(eyes), strength)
-            }),
-        );
-    }
-    for (thick, luma) in [(0.2, 20), (0.2, 150), (0.4, 90), (0.4, 150), (0.7, 150), (0.7, 20)] {
-        add(
-            format!("bar {thick} {luma}"),
-            Box::new(move |p, eyes, _| {
-                bar(p, across_eyes(eyes, 0.6), thick * eyes_apart(eyes), luma)
-            }),
-        );
-    }
-    for dark in [0.6, 0.85, 1.0] {
-        add(format!("sunglasses {dark}"), Box::new(move |p, eyes, _| sunglasses(p, eyes, dark)));
-    }
-    for sigma in [1.5, 3.0, 6.0] {
-        let blur = move |p, eyes, _| gaussian_blur(p, sigma * eyes_apart(eyes) / 60.0);
-        add(format!("blur {sigma}"), Box::new(blur));
-    }
-    for (length, degrees) in [(8.0, 0.0), (16.0, 0.0), (16.0, 90.0), (16.0, 45.0)] {
-        let blur = move |p, eyes, _| motion_blur(p, length * eyes_apart(eyes) / 60.0, degrees);
-        add(format!("motion {length} {degrees}"), Box::new(blur));
-    }
-    for times in [3.0, 8.0, 20.0] {
-        add(format!("compressed {times}"), Box::new(move |p, _, _| compress(p, times)));
-    }
-    add("half".into(), Box::new(|p, [a, b], _| half(p, a[0].midpoint(b[0]), 60)));
-    for degrees in [-20.0, 20.0] {
-        add(format!("turned {degrees}"), Box::new(move |p, [a, _], _| rotate(p, a, degrees)));
-    }
-    add("grey".into(), Box::new(|p, _, _| grey(p)));
-    add("mirror".into(), Box::new(|p, _, _| mirror(p)));
-    ways
-}
-
 /// How long the longest closure is that a run of observations makes, by the unit's own rule: gaps
 /// end it after 0.3 s and count in none.
 fn longest_closure(seen: &[DriverObservation]) -> Duration {
@@ -202,7 +147,7 @@ struct Outcome {
 
 /// Looks at every picture, worse, of which the clean one was seen with open eyes or not at all.
 fn look(
-    way: &Worse,
+    way: &Way,
     pictures: &[(MonoTime, I420Picture)],
     clean: &[DriverObservation],
 ) -> Option<Outcome> {
@@ -214,7 +159,7 @@ fn look(
         if let Some(face) = clean.face.known() {
             place = eyes_of(face);
         }
-        seen.push(observe(&mut eyes, *at, way(picture.clone(), place, n * 7919 + 1)));
+        seen.push(observe(&mut eyes, *at, (way.apply)(picture.clone(), place, n * 7919 + 1)));
     }
     for (seen, clean) in seen.iter().zip(clean) {
         // A blink of the clean one is no mistake of the worse one.
@@ -265,7 +210,7 @@ fn open_eyes_are_never_closed_for_being_hard_to_see() {
                 let (ways, all, clean) = (&ways, &all, &clean);
                 scope.spawn(move || {
                     let mut out = Vec::new();
-                    for (w, (_, way)) in ways.iter().enumerate().filter(|(w, _)| w % 2 == worker) {
+                    for (w, way) in ways.iter().enumerate().filter(|(w, _)| w % 2 == worker) {
                         for (r, ((_, pictures), clean)) in all.iter().zip(clean).enumerate() {
                             out.push((w, r, look(way, pictures, clean).unwrap()));
                         }
@@ -278,7 +223,8 @@ fn open_eyes_are_never_closed_for_being_hard_to_see() {
     });
     let mut outcomes: Vec<_> = outcomes.into_iter().flatten().collect();
     outcomes.sort_by_key(|(w, r, _)| (*w, *r));
-    for (w, (name, _)) in ways.iter().enumerate() {
+    for (w, way) in ways.iter().enumerate() {
+        let name = &way.name;
         let of_way: Vec<_> = outcomes.iter().filter(|(way, ..)| *way == w).collect();
         let sum =
             |f: &dyn Fn(&Outcome) -> usize| of_way.iter().map(|(_, _, o)| f(o)).sum::<usize>();

@@ -153,6 +153,7 @@ struct Cost {
     replay: f64,
     encoder: f64,
     models: Option<Models>,
+    looks: Vec<f64>,
     window_s: f64,
     one_picture: OnePicture,
     repeat: usize,
@@ -170,7 +171,7 @@ impl Cost {
 
         // By turns, so that other work on the machine meets all of them alike.
         let (mut agent, mut whole, mut replay, mut encoder) = (vec![], vec![], vec![], vec![]);
-        let (mut models, mut one_picture) = (None, None);
+        let (mut models, mut one_picture, mut looks) = (None, None, vec![]);
         for n in 1..=repeat {
             say(&format!("measuring processor time, {n} of {repeat}"));
             let long = drive(fleet, input, Length::Long, pace)?;
@@ -191,6 +192,9 @@ impl Cost {
                 one_picture = Some(bare::one_picture(&frames, &encoder_config)?);
                 models = models_of(&config, input, &frames, speed)?;
             }
+            if models.is_some() {
+                looks.push(bare::looks_cpu_s(&frames, window_s)?);
+            }
             encoder.push(bare::encoder_cpu_s(frames, &encoder_config, speed)? / window_s);
         }
         Ok(Self {
@@ -199,6 +203,7 @@ impl Cost {
             replay: median(&replay)?,
             encoder: median(&encoder)?,
             models,
+            looks,
             window_s,
             one_picture: one_picture.context("nothing was measured")?,
             repeat: usize::from(repeat),
@@ -221,6 +226,10 @@ impl Cost {
             to.push(of("bare.models_cpu_s_per_drive_s", models, "s/s"));
             let perception = m.perception_cpu_s / self.window_s;
             to.push(of("agent.perception_cpu_s_per_drive_s", perception, "s/s").limit(models));
+            let set = "cabin looks at 10 Hz and road looks at 5 Hz, one thread";
+            let cores = median(&self.looks)?;
+            let figure = Figure::new("perception.core_fraction", cores, "1", self.repeat, set);
+            to.push(figure.goal("at most 0.6"));
         }
         if self.pace == Pace::Max {
             let ratio = real.cpu_s / self.agent_whole_s;
@@ -324,6 +333,8 @@ How to read it:
 - `bare.models_...`: the ONNX sessions alone, with tensors made before, as often as the
   observations need at the least (see `benches/src/bare.rs`). `agent.perception_...` is the same
   pictures through perception as it is.
+- `perception.core_fraction`: processor seconds of all looks at both cameras, with the downloaded pack,
+  for a second of video: the share of one core that perception needs.
 - `perception.rss_mb`: the largest resident memory of the agent in the whole line in real time, in
   units of 1,000,000 bytes: recorder, encoder and networks together.
 - `agent.frame_to_alert_...`: from a picture's arrival in the pipeline to the decision on it, in

@@ -4,19 +4,24 @@
 //! - `events.sim_*`: the detectors and the policy against the script of the built-in drive. The
 //!   script also says what perception would see, so this says nothing about perception; it breaks
 //!   when a rule does.
-//! - `perception.eyes.*`: crops of open against closed eyes, by the downloaded networks (`.pack`) and by
-//!   the project's own (`.builtin`). Web-camera crops, no glasses against the sun, no infrared. AUC and
-//!   balanced accuracy are over the crops that were measured; `measured_ratio` says how many those are,
-//!   and `open_read_closed_ratio` is over all crops of open eyes. The threshold is the agent's own.
+//! - A name that ends in `.builtin` is the same with the project's own networks alone; `.pack`, or no
+//!   such ending, is with the downloaded ones beside them, as `make models` leaves a unit.
+//! - `perception.eyes.*`: crops of open against closed eyes, judged as the unit judges each eye. Web-camera
+//!   crops, no glasses against the sun, no infrared. AUC and balanced accuracy are over the crops that
+//!   were measured; `measured_ratio` says how many those are, and `open_read_closed_ratio` is over all
+//!   crops of open eyes. The threshold is the agent's own.
 //! - `perception.CLIP.*`: what was seen in each clip of `driver_video/` and `road_video/`, at the unit's
-//!   rates (10 and 5 Hz) and picture size. Angles, lids, lane and lead are compared with labels made
-//!   by hand (`tests/data/labels/README.md` says how sure they are), where a clip has some.
+//!   rates (10 and 5 Hz) and picture size. Angles, lids, zones, lane and lead are compared with labels
+//!   made by hand (`tests/data/labels/README.md` says how sure they are), where a clip has some.
 //! - `perception.false_events_per_hour`: events of all clips, as if at a steady 90 km/h, but for the
 //!   labelled ones. With less than a minute of clips one event makes hundreds an hour: see how many
-//!   seconds its data set names.
-//! - `perception.blur.misses_per_min`: runs of looks in which a labelled number plate lay less than 90 %
-//!   under what is blurred, per minute of such looks.
-//! - `perception.ms.*`: processor time of one look.
+//!   seconds its data set names. `.looped`: what was seen in clips without labelled events, over and
+//!   over for ten minutes, through the rules; no new pictures are in it.
+//! - `perception.blur.misses_per_min`: runs of pictures in which a labelled number plate, or the face of
+//!   a man who was made not to be the driver, lay less than 90 % under blur, per minute of pictures with
+//!   such a label. `whole_picture_ratio` says how often all was blurred.
+//! - `perception.degraded.*`: pictures with open eyes, each alone, as they are and made worse.
+//! - `perception.ms.*`: processor time of one look, and of its stages.
 //! - `events.clip.*`: what was flagged in each clip of the cabin.
 //! - `events.head_turns_*`: one man's head turns with a real car's log at motorway speed. He looks away
 //!   for longer than 3.5 s once; the times are those at which a person sees it in the video.
@@ -35,13 +40,14 @@ use std::{
 
 use anyhow::{Context, Result};
 use clap::Parser;
+use temoin_agent::perception::{DriverSeat, Perception as _};
 use temoin_agent_core::config::CoreConfig;
 use temoin_benches::{
-    degraded::Degradation,
     figures::{self, Figure},
     labels,
     machine::{Machine, checkout, recordings},
-    perception::{Pack, Scores},
+    packs::Pack,
+    perception::Scores,
     score,
     watch::{self, Outcome},
 };
@@ -137,7 +143,7 @@ fn recorded(
     say("clips");
     scores.clips()?;
     say("pictures made worse");
-    scores.degraded(&[Degradation { name: "none", apply: &|picture| Ok(picture.clone()) }])?;
+    scores.degraded()?;
     say(&format!("charts: {}", scores.charts.display()));
     figures.append(&mut scores.figures);
     notes.append(&mut scores.notes);
@@ -202,7 +208,7 @@ fn nmea(data: &Path, to: &mut Vec<Figure>) -> Result<()> {
 
 /// The head turns in a real car's log, which says how quick an alert is.
 fn head_turns(data: &Path, folder: &Path, to: &mut Vec<Figure>) -> Result<()> {
-    let mut perception = match Pack::Downloaded.open() {
+    let mut perception = match Pack::Downloaded.cabin(DriverSeat::default()) {
         Ok(perception) => perception,
         Err(e) => {
             say(&format!("perception is not scored: {e:#}"));

@@ -13,16 +13,21 @@ use temoin_media::{bgr::Square, frame::I420View};
 use temoin_proto::perception::{EyeDirection, EyelidOpening, HeadPose, NotSeen, PerEye, Seen};
 
 pub use super::outline::{EyeNetwork, Outline, opening};
-use crate::perception::{
-    PerceptionError,
-    cabin::{
-        eye_clarity::{self, EyeClarity},
-        eye_state::{EyeReading, EyeState, MIN_SEEN},
-        gaze::{self, Iris},
-        outline::OutlineReading,
+use crate::{
+    infer::Runtime,
+    model_pack::ModelPack,
+    perception::{
+        PerceptionError, PerceptionOptions,
+        cabin::{
+            OwnNetworks,
+            eye_clarity::{self, EyeClarity},
+            eye_state::{EyeReading, EyeState, MIN_SEEN},
+            gaze::{self, Iris},
+            outline::OutlineReading,
+        },
+        tensors::luma,
+        yunet::Face,
     },
-    tensors::luma,
-    yunet::Face,
 };
 
 /// The networks see a square of this many distances between the eyes (the iris model's own
@@ -57,6 +62,44 @@ const OTHER_EYE_HIDDEN: f32 = 0.5;
 /// Two measures of one eye, of which one is below and the other above: neither can be believed.
 /// The detectors take below 0.10 for closed, and open eyes measure 0.18 and more.
 const CLOSED_AND_OPEN: (f32, f32) = (0.10, 0.16);
+
+/// Eyes in pictures that show nothing else, for evaluation: judged by the same networks, in the same
+/// way, as the unit judges each eye.
+pub struct EyeCrops(Eyelids);
+
+impl EyeCrops {
+    /// With the downloaded pack, and the own network that doubts it.
+    ///
+    /// # Errors
+    /// [`PerceptionError::Pack`], [`PerceptionError::Infer`].
+    pub fn open(options: &PerceptionOptions) -> Result<Self, PerceptionError> {
+        let runtime = Runtime::load(&options.infer)?;
+        let pack = ModelPack::open(&options.models)?;
+        let outline = EyeNetwork::load(&runtime, &pack)?;
+        Ok(Self(Eyelids::new(outline, OwnNetworks::load(&runtime).eye)))
+    }
+
+    /// With the own network alone.
+    ///
+    /// # Errors
+    /// [`PerceptionError::Infer`].
+    pub fn without_pack(options: &PerceptionOptions) -> Result<Self, PerceptionError> {
+        let runtime = Runtime::load(&options.infer)?;
+        Ok(Self(Eyelids::new(None, OwnNetworks::load(&runtime).eye)))
+    }
+
+    /// The opening of the eye in the middle of this picture, whose shorter side is the side of the
+    /// unit's cut-out.
+    ///
+    /// # Errors
+    /// [`PerceptionError::Infer`], [`PerceptionError::Picture`].
+    pub fn observe(
+        &mut self,
+        picture: &I420View<'_>,
+    ) -> Result<Seen<EyelidOpening>, PerceptionError> {
+        if self.0.can_see() { self.0.of_crop(picture) } else { Ok(Seen::Unknown(NotSeen::NoModel)) }
+    }
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Side {
@@ -171,6 +214,15 @@ impl Eyelids {
             both: both_eyes(eyes),
             gaze: gaze::direction(iris, head),
         })
+    }
+
+    /// One eye in a picture that shows nothing else, judged as that of a head that looks ahead.
+    fn of_crop(&mut self, picture: &I420View<'_>) -> Result<Seen<EyelidOpening>, PerceptionError> {
+        #[expect(clippy::cast_precision_loss, reason = "sides of a picture are at most 4096")]
+        let (w, h) = (picture.width() as f32, picture.height() as f32);
+        let square = Square::upright(w / 2.0, h / 2.0, w.min(h));
+        let ahead = HeadPose { yaw_deg: 0.0, pitch_deg: 0.0, roll_deg: 0.0 };
+        Ok(alone(Some(self.eye(picture, square, Side::Right, &ahead)?)))
     }
 
     fn eye(
