@@ -20,7 +20,7 @@ use temoin_agent::perception::{CabinEyes, DriverSeat, Perception, PerceptionOpti
 use temoin_agent_core::config::DriverSide;
 use temoin_media::frame::I420Picture;
 use temoin_proto::{
-    perception::{DriverObservation, EyelidOpening, NotSeen, PictureBox, Seen},
+    perception::{DriverObservation, EyelidOpening, NotSeen, PhoneUse, PictureBox, Seen},
     samples::{CameraId, Frame},
     time::MonoTime,
 };
@@ -139,7 +139,7 @@ fn ways() -> Vec<(String, Hides, Worse)> {
         add(format!("glare {radius} {strength}"), hides, Box::new(worse));
     }
     // A hand, a sun visor, the rim of the wheel.
-    for (thick, luma) in [(0.2, 20), (0.4, 90), (0.4, 150), (0.7, 150)] {
+    for (thick, luma) in [(0.2, 20), (0.4, 90), (0.7, 150)] {
         let worse =
             move |p, eyes, _| bar(p, across_eyes(eyes, 0.6), thick * eyes_apart(eyes), luma);
         add(format!("bar {thick} {luma}"), Hides::Eyes, Box::new(worse));
@@ -168,8 +168,6 @@ fn ways() -> Vec<(String, Hides, Worse)> {
         let turned = move |p, [a, _]: [Place; 2], _| rotate(p, a, degrees);
         add(format!("turned {degrees}"), Hides::Nothing, Box::new(turned));
     }
-    add("grey".into(), Hides::Nothing, Box::new(|p, _, _| grey(p)));
-    add("mirror".into(), Hides::Nothing, Box::new(|p, _, _| mirror(p)));
     ways
 }
 
@@ -274,9 +272,9 @@ type Open = fn() -> Option<CabinEyes>;
 #[test]
 fn open_eyes_are_never_closed_for_being_hard_to_see() {
     let mut recordings: Vec<Vec<(MonoTime, I420Picture)>> = [
-        // He looks ahead and about: 4 s of it.
-        video("data/driver_video/head_turns.mp4", 5).map(|p| p[..20].to_vec()),
-        video("data/driver_video/head_pose_male.gif", 4),
+        // He looks ahead and to his left: long enough for a closure of a second.
+        video("data/driver_video/head_turns.mp4", 5).map(|p| p[..12].to_vec()),
+        video("data/driver_video/head_pose_male.gif", 4).map(|p| p[..10].to_vec()),
     ]
     .into_iter()
     .flatten()
@@ -328,7 +326,7 @@ fn open_eyes_are_never_closed_for_being_hard_to_see() {
             }
         }
         println!("{source}: {closed} of {pictures} pictures of open eyes read as closed");
-        assert!(outcomes.is_empty() || pictures > 400, "{source}: {pictures}");
+        assert!(outcomes.is_empty() || pictures > 300, "{source}: {pictures}");
         // Single pictures make no event; they must stay rare.
         if closed * 100 > pictures {
             bad.push(format!("{source}: {closed} of {pictures} closed"));
@@ -455,4 +453,16 @@ fn a_face_that_comes_and_goes_is_not_held() {
         last = Some(seen);
     }
     assert!(last.is_some());
+}
+
+#[test]
+fn who_holds_no_phone_has_none() {
+    let Some(pictures) = video("data/driver_video/head_pose_male.gif", 4) else { return };
+    for (name, eyes) in [("pack", cabin(DriverSeat::default())), ("built in", built_in())] {
+        let Some(mut eyes) = eyes else { continue };
+        let seen = pictures.iter().map(|(at, p)| observe(&mut eyes, *at, p.clone()).phone);
+        let said: Vec<PhoneUse> = seen.filter_map(|phone| phone.known().copied()).collect();
+        println!("{name}: no phone said in {} of {}", said.len(), pictures.len());
+        assert!(said.iter().all(|phone| *phone == PhoneUse::None), "{name}: {said:?}");
+    }
 }

@@ -229,8 +229,10 @@ fn open_and_closed_eyes_come_apart() {
     assert!(auc > 0.99, "{auc}");
 }
 
-/// The labelled turns of `head_turns.mp4`: seconds, kind of yaw, yaw and pitch in degrees.
-fn labelled_turns() -> Vec<(f64, String, f32, f32)> {
+/// A labelled picture of `head_turns.mp4`: seconds, kind of yaw, yaw and pitch in degrees.
+type Label = (f64, String, f32, f32);
+
+fn labelled_turns() -> Vec<Label> {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/data/labels/head_turns.csv");
     let text = std::fs::read_to_string(file).unwrap();
     let rows = text.lines().filter(|l| !l.starts_with('#')).skip(1);
@@ -279,11 +281,11 @@ fn what_is_built_in_sees_a_turning_head() {
     // Each labelled turn with what was seen then: far to a side, far down, up.
     let turns = labelled_turns();
     let at = |s: &DriverObservation| {
-        let near = |t: &&(f64, String, f32, f32)| (t.0 - s.at.as_secs_f64()).abs() < 0.06;
+        let near = |t: &&Label| (t.0 - s.at.as_secs_f64()).abs() < 0.06;
         turns.iter().find(near)
     };
     let poses = || seen.iter().filter_map(|s| Some((at(s)?, s.head.known()?)));
-    type Turn<'a> = (&'a str, &'a dyn Fn(&(f64, String, f32, f32)) -> bool);
+    type Turn<'a> = (&'a str, &'a dyn Fn(&Label) -> bool);
     let kinds: [Turn<'_>; 5] = [
         ("far to the left", &|t| t.1 == "far_left"),
         ("far to the right", &|t| t.1 == "far_right"),
@@ -291,7 +293,7 @@ fn what_is_built_in_sees_a_turning_head() {
         ("down", &|t| t.3 <= -26.0 && t.2.abs() < 10.0),
         ("ahead", &|t| t.1 == "ahead" && t.3.abs() <= 8.0),
     ];
-    let mean = |kind: &dyn Fn(&(f64, String, f32, f32)) -> bool| {
+    let mean = |kind: &dyn Fn(&Label) -> bool| {
         let of: Vec<_> = poses().filter(|(t, _)| kind(t)).map(|(_, h)| h).collect();
         let n = of.len() as f32;
         let yaw = of.iter().map(|h| h.yaw_deg).sum::<f32>() / n;
@@ -305,7 +307,7 @@ fn what_is_built_in_sees_a_turning_head() {
     assert!(left.0 >= 8 && right.0 >= 8 && down.0 >= 5 && ahead.0 >= 15);
     assert!(left.1 > 15.0 && right.1 < -15.0 && ahead.1.abs() < 10.0);
     assert!(down.2 < ahead.2 - 8.0 && (up.0 < 3 || up.2 > ahead.2 + 5.0));
-    let wrong = |t: &(f64, String, f32, f32), h: &HeadPose| {
+    let wrong = |t: &Label, h: &HeadPose| {
         t.1 == "far_left" && h.yaw_deg < -5.0 || t.1 == "far_right" && h.yaw_deg > 5.0
     };
     assert_eq!(poses().filter(|(t, h)| wrong(t, h)).count(), 0, "to the wrong side");

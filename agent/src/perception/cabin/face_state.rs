@@ -248,8 +248,9 @@ pub(super) mod tests {
     #[test]
     fn a_face_is_judged_and_followed() {
         let reading = observe(numbers(0.95, 0.1)).unwrap();
-        // The square is 130 wide, from (95, 45).
-        assert!((reading.points[0][0] - (95.0 + 0.38 * 130.0)).abs() < 1e-3, "{reading:?}");
+        // The square is 1.3 rendered sides of 0.86 of the box wide, in the middle of the box.
+        let want = 160.0 + (0.38 - 0.5) * 130.0 * RENDERED_SIDE;
+        assert!((reading.points[0][0] - want).abs() < 1e-3, "{reading:?}");
         let next = reading.as_face().unwrap();
         assert!(next.iou(&a_face()) > 0.6, "{next:?}");
         let head = reading.head();
