@@ -16,7 +16,7 @@ use temoin_proto::{
 };
 use temoin_tests::{
     degrade::Place,
-    worse::{Way, ways},
+    worse::{Hides, Way, ways},
 };
 
 use crate::{
@@ -135,7 +135,11 @@ impl Scores<'_> {
             self.note("perception.degraded.*: no picture is labelled with open eyes");
             return Ok(());
         }
-        let mut all = vec![Way { name: "none".to_owned(), apply: Box::new(|p, _, _| p) }];
+        let mut all = vec![Way {
+            name: "none".to_owned(),
+            hides: Hides::Nothing,
+            apply: Box::new(|p, _, _| p),
+        }];
         all.extend(ways());
         for pack in Pack::ALL {
             let end = pack.suffix();

@@ -23,7 +23,7 @@ pub const INPUT_SIDE: u16 = 416;
 pub const PAD: u8 = 114;
 
 /// The name of the network's output.
-const OUTPUT: &str = "output";
+pub(crate) const OUTPUT: &str = "output";
 
 /// The cells' sides, pixels.
 const STRIDES: [u16; 3] = [8, 16, 32];

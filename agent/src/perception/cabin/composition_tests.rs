@@ -76,7 +76,7 @@ fn eyes(faces: Vec<(f32, [f32; 2], f32)>, own: OwnNetworks) -> CabinEyes {
         face_state: own.face,
         head: Some(HeadPoseNetworks::new([pose(), pose()])),
         eyes: Eyelids::new(None, own.eye),
-        phone: own.phone,
+        phone: Phone::of(own.phone, None),
         source: Source::Pack("made up".to_owned()),
         fault: None,
         times: StageTimes::default(),
@@ -94,7 +94,7 @@ fn eye_net(opening: f32, seen: f32) -> EyeState {
 }
 
 fn own(face: (f32, f32), eye: (f32, f32)) -> OwnNetworks {
-    let phone = Phone::new(Box::new(Always(vec![("phone", vec![0.1, 0.8, 0.1])])));
+    let phone = Box::new(Always(vec![("phone", vec![0.05, 0.9, 0.05])]));
     OwnNetworks {
         eye: Some(eye_net(eye.0, eye.1)),
         face: Some(face_net(face.0, face.1)),
@@ -171,8 +171,10 @@ fn doubt_of_one_part_is_doubt_of_what_hangs_on_it() {
         assert_eq!(seen.gaze.known(), None, "{name}");
     }
     let covered = observe(own((0.95, 0.9), (0.2, 0.9)));
-    assert_eq!(covered.cover.known(), Some(&FaceCover::Covered));
+    assert_eq!(covered.cover, Seen::Unknown(NotSeen::FaceUnclear), "what counts can be seen");
     assert!(covered.eyelids.known().is_some(), "over the mouth: the eyes can be seen");
+    let hidden = observe(own((0.95, 0.9), (0.2, 0.2)));
+    assert_eq!(hidden.cover.known(), Some(&FaceCover::Covered), "over the eyes");
     assert_eq!(covered.mouth, Seen::Unknown(NotSeen::Covered));
     let Seen::Known { confidence, .. } = covered.head else { panic!("{covered:?}") };
     assert!(confidence < 0.5, "{confidence}");

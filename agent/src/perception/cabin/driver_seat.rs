@@ -168,7 +168,12 @@ impl Track {
 
     /// Whether all of the seat was searched within the last second.
     pub(crate) fn has_looked_around(&self, now: MonoTime) -> bool {
-        self.searched_all.is_some_and(|at| at <= now && now.since(at) < LOOK_AROUND_EVERY)
+        self.searched_within(now, LOOK_AROUND_EVERY)
+    }
+
+    /// Whether all of the seat was searched less than this long ago.
+    pub(crate) fn searched_within(&self, now: MonoTime, time: Duration) -> bool {
+        self.searched_all.is_some_and(|at| at <= now && now.since(at) < time)
     }
 
     /// Forgets the face: it was none.

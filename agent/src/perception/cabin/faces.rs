@@ -48,8 +48,13 @@ const HALF_HOLDS: Duration = Duration::from_millis(350);
 const DRIVER_VISIBLE: f32 = 0.5;
 /// Votes of the cascade that count as sure; 3 are a guess.
 const SURE_VOTES: f32 = 20.0;
-/// The cascades search for others this often, for they are dear.
-const CASCADE_OTHERS_EVERY: Duration = Duration::from_millis(500);
+/// Height of YuNet's box over the cascade's: 2.89 distances from the eyes to the mouth
+/// (`face_state.rs`), of which the cascade's box has 1 / 0.39.
+const CASCADE_HEIGHT: f32 = 1.13;
+/// The cascades search for others this often, for they are dear: 55 ms of an x86 core.
+const CASCADE_OTHERS_EVERY: Duration = Duration::from_millis(750);
+/// And for a driver who was not there a moment ago.
+const CASCADE_DRIVER_EVERY: Duration = Duration::from_millis(190);
 /// A face that the own network follows moves less than this (intersection over union) in one
 /// look.
 const FOLLOWED_IOU: f32 = 0.3;
@@ -229,12 +234,20 @@ impl ByCascades<'_> {
             self.track.refine(now, face);
             return Ok((Some(face), Some(reading)));
         }
+        if followed.is_none() && self.track.searched_within(now, CASCADE_DRIVER_EVERY) {
+            return Ok((None, None));
+        }
         let size = size(self.picture);
         let found = self.cascades.faces(self.picture)?;
         let mut faces: Vec<Face> = found.iter().map(|f| guessed(f, size)).collect();
         faces.retain(|f| in_seat(self.seat, f, size));
-        // A head that is turned is followed, though no cascade finds it.
-        faces.extend(followed.map(|(face, _)| face));
+        // A head that is turned is followed, though no cascade finds it. Where one does, its box
+        // is the better one: what is only followed could grow or wander.
+        faces.extend(
+            followed
+                .map(|(face, _)| face)
+                .filter(|followed| !faces.iter().any(|f| f.iou(followed) > FOLLOWED_IOU)),
+        );
         self.track.searched_all(now);
         let Some(face) = self.track.pick(now, &faces, false) else { return Ok((None, None)) };
         let Some(state) = state else { return Ok((Some(face), None)) };
@@ -266,20 +279,16 @@ impl ByCascades<'_> {
     }
 }
 
-/// A cascade's box as a face: its points where a face from the front has them.
+/// A cascade's box as a face: its points where a face from the front has them, and as high as
+/// YuNet's boxes are over such points.
 fn guessed(found: &FoundFace, (width, height): (f32, f32)) -> Face {
     let PictureBox { x, y, w, h } = found.face;
     let (x, y, w, h) = (x * width, y * height, w * width, h * height);
     let at = |px: f32, py: f32| [x + px * w, y + py * h];
+    let points = [at(0.3, 0.38), at(0.7, 0.38), at(0.5, 0.58), at(0.35, 0.77), at(0.65, 0.77)];
+    let (y, h) = (y + h * (1.0 - CASCADE_HEIGHT) / 2.0, h * CASCADE_HEIGHT);
     let votes = u16::try_from(found.votes).unwrap_or(u16::MAX);
-    Face {
-        score: (f32::from(votes) / SURE_VOTES).min(1.0),
-        x,
-        y,
-        w,
-        h,
-        points: [at(0.3, 0.38), at(0.7, 0.38), at(0.5, 0.58), at(0.35, 0.77), at(0.65, 0.77)],
-    }
+    Face { score: (f32::from(votes) / SURE_VOTES).min(1.0), x, y, w, h, points }
 }
 
 /// YuNet, ready to run.

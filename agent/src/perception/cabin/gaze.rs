@@ -4,11 +4,11 @@
 //! The eye as a ball: the iris' middle goes round the centre of rotation at about 10.5 mm, and
 //! the corners are about 29 mm apart and about 3 mm in front of that centre (adult means of the
 //! anatomical literature). So for a head turned by ψ and an eye turned by θ against it, the iris
-//! appears, in units of the eye's width as seen,
+//! appears, in units of the eye's true width (its width as seen is that times cos ψ),
 //!
 //! ```text
-//! m = (r sin(ψ + θ) - d sin ψ) / cos ψ,   r = 10.5/29 = 0.36,   d = 3/29 = 0.10
-//! θ = asin((m cos ψ + d sin ψ) / r) - ψ
+//! m = r sin(ψ + θ) - d sin ψ,   r = 10.5/29 = 0.36,   d = 3/29 = 0.10
+//! θ = asin((m + d sin ψ) / r) - ψ
 //! ```
 //!
 //! One degree is 0.006 eye widths: of an eye that is 30 pixels wide in the camera's picture a
@@ -20,8 +20,6 @@ use temoin_proto::perception::{EyeDirection, HeadPose, NotSeen, Seen};
 const RADIUS: f32 = 0.36;
 /// How far the corners lie in front of the centre of rotation, eye widths.
 const CORNERS_AHEAD: f32 = 0.10;
-/// Error of the iris' middle, pixels of the camera's picture. Own choice: validate.
-const IRIS_ERROR_PX: f32 = 0.5;
 /// An error of this much halves the confidence.
 const HALF_AT_DEG: f32 = 6.0;
 /// Two eyes that differ by this much know nothing.
@@ -38,12 +36,13 @@ const MAX_EYE_DEG: f32 = 50.0;
 /// One eye's iris.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Iris {
-    /// Its middle against the middle between the corners, in eye widths: to the picture's right.
+    /// Its middle against the middle between the corners, in true eye widths: to the picture's
+    /// right.
     pub(crate) right: f32,
     /// The same: down.
     pub(crate) down: f32,
-    /// The eye's width in the camera's picture, pixels.
-    pub(crate) width_px: f32,
+    /// How far off it may be, true eye widths.
+    pub(crate) error: f32,
     /// The eye's opening.
     pub(crate) opening: f32,
     /// How sure the eye was seen.
@@ -83,16 +82,16 @@ fn of_one(iris: &Iris, head: &HeadPose) -> Option<(EyeDirection, f32)> {
         return None;
     }
     // The picture's right is the driver's left, which is positive; up is positive, down is not.
-    let yaw_deg = turned(iris.right * head.yaw_deg.to_radians().cos(), head.yaw_deg)?;
+    let yaw_deg = turned(iris.right, head.yaw_deg)?;
     let pitch_deg = turned(-iris.down, head.pitch_deg)?;
-    let error_deg = (IRIS_ERROR_PX / iris.width_px.max(1.0) / RADIUS).to_degrees();
+    let error_deg = (iris.error.max(0.0) / RADIUS).to_degrees();
     let confidence = iris.confidence / (1.0 + error_deg / HALF_AT_DEG);
     let sane = yaw_deg.abs() <= MAX_EYE_DEG && pitch_deg.abs() <= MAX_EYE_DEG;
     sane.then_some((EyeDirection { yaw_deg, pitch_deg }, confidence.clamp(0.0, 1.0)))
 }
 
-/// The eye's turn against a head that is turned by `head_deg`, from the iris' place in widths of
-/// an eye that is seen straight on.
+/// The eye's turn against a head that is turned by `head_deg`, from the iris' place in true widths
+/// of the eye.
 fn turned(place: f32, head_deg: f32) -> Option<f32> {
     let sine = (place + CORNERS_AHEAD * head_deg.to_radians().sin()) / RADIUS;
     // An iris that lies further out than the ball is wide was drawn wrongly.
@@ -106,7 +105,7 @@ mod tests {
     use super::*;
 
     const fn iris(right: f32, down: f32) -> Iris {
-        Iris { right, down, width_px: 40.0, opening: 0.25, confidence: 0.9 }
+        Iris { right, down, error: 0.0125, opening: 0.25, confidence: 0.9 }
     }
 
     fn head(yaw_deg: f32, pitch_deg: f32) -> HeadPose {
@@ -126,8 +125,8 @@ mod tests {
             ("ahead", iris(0.0, 0.0), head(0.0, 0.0), [0.0, 0.0]),
             ("to the driver's left", iris(0.18, 0.0), head(0.0, 0.0), [30.0, 0.0]),
             ("down", iris(0.0, 0.125), head(0.0, 0.0), [0.0, -20.3]),
-            ("back to the camera", iris(-0.0577, 0.0), head(30.0, 0.0), [-30.0, 0.0]),
-            ("with the head", iris(0.24, 0.0), head(30.0, 0.0), [15.8, 0.0]),
+            ("back to the camera", iris(-0.05, 0.0), head(30.0, 0.0), [-30.0, 0.0]),
+            ("with the head", iris(0.208, 0.0), head(30.0, 0.0), [15.8, 0.0]),
         ] {
             let ([yaw, pitch], _) = {
                 let (value, sure) = known([Some(eye), Some(eye)], &head);
@@ -144,7 +143,7 @@ mod tests {
     fn doubt_lowers_the_confidence() {
         let ahead = head(0.0, 0.0);
         let sure = known([Some(iris(0.1, 0.0)); 2], &ahead).1;
-        let small = Iris { width_px: 10.0, ..iris(0.1, 0.0) };
+        let small = Iris { error: 0.05, ..iris(0.1, 0.0) };
         for (name, eyes) in [
             ("one eye", [Some(iris(0.1, 0.0)), None]),
             ("small eyes", [Some(small); 2]),
@@ -185,8 +184,8 @@ mod tests {
     proptest! {
         #[test]
         fn any_numbers_are_an_angle_or_a_reason(n in proptest::array::uniform8(any::<f32>())) {
-            let [right, down, width_px, opening, confidence, yaw_deg, pitch_deg, roll_deg] = n;
-            let eye = Iris { right, down, width_px, opening, confidence };
+            let [right, down, error, opening, confidence, yaw_deg, pitch_deg, roll_deg] = n;
+            let eye = Iris { right, down, error, opening, confidence };
             let head = HeadPose { yaw_deg, pitch_deg, roll_deg };
             if let Seen::Known { value, confidence } = direction([Some(eye), Some(eye)], &head) {
                 prop_assert!(value.yaw_deg.abs() <= MAX_EYE_DEG && value.pitch_deg.abs() <= MAX_EYE_DEG);

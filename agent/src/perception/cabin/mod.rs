@@ -8,7 +8,7 @@
 //! | head pose | `head_pose.rs` | `face_state.rs` |
 //! | eyelids and gaze (`eyelids.rs`, `gaze.rs`) | `outline.rs`, doubted by `eye_state.rs` | `eye_state.rs` |
 //! | mouth, cover | `face_state.rs` | `face_state.rs` |
-//! | phone | `phone.rs` | `phone.rs` |
+//! | phone | `phone.rs`: the own network and YOLOX | `phone.rs`: the own network |
 //!
 //! INVARIANT: what is not seen is *unknown* with a reason. Nothing is kept from one picture to the
 //! next but where faces were and what was last said of the phone.
@@ -64,7 +64,7 @@ use crate::{
 pub(crate) struct OwnNetworks {
     pub(crate) eye: Option<EyeState>,
     pub(crate) face: Option<FaceState>,
-    pub(crate) phone: Option<Phone>,
+    pub(crate) phone: Option<Box<dyn Model>>,
 }
 
 impl OwnNetworks {
@@ -90,7 +90,7 @@ impl OwnNetworks {
         Self {
             eye: net(ModelRole::EyeState).map(EyeState::new),
             face: net(ModelRole::FaceState).map(FaceState::new),
-            phone: net(ModelRole::Phone).map(Phone::new),
+            phone: net(ModelRole::Phone),
         }
     }
 }
@@ -129,12 +129,16 @@ impl CabinEyes {
         let runtime = Runtime::load(&options.infer)?;
         let yunet = Yunet::new(Box::new(runtime.network(detector)?));
         let own = OwnNetworks::load(&runtime);
+        let things: Option<Box<dyn Model>> = match pack.get(ModelRole::ObjectDetector) {
+            Some(model) => Some(Box::new(runtime.network(model)?)),
+            None => None,
+        };
         Ok(Self {
             faces: Faces::new(Finder::Yunet(yunet), seat),
             face_state: own.face,
             head: HeadPoseNetworks::load(&runtime, &pack)?,
             eyes: Eyelids::new(EyeNetwork::load(&runtime, &pack)?, own.eye),
-            phone: own.phone,
+            phone: Phone::of(own.phone, things),
             source: Source::Pack(pack.name().to_owned()),
             fault: None,
             times: StageTimes::default(),
@@ -169,7 +173,7 @@ impl CabinEyes {
             face_state: own.face,
             head: None,
             eyes: Eyelids::new(None, own.eye),
-            phone: own.phone,
+            phone: Phone::of(own.phone, None),
             source: Source::BuiltIn(why),
             fault: None,
             times: StageTimes::default(),
@@ -257,6 +261,7 @@ impl CabinEyes {
             (None, Err(why)) => Seen::Unknown(why),
         };
         let eyes = times.measure(Stage::Eyes, || eyes.observe(picture, &face, &head, covered))?;
+        let both_seen = [eyes.eyes.right, eyes.eyes.left].iter().all(|eye| eye.known().is_some());
         let phone = match phone {
             Some(net) => times.measure(Stage::Phone, || net.observe(frame.at, picture, &face))?,
             None => Seen::Unknown(NotSeen::NoModel),
@@ -273,7 +278,7 @@ impl CabinEyes {
             gaze: eyes.gaze,
             mouth: reading.map_or_else(Seen::Unknown, |r| r.mouth(&head)),
             phone,
-            cover: reading.map_or_else(Seen::Unknown, |r| r.cover()),
+            cover: reading.map_or_else(Seen::Unknown, |r| r.cover(both_seen)),
         })
     }
 }
@@ -315,7 +320,7 @@ impl Perception for CabinEyes {
             (HEAD_POSE, head || own, head),
             (EYELIDS, lids, head && self.eyes.by_pack()),
             (FACE_STATE, own, true),
-            (PHONE, self.phone.is_some(), true),
+            (PHONE, self.phone.is_some(), self.phone.as_ref().is_some_and(Phone::is_whole)),
         ];
         let state = |(part, there, by_pack): (&'static str, bool, bool)| match (
             &self.fault,
