@@ -119,6 +119,11 @@ impl Scores<'_> {
                 let value = percentile(&ms, percent)?;
                 self.push(Figure::new(name, value, "ms", ms.len(), set.clone()));
             }
+            let of_stages = match camera {
+                CameraId::Cabin => "mean of all looks, processor time",
+                // `RoadTimes` counts by the clock.
+                CameraId::Road => "mean of all looks, by the clock: other work makes it longer",
+            };
             let mut stages = BTreeMap::<&str, f64>::new();
             for outcome in of_camera {
                 for (stage, mean_ms) in &outcome.stage_ms {
@@ -128,7 +133,7 @@ impl Scores<'_> {
             for (stage, ms_in_all) in stages {
                 let name = format!("perception.ms.{word}_stage.{stage}{end}");
                 let value = ms_in_all / ms.len() as f64;
-                self.push(Figure::new(name, value, "ms", ms.len(), "mean of all looks"));
+                self.push(Figure::new(name, value, "ms", ms.len(), of_stages));
             }
         }
         Ok(())

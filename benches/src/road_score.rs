@@ -1,5 +1,7 @@
 //! What is seen of the road against its labels: the lead vehicle and the lane.
 
+use std::collections::BTreeMap;
+
 use anyhow::{Context, Result};
 use temoin_proto::perception::{PictureBox, RoadObservation};
 
@@ -80,15 +82,26 @@ impl Scores<'_> {
         roads: &[RoadObservation],
     ) {
         let end = pack.end();
-        let (mut judged, mut found, mut labelled) = (0_usize, 0_usize, 0_usize);
+        let (mut judged, mut found, mut labelled, mut reported) =
+            (0_usize, 0_usize, 0_usize, 0_usize);
+        let mut others = BTreeMap::<String, usize>::new();
         for seen in roads {
             let vehicles = VehicleLabel::at(&labels.rows, seconds(seen.at));
             let Some(lead) = vehicles.iter().find(|v| v.own_lane) else { continue };
             labelled += 1;
             let Some(lead_seen) = seen.lead.known() else { continue };
             judged += 1;
-            let area = letterboxed(&lead.area, labels.size, looked_at());
-            found += usize::from(lead_seen.is_some_and(|l| overlap(&l.area, &area) >= SAME));
+            let Some(lead_seen) = lead_seen else { continue };
+            reported += 1;
+            let is = |v: &VehicleLabel| {
+                overlap(&lead_seen.area, &letterboxed(&v.area, labels.size, looked_at())) >= SAME
+            };
+            if is(lead) {
+                found += 1;
+            } else {
+                let other = vehicles.iter().find(|v| is(v)).map_or("no label", |v| &v.vehicle);
+                *others.entry(other.to_owned()).or_default() += 1;
+            }
         }
         if judged == 0 {
             self.note(format!(
@@ -99,6 +112,14 @@ impl Scores<'_> {
         let name = format!("perception.{clip}.lead_found_ratio{end}");
         let set = format!("{clip}, a car of 16 to 20 pixels, likely in the own lane");
         self.figures.push(Figure::new(name, found as f64 / labelled as f64, "1", labelled, set));
+        if reported > 0 {
+            let name = format!("perception.{clip}.lead_wrong_ratio{end}");
+            let value = (reported - found) as f64 / reported as f64;
+            let set = format!("{clip}, vehicles said to be ahead that are not the labelled one");
+            self.figures.push(Figure::new(name, value, "1", reported, set).goal("0"));
+            let others: Vec<String> = others.iter().map(|(v, n)| format!("{v} {n}")).collect();
+            self.note(format!("{clip}: said to be ahead and not the lead: {}", others.join(", ")));
+        }
     }
 
     fn lane(
