@@ -20,6 +20,7 @@ pub mod png;
 pub mod ridges;
 pub mod road_cascades;
 mod rounding;
+mod text_mask;
 pub mod transcode;
 
 #[cfg(test)]
