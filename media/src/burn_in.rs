@@ -1,7 +1,7 @@
 //! Text in the picture: the unit's own line (unit, UTC, speed), and the mark of a viewing, which
 //! moves and names the viewer.
 //!
-//! Text is drawn once into a small mask ([`crate::text_mask`]) and then only blended, as long as it
+//! Text is drawn once into a small mask (`text_mask.rs`) and then only blended, as long as it
 //! stays the same; where only some characters change, only those are drawn again.
 //!
 //! INVARIANT: text is readable on any background: light glyphs on a dark box or with a dark edge,
