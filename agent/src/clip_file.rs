@@ -4,17 +4,16 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use prost::Message;
-use temoin_agent_core::{drive::Cut, gop_ring::Gop, signal_history::ClipSignals};
+use temoin_agent_core::{
+    drive::Cut,
+    gop_ring::{Gop, Video},
+    signal_history::ClipSignals,
+};
 use temoin_media::{
     fmp4::{Fmp4Error, Writer},
     h264::{AccessUnit, StreamConfig},
 };
-use temoin_proto::{
-    samples::{CameraId, STANDARD_GRAVITY_MPS2},
-    sealed::TrackName,
-    time::MonoTime,
-    wire,
-};
+use temoin_proto::{samples::STANDARD_GRAVITY_MPS2, sealed::TrackName, time::MonoTime, wire};
 use zeroize::Zeroizing;
 
 use crate::seal::PlainTrack;
@@ -28,9 +27,9 @@ pub(crate) enum ClipFileError {
     /// No camera gave a picture.
     #[error("no camera gave a picture for this clip")]
     NoPicture,
-    /// A camera's stream was never described by its encoder.
-    #[error("the {} camera's encoder never described its stream", .0.as_str())]
-    NoStream(CameraId),
+    /// A video's stream was never described by its encoder.
+    #[error("the encoder of `{}` never described its stream", .0.as_str())]
+    NoStream(Video),
     /// The MP4 could not be written.
     #[error(transparent)]
     Fmp4(#[from] Fmp4Error),
@@ -46,14 +45,14 @@ pub(crate) struct ClipFile {
     pub tracks: Vec<PlainTrack>,
 }
 
-/// Writes the tracks of a cut. `others_blurred` says it for each camera.
+/// Writes the tracks of a cut. `others_blurred` says it for each video.
 ///
 /// # Errors
 /// [`ClipFileError`].
 pub(crate) fn write(
     cut: &Cut,
-    streams: &BTreeMap<CameraId, Arc<StreamConfig>>,
-    others_blurred: &BTreeMap<CameraId, bool>,
+    streams: &BTreeMap<Video, Arc<StreamConfig>>,
+    others_blurred: &BTreeMap<Video, bool>,
 ) -> Result<ClipFile, ClipFileError> {
     let seen = || cut.tracks.iter().filter(|t| !t.gops.is_empty());
     let origin = seen().filter_map(|t| t.gops.first().map(|g| g.start())).min();
@@ -61,7 +60,7 @@ pub(crate) fn write(
     let (origin, end) = origin.zip(end).ok_or(ClipFileError::NoPicture)?;
     let mut tracks = Vec::with_capacity(TrackName::ALL.len());
     for track in seen() {
-        let stream = streams.get(&track.camera).ok_or(ClipFileError::NoStream(track.camera))?;
+        let stream = streams.get(&track.video).ok_or(ClipFileError::NoStream(track.video))?;
         let media_type = format!("video/mp4; codecs=\"{}\"", stream.codec_string());
         let mut writer = Writer::new(StreamConfig::clone(stream), origin);
         let mut file = Zeroizing::new(writer.init(Some(end.since(origin)))?.to_vec());
@@ -75,8 +74,11 @@ pub(crate) fn write(
             let fragment = writer.fragment(&units, end.unwrap_or_else(|| shown_until(gop)))?;
             file.extend_from_slice(&fragment);
         }
-        let others_blurred = others_blurred.get(&track.camera).copied();
-        let name = track.camera.into();
+        let others_blurred = others_blurred.get(&track.video).copied();
+        let name = match track.video {
+            Video::Shown(camera) => camera.into(),
+            Video::Unblurred(camera) => TrackName::unblurred(camera),
+        };
         tracks.push(PlainTrack { name, media_type, others_blurred, bytes: file });
     }
     tracks.push(PlainTrack {

@@ -24,7 +24,7 @@ use temoin_agent_core::{
     clip::ClipPlan,
     config::CoreConfig,
     drive::{Command, Cut, Drive, Input, Lamp},
-    gop_ring,
+    gop_ring::{self, Video},
     policy::{AlertKind, PrivacyState},
 };
 use temoin_hw::{
@@ -75,10 +75,10 @@ pub struct ClipJob {
     pub event_span: (MonoTime, MonoTime),
     /// Pictures and signals.
     pub cut: Cut,
-    /// Parameters of each camera's stream.
-    pub streams: BTreeMap<CameraId, Arc<StreamConfig>>,
-    /// Whether other people were blurred in each camera's pictures.
-    pub others_blurred: BTreeMap<CameraId, bool>,
+    /// Parameters of each video's stream.
+    pub streams: BTreeMap<Video, Arc<StreamConfig>>,
+    /// Whether other people were blurred in each video's pictures.
+    pub others_blurred: BTreeMap<Video, bool>,
     /// Monotonic and wall time of one instant, to name the clip's first frame by.
     pub now: (MonoTime, WallTime),
 }
@@ -175,11 +175,16 @@ impl Pipeline {
                     self.drive.tick(now, &mut self.commands);
                 }
             }
-            let units = self.recorder.collect();
-            self.ring(units);
-            self.carry_out();
+            self.settle();
         }
         self.end();
+    }
+
+    /// What came of the last item: coded pictures into the ring, commands to the edges.
+    fn settle(&mut self) {
+        let units = self.recorder.collect();
+        self.ring(units);
+        self.carry_out();
     }
 
     fn wait_limit(&self) -> Option<Duration> {
@@ -460,3 +465,7 @@ const fn tone(kind: AlertKind) -> (Tone, &'static str) {
         AlertKind::Unresponsive => (Tone::EyesClosed, "unresponsive"),
     }
 }
+
+#[cfg(test)]
+#[path = "pipeline_tests.rs"]
+mod tests;

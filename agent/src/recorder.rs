@@ -1,15 +1,20 @@
 //! From a camera's picture to the core's ring: blur of others, burn-in, encoder. One way for each
-//! camera.
+//! camera, and a second one past the blur where the fleet switched that on.
 //!
 //! INVARIANT: pictures are in RAM only: those that wait ([`crate::privacy_blur`]) and those in the
-//! encoders. None reaches an encoder without the blur of others that is configured.
+//! encoders. None reaches the encoder of a [`Video::Shown`] without the blur of others that is
+//! configured, and none that of a [`Video::Unblurred`] unless `blur.keep_unblurred` is set.
 //! A crash leaves nothing.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use temoin_agent_core::{blur_tracks::Cover, gop_ring::AccessUnit};
+use temoin_agent_core::{
+    blur_tracks::Cover,
+    gop_ring::{AccessUnit, Video},
+};
 use temoin_media::{
     burn_in::Label,
+    frame::{I420Picture, PictureError},
     h264::{self, Encoder, EncoderConfig, StreamConfig},
 };
 use temoin_proto::{
@@ -61,7 +66,7 @@ impl Caption {
     }
 }
 
-/// One camera's encoder.
+/// One video's encoder.
 struct Path {
     encoder: Encoder,
     label: Label,
@@ -73,13 +78,20 @@ pub(crate) struct Recorder {
     health: Arc<HealthBoard>,
     /// Every camera that gave a picture to record: what waits before the encoder.
     blurs: BTreeMap<CameraId, CameraBlur>,
-    paths: BTreeMap<CameraId, Path>,
-    streams: BTreeMap<CameraId, Arc<StreamConfig>>,
+    paths: BTreeMap<Video, Path>,
+    streams: BTreeMap<Video, Arc<StreamConfig>>,
 }
 
 impl Recorder {
     /// Nothing is recorded yet.
-    pub(crate) const fn new(config: RecorderConfig, health: Arc<HealthBoard>) -> Self {
+    pub(crate) fn new(config: RecorderConfig, health: Arc<HealthBoard>) -> Self {
+        if CameraId::ALL.into_iter().any(|camera| config.blur.keeps_unblurred(camera)) {
+            health.set(
+                "privacy.unblurred",
+                State::Degraded,
+                "an unblurred track is kept as the fleet ordered",
+            );
+        }
         Self {
             config,
             health,
@@ -89,14 +101,19 @@ impl Recorder {
         }
     }
 
-    /// Parameters of each camera's stream, as far as they are known.
-    pub(crate) const fn streams(&self) -> &BTreeMap<CameraId, Arc<StreamConfig>> {
+    /// Parameters of each video's stream, as far as they are known.
+    pub(crate) const fn streams(&self) -> &BTreeMap<Video, Arc<StreamConfig>> {
         &self.streams
     }
 
-    /// Whether other people are blurred in each camera's pictures.
-    pub(crate) fn others_blurred(&self) -> BTreeMap<CameraId, bool> {
-        CameraId::ALL.map(|camera| (camera, self.config.blur.is_on(camera))).into()
+    /// Whether other people are blurred in each video's pictures.
+    pub(crate) fn others_blurred(&self) -> BTreeMap<Video, bool> {
+        Video::ALL
+            .map(|video| match video {
+                Video::Shown(camera) => (video, self.config.blur.is_on(camera)),
+                Video::Unblurred(_) => (video, false),
+            })
+            .into()
     }
 
     /// What perception said of one of the pictures.
@@ -135,18 +152,18 @@ impl Recorder {
     /// What the encoders finished.
     pub(crate) fn collect(&mut self) -> Vec<AccessUnit> {
         let mut units = Vec::new();
-        for camera in CameraId::ALL {
-            while let Some(path) = self.paths.get_mut(&camera) {
+        for video in Video::ALL {
+            while let Some(path) = self.paths.get_mut(&video) {
                 let unit = match path.encoder.try_next() {
                     Ok(Some(unit)) => unit,
                     Ok(None) => break,
                     Err(e) => {
-                        self.failed(camera, e.to_string());
+                        self.failed(video, e.to_string());
                         break;
                     }
                 };
-                self.note_stream(camera);
-                units.push(ringed(camera, unit));
+                self.note_stream(video);
+                units.push(ringed(video, unit));
             }
         }
         units
@@ -160,20 +177,20 @@ impl Recorder {
             }
         }
         let mut units = self.collect();
-        for (camera, mut path) in std::mem::take(&mut self.paths) {
+        for (video, mut path) in std::mem::take(&mut self.paths) {
             // Without a first coded picture the stream has no parameters: nobody could read it.
             if path.encoder.stream().is_none() {
                 match path.encoder.next_within(FIRST_WITHIN) {
-                    Ok(unit) => units.extend(unit.map(|unit| ringed(camera, unit))),
-                    Err(e) => self.failed(camera, e.to_string()),
+                    Ok(unit) => units.extend(unit.map(|unit| ringed(video, unit))),
+                    Err(e) => self.failed(video, e.to_string()),
                 }
             }
             if let Some(stream) = path.encoder.stream() {
-                self.streams.entry(camera).or_insert_with(|| Arc::clone(stream));
+                self.streams.entry(video).or_insert_with(|| Arc::clone(stream));
             }
             match path.encoder.finish() {
-                Ok(rest) => units.extend(rest.into_iter().map(|unit| ringed(camera, unit))),
-                Err(e) => self.failed(camera, e.to_string()),
+                Ok(rest) => units.extend(rest.into_iter().map(|unit| ringed(video, unit))),
+                Err(e) => self.failed(video, e.to_string()),
             }
         }
         units
@@ -186,49 +203,64 @@ impl Recorder {
 
     fn record(&mut self, (frame, cover): (Frame, Option<Cover>), caption: &Caption) {
         let (camera, at) = (frame.camera, frame.at);
-        if let Err(e) = self.encode(frame, cover.as_ref(), caption) {
-            self.failed(camera, format!("picture at {at}: {e}"));
+        let text = caption.text(&self.config.label, at);
+        if self.config.blur.keeps_unblurred(camera) {
+            let video = Video::Unblurred(camera);
+            let copy = I420Picture::from_frame(frame.clone());
+            self.encode_or_say(video, copy, at, &text);
+        }
+        self.encode_or_say(Video::Shown(camera), blurred(frame, cover.as_ref()), at, &text);
+    }
+
+    fn encode_or_say(
+        &mut self,
+        video: Video,
+        picture: Result<I420Picture, PictureError>,
+        at: MonoTime,
+        text: &str,
+    ) {
+        let encoded = picture.map_err(Into::into).and_then(|p| self.encode(video, p, at, text));
+        if let Err(e) = encoded {
+            self.failed(video, format!("picture at {at}: {e}"));
         }
     }
 
     fn encode(
         &mut self,
-        frame: Frame,
-        cover: Option<&Cover>,
-        caption: &Caption,
+        video: Video,
+        mut picture: I420Picture,
+        at: MonoTime,
+        text: &str,
     ) -> Result<(), Box<dyn std::error::Error>> {
-        let (camera, at) = (frame.camera, frame.at);
-        let text = caption.text(&self.config.label, at);
-        let path = match self.paths.entry(camera) {
+        let path = match self.paths.entry(video) {
             std::collections::btree_map::Entry::Occupied(e) => e.into_mut(),
             std::collections::btree_map::Entry::Vacant(e) => {
                 let encoder = Encoder::new(EncoderConfig {
-                    width: frame.width,
-                    height: frame.height,
+                    width: picture.width(),
+                    height: picture.height(),
                     ..self.config.encoder.clone()
                 })?;
                 e.insert(Path { encoder, label: Label::default() })
             }
         };
-        let mut picture = blurred(frame, cover)?;
-        path.label.draw(&mut picture, &text)?;
+        path.label.draw(&mut picture, text)?;
         path.encoder.push(picture, at)?;
         Ok(())
     }
 
-    fn note_stream(&mut self, camera: CameraId) {
-        if let Some(stream) = self.paths.get(&camera).and_then(|path| path.encoder.stream()) {
-            self.streams.entry(camera).or_insert_with(|| Arc::clone(stream));
+    fn note_stream(&mut self, video: Video) {
+        if let Some(stream) = self.paths.get(&video).and_then(|path| path.encoder.stream()) {
+            self.streams.entry(video).or_insert_with(|| Arc::clone(stream));
         }
     }
 
-    /// The next picture of this camera starts another encoder.
-    fn failed(&mut self, camera: CameraId, text: String) {
-        self.paths.remove(&camera);
-        self.health.set(&format!("encoder.{}", camera.as_str()), State::Failed, text);
+    /// The next picture of this video starts another encoder.
+    fn failed(&mut self, video: Video, text: String) {
+        self.paths.remove(&video);
+        self.health.set(&format!("encoder.{}", video.as_str()), State::Failed, text);
     }
 }
 
-fn ringed(camera: CameraId, unit: h264::AccessUnit) -> AccessUnit {
-    AccessUnit { camera, at: unit.at, key: unit.key, data: unit.data }
+fn ringed(video: Video, unit: h264::AccessUnit) -> AccessUnit {
+    AccessUnit { video, at: unit.at, key: unit.key, data: unit.data }
 }

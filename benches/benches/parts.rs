@@ -60,7 +60,7 @@ fn minute() -> Vec<gop_ring::AccessUnit> {
     let data = Bytes::from(vec![7; 16_000]);
     (0..900_u64)
         .map(|n| gop_ring::AccessUnit {
-            camera: CameraId::Road,
+            video: CameraId::Road.into(),
             at: MonoTime::from_ns(n * 66_666_667),
             key: n.is_multiple_of(15),
             data: data.clone(),

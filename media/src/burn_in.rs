@@ -1,173 +1,26 @@
 //! Text in the picture: the unit's own line (unit, UTC, speed), and the mark of a viewing, which
 //! moves and names the viewer.
 //!
-//! Text is drawn once into a small mask and then only blended, as long as it stays the same.
+//! Text is drawn once into a small mask (`text_mask.rs`) and then only blended, as long as it
+//! stays the same; where only some characters change, only those are drawn again.
 //!
 //! INVARIANT: text is readable on any background: light glyphs on a dark box or with a dark edge,
 //! and no colour underneath. Characters that the font lacks are drawn as their base letter or `?`.
 
 use std::time::Duration;
 
-use opencv::{
-    core::{Mat, Point, Scalar},
-    imgproc,
-};
 use temoin_proto::{ids::ViewId, time::WallTime};
 
 use crate::{
-    frame::{I420Picture, PictureError, PlanesMut},
-    rounding::{cv, even_at_least_2, index, round_u32},
+    frame::{I420Picture, PictureError},
+    text_mask::{Mask, Style},
 };
 
 /// Longest text of one line, characters; the rest is cut off.
 const MAX_CHARS: usize = 80;
-/// Luma of glyphs: full white in the video's range.
-const LIGHT: u16 = 235;
-/// Luma of boxes and edges: black in the video's range.
-const DARK: u16 = 16;
-/// How much of the picture the box behind a [`Label`] hides, 0 to 255.
-const BOX_ALPHA: u16 = 150;
-/// How much a glyph of a [`ViewMark`] hides: something of the picture stays to be seen.
-const MARK_ALPHA: u16 = 200;
-/// How much the edge around such a glyph hides.
-const EDGE_ALPHA: u16 = 140;
 /// How long a [`ViewMark`] stays in one place: short enough that no cut of a few seconds is
 /// without one in another place, long enough to be read from a filmed screen.
 const MARK_STAY: Duration = Duration::from_secs(3);
-
-/// Rendered text: how much each pixel hides and with what.
-struct Mask {
-    width: u32,
-    height: u32,
-    /// 255 less how much a luma pixel hides.
-    keep: Vec<u8>,
-    /// Luma times how much it hides, over 255.
-    add: Vec<u8>,
-    /// 255 less how much a chroma pixel hides; hidden chroma becomes neutral.
-    keep_chroma: Vec<u8>,
-}
-
-/// What surrounds the glyphs.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Style {
-    Boxed,
-    Edged,
-}
-
-/// `a * b / 255`, rounded.
-const fn mul_255(a: u16, b: u16) -> u16 {
-    let t = a * b + 128;
-    (t + (t >> 8)) >> 8
-}
-
-/// Low byte of a value that is at most 255.
-fn byte(x: u16) -> u8 {
-    u8::try_from(x).unwrap_or(u8::MAX)
-}
-
-impl Mask {
-    /// Renders lines of text with capitals of `cap_height` pixels.
-    fn render(lines: &[String], cap_height: f64, style: Style) -> Result<Self, PictureError> {
-        // The capitals of OpenCV's Hershey font are 21 units high, strokes are centred on them.
-        let scale = cap_height / 21.0;
-        let stroke = round_u32(cap_height / 9.0).max(1);
-        let edge = round_u32(cap_height / 6.0).max(2);
-        let pad = edge + stroke;
-        let line_height = round_u32(cap_height * 1.5) + stroke;
-        let font = imgproc::FONT_HERSHEY_SIMPLEX;
-        let mut text_width = 0;
-        for line in lines {
-            let mut baseline = 0;
-            let size = imgproc::get_text_size(line, font, scale, cv(stroke), &mut baseline)?;
-            text_width = text_width.max(u32::try_from(size.width).unwrap_or(0));
-        }
-        let rows = u32::try_from(lines.len()).unwrap_or(1).max(1);
-        let width = even_at_least_2(text_width + 2 * pad + 1).min(4096);
-        let height = even_at_least_2(line_height * rows + 2 * pad + 1).min(4096);
-        let draw = |thickness: u32| -> Result<Vec<u8>, PictureError> {
-            let mut data = vec![0; index(width) * index(height)];
-            let mut mat =
-                Mat::new_rows_cols_with_bytes_mut::<u8>(cv(height), cv(width), &mut data)?;
-            for (n, line) in (0_u32..).zip(lines) {
-                let base = pad + line_height * n + round_u32(cap_height * 1.15);
-                imgproc::put_text(
-                    &mut mat,
-                    line,
-                    Point::new(cv(pad), cv(base)),
-                    font,
-                    scale,
-                    Scalar::all(255.0),
-                    cv(thickness),
-                    imgproc::LINE_AA,
-                    false,
-                )?;
-            }
-            Ok(data)
-        };
-        let glyphs = draw(stroke)?;
-        let around = match style {
-            Style::Boxed => vec![255; glyphs.len()],
-            Style::Edged => draw(stroke + 2 * edge)?,
-        };
-        let (ground, top) = match style {
-            Style::Boxed => (BOX_ALPHA, 255),
-            Style::Edged => (EDGE_ALPHA, MARK_ALPHA),
-        };
-        let (keep, add): (Vec<u8>, Vec<u8>) = glyphs
-            .iter()
-            .zip(&around)
-            .map(|(glyph, around)| {
-                let (glyph, around) = (u16::from(*glyph), u16::from(*around));
-                let ground = mul_255(ground, around);
-                let hides = ground + mul_255(top.max(ground) - ground, glyph);
-                let luma = DARK + mul_255(LIGHT - DARK, glyph);
-                (byte(255 - hides), byte(mul_255(luma, hides)))
-            })
-            .unzip();
-        let keep_chroma = keep
-            .chunks_exact(index(width) * 2)
-            .flat_map(|rows| {
-                let (top, bottom) = rows.split_at(index(width));
-                let pairs = top.as_chunks::<2>().0.iter().zip(bottom.as_chunks::<2>().0);
-                pairs.map(|([a, b], [c, d])| *a.min(b).min(c).min(d))
-            })
-            .collect();
-        Ok(Self { width, height, keep, add, keep_chroma })
-    }
-
-    /// Blends the text in with its top left corner at (`x`, `y`), both even. What lies outside of
-    /// the picture is left away.
-    fn blend(&self, picture: &mut I420Picture, x: u32, y: u32) {
-        let (width, height) = (picture.width(), picture.height());
-        let (x, y) = (x & !1, y & !1);
-        let w = self.width.min(width.saturating_sub(x));
-        let h = self.height.min(height.saturating_sub(y));
-        if w == 0 || h == 0 {
-            return;
-        }
-        let PlanesMut { y: luma, u, v } = picture.planes_mut();
-        let rows = luma.chunks_exact_mut(index(width)).skip(index(y)).take(index(h));
-        let masks = self.keep.chunks_exact(index(self.width));
-        for ((row, keep), add) in rows.zip(masks).zip(self.add.chunks_exact(index(self.width))) {
-            let row = row.get_mut(index(x)..index(x + w)).unwrap_or_default();
-            for ((pixel, keep), add) in row.iter_mut().zip(keep).zip(add) {
-                *pixel = byte(mul_255(u16::from(*pixel), u16::from(*keep)) + u16::from(*add));
-            }
-        }
-        for plane in [u, v] {
-            let rows =
-                plane.chunks_exact_mut(index(width / 2)).skip(index(y / 2)).take(index(h / 2));
-            for (row, keep) in rows.zip(self.keep_chroma.chunks_exact(index(self.width / 2))) {
-                let row = row.get_mut(index(x / 2)..index((x + w) / 2)).unwrap_or_default();
-                for (pixel, keep) in row.iter_mut().zip(keep) {
-                    let keep = u16::from(*keep);
-                    let neutral = mul_255(128, 255 - keep);
-                    *pixel = byte(mul_255(u16::from(*pixel), keep) + neutral);
-                }
-            }
-        }
-    }
-}
 
 /// Text in the font's own characters: ASCII, with the common Latin letters reduced to it.
 pub(crate) fn printable(text: &str) -> String {
@@ -206,7 +59,16 @@ pub(crate) fn printable(text: &str) -> String {
 /// it costs little while the text stays the same. One for each camera.
 #[derive(Default)]
 pub struct Label {
-    drawn: Option<(String, u32, Mask)>,
+    drawn: Option<Drawn>,
+}
+
+/// What was drawn last.
+struct Drawn {
+    text: String,
+    line: String,
+    /// Of the picture.
+    height: u32,
+    mask: Mask,
 }
 
 impl Label {
@@ -216,16 +78,33 @@ impl Label {
     /// [`PictureError::OpenCv`].
     pub fn draw(&mut self, picture: &mut I420Picture, text: &str) -> Result<(), PictureError> {
         let height = picture.height();
-        if self.drawn.as_ref().is_none_or(|(t, h, _)| t != text || *h != height) {
-            let cap_height = (f64::from(height) / 48.0).max(8.0);
-            let mask = Mask::render(&[printable(text)], cap_height, Style::Boxed)?;
-            self.drawn = Some((text.to_owned(), height, mask));
+        let cap_height = (f64::from(height) / 48.0).max(8.0);
+        match &mut self.drawn {
+            Some(drawn) if drawn.height == height => {
+                if drawn.text != text {
+                    let line = printable(text);
+                    if !drawn.mask.change(&drawn.line, &line, cap_height)? {
+                        drawn.mask = boxed(&line, cap_height)?;
+                    }
+                    drawn.line = line;
+                    text.clone_into(&mut drawn.text);
+                }
+            }
+            drawn => {
+                let line = printable(text);
+                let mask = boxed(&line, cap_height)?;
+                *drawn = Some(Drawn { text: text.to_owned(), line, height, mask });
+            }
         }
-        if let Some((_, _, mask)) = &self.drawn {
+        if let Some(Drawn { mask, .. }) = &self.drawn {
             mask.blend(picture, 0, height.saturating_sub(mask.height));
         }
         Ok(())
     }
+}
+
+fn boxed(line: &str, cap_height: f64) -> Result<Mask, PictureError> {
+    Mask::render(&[line.to_owned()], cap_height, Style::Boxed)
 }
 
 /// The visible mark of one viewing: who, when, and the view's id. Its place is a pure function of

@@ -21,6 +21,7 @@ pub mod ridges;
 pub mod road_cascades;
 mod rounding;
 mod scaled_part;
+mod text_mask;
 pub mod transcode;
 
 #[cfg(test)]

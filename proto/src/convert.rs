@@ -239,6 +239,10 @@ impl TryFrom<wire::Manifest> for Manifest {
             {
                 return Err(bad("tracks.sealed_len", t.sealed_len));
             }
+            // Nobody is to take one for the other.
+            if name.is_unblurred() && t.others_blurred != Some(false) {
+                return Err(bad("tracks.others_blurred", format!("`{}` is not", t.name)));
+            }
             tracks.push(Track {
                 name,
                 media_type: short("tracks.media_type", t.media_type)?,

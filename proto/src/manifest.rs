@@ -172,5 +172,18 @@ mod tests {
         manifest.tracks[0].sealed_len = 27;
         let refused = Manifest::verify(&manifest.sign(&key), key.public_key().as_ref());
         assert!(matches!(refused, Err(ManifestError::Shape(_))), "{refused:?}");
+
+        for (name, others_blurred, good) in [
+            (TrackName::Road, Some(false), true),
+            (TrackName::RoadUnblurred, Some(false), true),
+            (TrackName::RoadUnblurred, Some(true), false),
+            (TrackName::CabinUnblurred, None, false),
+        ] {
+            let mut manifest = sample();
+            manifest.tracks[0].name = name;
+            manifest.tracks[0].others_blurred = others_blurred;
+            let read = Manifest::verify(&manifest.sign(&key), key.public_key().as_ref());
+            assert_eq!(read.is_ok(), good, "{name:?} {others_blurred:?}: {read:?}");
+        }
     }
 }

@@ -63,18 +63,42 @@ pub enum TrackName {
     Road,
     /// Signals (`fleet.v1.ClipSignals`).
     Signals,
+    /// Cabin camera, with other people as they are. Only where the fleet switched it on; nobody's
+    /// view shows it.
+    CabinUnblurred,
+    /// Road camera, likewise.
+    RoadUnblurred,
 }
 
 impl TrackName {
     /// Every track.
-    pub const ALL: [Self; 3] = [Self::Cabin, Self::Road, Self::Signals];
+    pub const ALL: [Self; 5] =
+        [Self::Cabin, Self::Road, Self::Signals, Self::CabinUnblurred, Self::RoadUnblurred];
 
-    /// `cabin`, `road` or `signals`.
+    /// `cabin`, `road`, `signals`, `cabin_unblurred` or `road_unblurred`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Cabin => "cabin",
             Self::Road => "road",
             Self::Signals => "signals",
+            Self::CabinUnblurred => "cabin_unblurred",
+            Self::RoadUnblurred => "road_unblurred",
+        }
+    }
+
+    /// The track of this camera's pictures with other people as they are.
+    pub const fn unblurred(camera: crate::samples::CameraId) -> Self {
+        match camera {
+            crate::samples::CameraId::Cabin => Self::CabinUnblurred,
+            crate::samples::CameraId::Road => Self::RoadUnblurred,
+        }
+    }
+
+    /// Whether this is a track of pictures that nothing was blurred in.
+    pub const fn is_unblurred(self) -> bool {
+        match self {
+            Self::CabinUnblurred | Self::RoadUnblurred => true,
+            Self::Cabin | Self::Road | Self::Signals => false,
         }
     }
 
@@ -88,6 +112,8 @@ impl TrackName {
             Self::Cabin => 1,
             Self::Road => 2,
             Self::Signals => 3,
+            Self::CabinUnblurred => 4,
+            Self::RoadUnblurred => 5,
         }
     }
 }

@@ -301,7 +301,7 @@ impl TestUnit {
                     plain_len: plain.len() as u64,
                     sealed_len: sealed.len() as u64,
                     sealed_sha256: crate::authn::sha256(sealed),
-                    others_blurred: Some(true),
+                    others_blurred: Some(!name.is_unblurred()),
                 })
                 .collect(),
             wrapped_key,

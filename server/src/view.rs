@@ -373,7 +373,8 @@ const fn shows(grant: ViewGrant, track: TrackName) -> bool {
     match track {
         TrackName::Road => grant.road,
         TrackName::Cabin => grant.cabin,
-        TrackName::Signals => false,
+        // No grant covers other people's faces: such a track is kept and never shown.
+        TrackName::Signals | TrackName::CabinUnblurred | TrackName::RoadUnblurred => false,
     }
 }
 

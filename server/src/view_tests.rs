@@ -54,6 +54,8 @@ async fn scene() -> Scene {
         (TrackName::Cabin, video(LUMA)),
         (TrackName::Road, video(LUMA)),
         (TrackName::Signals, signals.encode_to_vec()),
+        (TrackName::CabinUnblurred, video(LUMA)),
+        (TrackName::RoadUnblurred, video(LUMA)),
     ];
     let clip = van.clip(&event, &tracks);
     van.deliver(&event, &clip).await;
@@ -168,6 +170,35 @@ async fn who_may_watch_gets_marked_pictures_and_an_entry_in_the_log() {
     let told = s.fleet.happened.lock().unwrap().clone();
     let view = Happening::View(opened.view_id, s.event.clip.clone().unwrap(), Purpose::Coaching);
     assert!(told.contains(&view));
+}
+
+#[tokio::test]
+async fn an_unblurred_track_is_stored_and_shown_to_nobody() {
+    let s = scene().await;
+    let app = &s.fleet.app;
+    let clip = s.event.clip.clone().unwrap();
+    let mut opened_any = 0;
+    for user in [&s.driver, &s.dispatcher, &s.manager, &s.auditor, &s.stranger, &s.admin] {
+        let session = s.fleet.session(user).await;
+        for purpose in Purpose::ALL {
+            let Ok(opened) = app.open_view(&session, s.event.id, purpose.as_str()).await else {
+                continue;
+            };
+            opened_any += 1;
+            assert!(opened.tracks.iter().all(|t| ["road", "cabin"].contains(&t.name)));
+            for track in TrackName::ALL.into_iter().filter(|track| track.is_unblurred()) {
+                let key = crate::objects::ObjectKey { clip, track };
+                assert!(app.objects().len(key).await.unwrap().is_some(), "{track:?} is stored");
+                let refused = app.stream_track(&session, opened.view_id, track).await;
+                assert_eq!(refused.err().map(|e| e.status()), Some(404), "{track:?}");
+            }
+            let view = app.db().view(opened.view_id).await.unwrap().unwrap();
+            assert_eq!(view.id, opened.view_id);
+        }
+    }
+    assert!(opened_any > 3, "{opened_any}");
+    let mine = app.my_events(&s.driver, &EventFilter::default()).await.unwrap();
+    assert!(mine.rows[0].seen.iter().all(|seen| seen.streamed.is_empty()));
 }
 
 #[tokio::test]

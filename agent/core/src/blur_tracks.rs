@@ -37,6 +37,9 @@ const LINK_SIZE: f32 = 3.0;
 const GROWTH_KNOWN: f32 = 0.4;
 /// The same where it was seen only once, so that nothing is known of its motion.
 const GROWTH_UNKNOWN: f32 = 1.0;
+/// The motion of an area is measured over at least so long, where it was seen for so long: two
+/// looks that follow closely tell more of the detector's trembling than of a motion.
+const SPEED_OVER: Duration = Duration::from_millis(150);
 /// How much of a moving area's path is added on each side of it.
 const GROWTH_PATH: f32 = 0.3;
 /// How far from the driver's face its surroundings stay clear when all else is blurred, in parts
@@ -309,21 +312,26 @@ impl Track {
     /// Where it is likely to be at `at`, after its last sighting.
     fn expected(&self, at: MonoTime) -> PictureBox {
         let (seen, area) = self.last();
-        match self.speeds(self.seen.len().saturating_sub(2)) {
+        match self.last_speeds() {
             Some(speeds) => moved(&area, speeds, at.since(seen).as_secs_f32()),
             None => area,
         }
     }
 
-    /// How its edges moved between sighting `n` and the next.
-    fn speeds(&self, n: usize) -> Option<EdgeSpeeds> {
-        let ((then, a), (now, b)) = (self.seen.get(n)?, self.seen.get(n + 1)?);
-        let seconds = now.since(*then).as_secs_f32();
-        // Two looks within a camera's shortest interval tell nothing of a motion.
-        (seconds > 0.01).then(|| {
-            [b.x - a.x, b.y - a.y, b.x + b.w - a.x - a.w, b.y + b.h - a.y - a.h]
-                .map(|d| d / seconds)
-        })
+    /// How its edges moved at last.
+    fn last_speeds(&self) -> Option<EdgeSpeeds> {
+        let last = self.seen.back()?;
+        let mut before = self.seen.iter().rev().skip(1);
+        let long_ago = |(at, _): &&(MonoTime, PictureBox)| last.0.since(*at) >= SPEED_OVER;
+        speeds(before.find(long_ago).or_else(|| self.seen.front())?, last)
+    }
+
+    /// How its edges moved at first.
+    fn first_speeds(&self) -> Option<EdgeSpeeds> {
+        let first = self.seen.front()?;
+        let mut after = self.seen.iter().skip(1);
+        let later = |(at, _): &&(MonoTime, PictureBox)| at.since(first.0) >= SPEED_OVER;
+        speeds(first, after.find(later).or_else(|| self.seen.back())?)
     }
 
     /// All that it may cover at `at`; None where it is too far away in time.
@@ -335,18 +343,30 @@ impl Track {
             (Some((_, a)), Some((_, b))) => hull(a, b),
             (Some((seen, area)), None) => {
                 let age = at.since(*seen);
-                let speeds = self.speeds(self.seen.len().saturating_sub(2));
+                let speeds = self.last_speeds();
                 (age <= rules.hold).then(|| reach(area, speeds, age.as_secs_f32()))?
             }
             (None, Some((seen, area))) => {
                 let age = seen.since(at);
-                let speeds = self.speeds(0).map(|s| s.map(|edge| -edge));
+                let speeds = self.first_speeds().map(|s| s.map(|edge| -edge));
                 (age <= rules.backwards).then(|| reach(area, speeds, age.as_secs_f32()))?
             }
             (None, None) => return None,
         };
         Some(grown(&area, rules.margin))
     }
+}
+
+/// How edges moved from one sighting to another.
+fn speeds(
+    (then, a): &(MonoTime, PictureBox),
+    (now, b): &(MonoTime, PictureBox),
+) -> Option<EdgeSpeeds> {
+    let seconds = now.since(*then).as_secs_f32();
+    // Two looks within a camera's shortest interval tell nothing of a motion.
+    (seconds > 0.01).then(|| {
+        [b.x - a.x, b.y - a.y, b.x + b.w - a.x - a.w, b.y + b.h - a.y - a.h].map(|d| d / seconds)
+    })
 }
 
 /// Keeps the newest.

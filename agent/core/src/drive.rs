@@ -33,7 +33,7 @@ use crate::{
     clip::{ClipOrder, ClipOrders, ClipPlan, ClipWindow, CutReason},
     config::{CoreConfig, secs},
     driver::{DriverState, DriverWatch},
-    gop_ring::{AccessUnit, Gop, GopRing, RingLimits, RingMetrics, Tail},
+    gop_ring::{AccessUnit, Gop, GopRing, RingLimits, RingMetrics, Tail, Video},
     harsh_motion::HarshMotion,
     headway::{RoadState, headway},
     policy::{Alert, Finding, Policy, PrivacyState},
@@ -64,11 +64,11 @@ pub enum Input {
     End,
 }
 
-/// One camera's part of a clip.
+/// One video's part of a clip.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CutTrack {
-    /// Which camera.
-    pub camera: CameraId,
+    /// Which video.
+    pub video: Video,
     /// Whole GOPs; no byte was copied. Empty where the ring had none.
     pub gops: Vec<Arc<Gop>>,
 }
@@ -84,7 +84,7 @@ pub struct Cut {
     pub window: ClipWindow,
     /// Why now.
     pub reason: CutReason,
-    /// One for each camera that sent anything.
+    /// One for each video of which anything came.
     pub tracks: Vec<CutTrack>,
     /// Signals in the window.
     pub signals: ClipSignals,
@@ -458,8 +458,8 @@ impl Drive {
         let ring = &self.ring;
         let due = self.orders.take_due(self.now, |to| {
             // Without any camera there is nothing to wait for but the deadline.
-            ring.cameras().next().is_some()
-                && ring.cameras().all(|c| ring.closed_until(c).is_some_and(|until| until > to))
+            ring.videos().next().is_some()
+                && ring.videos().all(|c| ring.closed_until(c).is_some_and(|until| until > to))
         });
         for (order, reason) in due {
             self.cut(order, reason, out);
@@ -481,11 +481,9 @@ impl Drive {
             | CutReason::PrivacyChanged
             | CutReason::DriverChanged => Tail::WithOpen,
         };
-        let track = |camera| CutTrack {
-            camera,
-            gops: self.ring.range(camera, window.from, window.to, tail),
-        };
-        let tracks: Vec<_> = self.ring.cameras().map(track).collect();
+        let track =
+            |video| CutTrack { video, gops: self.ring.range(video, window.from, window.to, tail) };
+        let tracks: Vec<_> = self.ring.videos().map(track).collect();
         if tracks.iter().all(|t| t.gops.is_empty()) {
             out.push(Command::Health(Health::ClipEmpty { local }));
         }

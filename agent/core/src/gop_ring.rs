@@ -18,11 +18,52 @@ use std::{
 use bytes::Bytes;
 use temoin_proto::{samples::CameraId, time::MonoTime};
 
+/// One of a camera's videos.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Video {
+    /// The one that everybody sees who may: other people are blurred as the fleet configured.
+    Shown(CameraId),
+    /// Other people as they are. Only where the fleet switched it on.
+    Unblurred(CameraId),
+}
+
+impl Video {
+    /// Every video.
+    pub const ALL: [Self; 4] = [
+        Self::Shown(CameraId::Cabin),
+        Self::Shown(CameraId::Road),
+        Self::Unblurred(CameraId::Cabin),
+        Self::Unblurred(CameraId::Road),
+    ];
+
+    /// Whose pictures.
+    pub const fn camera(self) -> CameraId {
+        match self {
+            Self::Shown(camera) | Self::Unblurred(camera) => camera,
+        }
+    }
+
+    /// `cabin`, `road`, `cabin_unblurred` or `road_unblurred`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Shown(camera) => camera.as_str(),
+            Self::Unblurred(CameraId::Cabin) => "cabin_unblurred",
+            Self::Unblurred(CameraId::Road) => "road_unblurred",
+        }
+    }
+}
+
+impl From<CameraId> for Video {
+    fn from(camera: CameraId) -> Self {
+        Self::Shown(camera)
+    }
+}
+
 /// One encoded picture. Cloning copies no bytes.
 #[derive(Clone, PartialEq, Eq)]
 pub struct AccessUnit {
-    /// Which camera.
-    pub camera: CameraId,
+    /// Which video.
+    pub video: Video,
     /// The picture's time.
     pub at: MonoTime,
     /// It begins a closed GOP (IDR).
@@ -35,7 +76,7 @@ impl std::fmt::Debug for AccessUnit {
     // Never the picture: it must not reach a log by accident.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("AccessUnit")
-            .field("camera", &self.camera)
+            .field("video", &self.video)
             .field("at", &self.at)
             .field("key", &self.key)
             .field("bytes", &self.data.len())
@@ -109,7 +150,7 @@ pub enum RingError {
     },
 }
 
-/// Bounds, the same for each camera.
+/// Bounds, the same for each camera; its videos share the bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RingLimits {
     /// Longest time from the first to the last picture.
@@ -206,13 +247,13 @@ impl CameraRing {
 #[derive(Clone, Debug)]
 pub struct GopRing {
     limits: RingLimits,
-    cameras: BTreeMap<CameraId, CameraRing>,
+    videos: BTreeMap<Video, CameraRing>,
 }
 
 impl GopRing {
     /// Empty.
     pub const fn new(limits: RingLimits) -> Self {
-        Self { limits, cameras: BTreeMap::new() }
+        Self { limits, videos: BTreeMap::new() }
     }
 
     /// Keeps a picture and drops what no longer fits.
@@ -220,34 +261,46 @@ impl GopRing {
     /// # Errors
     /// [`RingError`] where pictures were dropped that had not been kept before.
     pub fn push(&mut self, unit: AccessUnit) -> Result<(), RingError> {
-        let ring = self.cameras.entry(unit.camera).or_default();
-        let kept = ring.push(unit, self.limits);
+        let video = unit.video;
+        self.videos.entry(video).or_default();
+        // A camera's videos share its bytes: none may eat up the other's past.
+        let own = |(other, _): &(&Video, &mut CameraRing)| other.camera() == video.camera();
+        let count = self.videos.keys().filter(|v| v.camera() == video.camera()).count();
+        let limits =
+            RingLimits { camera_bytes: self.limits.camera_bytes / count.max(1), ..self.limits };
+        for (_, ring) in self.videos.iter_mut().filter(own) {
+            if ring.keep_within(limits).is_err() {
+                ring.dropped = ring.dropped.saturating_add(1);
+            }
+        }
+        let ring = self.videos.entry(video).or_default();
+        let kept = ring.push(unit, limits);
         if kept.is_err() {
             ring.dropped = ring.dropped.saturating_add(1);
         }
         kept
     }
 
-    /// The cameras that sent anything since the start or the last wipe.
-    pub fn cameras(&self) -> impl Iterator<Item = CameraId> {
-        self.cameras.keys().copied()
+    /// The videos of which anything came since the start or the last wipe.
+    pub fn videos(&self) -> impl Iterator<Item = Video> {
+        self.videos.keys().copied()
     }
 
     /// Closed GOPs reach up to here: the open GOP's key picture. None where nothing is open.
-    pub fn closed_until(&self, camera: CameraId) -> Option<MonoTime> {
-        self.cameras.get(&camera)?.open.as_ref().map(Gop::start)
+    pub fn closed_until(&self, video: impl Into<Video>) -> Option<MonoTime> {
+        self.videos.get(&video.into())?.open.as_ref().map(Gop::start)
     }
 
     /// The whole GOPs that hold the pictures from `from` to `to`, in order: the first is the one
     /// that shows `from`. Empty where the ring holds none of them.
     pub fn range(
         &self,
-        camera: CameraId,
+        video: impl Into<Video>,
         from: MonoTime,
         to: MonoTime,
         tail: Tail,
     ) -> Vec<Arc<Gop>> {
-        let Some(ring) = self.cameras.get(&camera) else { return Vec::new() };
+        let Some(ring) = self.videos.get(&video.into()) else { return Vec::new() };
         let open = match tail {
             Tail::Closed => None,
             Tail::WithOpen => ring.open.clone().map(Arc::new),
@@ -266,12 +319,12 @@ impl GopRing {
 
     /// Wipes everything, as a change of the privacy state asks.
     pub fn clear(&mut self) {
-        self.cameras.clear();
+        self.videos.clear();
     }
 
-    /// What a camera's ring holds.
-    pub fn metrics(&self, camera: CameraId) -> RingMetrics {
-        self.cameras.get(&camera).map_or_else(RingMetrics::default, |ring| RingMetrics {
+    /// What a video's ring holds.
+    pub fn metrics(&self, video: impl Into<Video>) -> RingMetrics {
+        self.videos.get(&video.into()).map_or_else(RingMetrics::default, |ring| RingMetrics {
             bytes: ring.bytes,
             span: ring.span(),
             gops: ring.closed.len() + usize::from(ring.open.is_some()),
@@ -290,7 +343,7 @@ mod tests {
 
     fn unit(ms: u64, key: bool, bytes: usize) -> AccessUnit {
         AccessUnit {
-            camera: CameraId::Road,
+            video: CameraId::Road.into(),
             at: MonoTime::from_ns(ms * 1_000_000),
             key,
             data: Bytes::from(vec![7; bytes]),
@@ -371,7 +424,45 @@ mod tests {
         let dropped = (7..300).filter(|n| ring.push(unit(n * 100, false, 1)).is_err()).count();
         assert!(dropped > 0 && ring.metrics(CameraId::Road).span <= LIMITS.span);
         ring.clear();
-        assert_eq!(ring.cameras().count(), 0);
+        assert_eq!(ring.videos().count(), 0);
+    }
+
+    #[test]
+    fn the_videos_of_a_camera_share_its_bytes_and_keep_apart() {
+        let mut ring = GopRing::new(LIMITS);
+        let road = Video::from(CameraId::Road);
+        let unblurred = Video::Unblurred(CameraId::Road);
+        for n in 0..40 {
+            for video in [road, unblurred] {
+                let one = AccessUnit { video, ..unit(n * 100, n % 5 == 0, 100) };
+                ring.push(one).unwrap();
+                let bytes = ring.metrics(road).bytes + ring.metrics(unblurred).bytes;
+                assert!(bytes <= LIMITS.camera_bytes, "{bytes}");
+            }
+            let cabin =
+                AccessUnit { video: CameraId::Cabin.into(), ..unit(n * 100, n % 5 == 0, 90) };
+            ring.push(cabin).unwrap();
+        }
+        assert!(ring.metrics(road).bytes > LIMITS.camera_bytes / 3, "both have a past");
+        assert!(ring.metrics(unblurred).bytes > LIMITS.camera_bytes / 3);
+        assert!(ring.metrics(CameraId::Cabin).bytes > LIMITS.camera_bytes * 3 / 4);
+        for video in [road, unblurred] {
+            let gops = ring.range(video, at(3000), at(3900), Tail::WithOpen);
+            assert!(gops.iter().flat_map(|gop| gop.units()).all(|unit| unit.video == video));
+        }
+        assert_eq!(ring.videos().count(), 3);
+    }
+
+    #[test]
+    fn a_second_video_makes_the_first_one_give_room() {
+        let mut ring = GopRing::new(LIMITS);
+        for n in 0..40 {
+            ring.push(unit(n * 100, n % 5 == 0, 100)).unwrap();
+        }
+        let unblurred = Video::Unblurred(CameraId::Road);
+        ring.push(AccessUnit { video: unblurred, ..unit(4000, true, 100) }).unwrap();
+        assert!(ring.metrics(CameraId::Road).bytes <= LIMITS.camera_bytes / 2);
+        assert!(ring.metrics(CameraId::Road).bytes > 0);
     }
 
     proptest! {

@@ -76,7 +76,7 @@ fn a_phone_on_the_lap_is_warned_then_flagged_with_its_clip() {
     assert_eq!(cut.reason, CutReason::Covered);
     near(cut.window.from.as_secs_f64(), 10.0, 0.11);
     near(cut.window.to.as_secs_f64(), 30.5, 0.11);
-    let cameras: Vec<_> = cut.tracks.iter().map(|t| t.camera).collect();
+    let cameras: Vec<_> = cut.tracks.iter().map(|t| t.video.camera()).collect();
     assert_eq!(cameras, CameraId::ALL);
     for track in &cut.tracks {
         assert_eq!(track.gops.first().map(|g| g.start().as_secs_f64()), Some(10.0));
@@ -382,7 +382,15 @@ fn input_strategy() -> impl Strategy<Value = (u64, Input)> {
         }),
         (at(), any::<bool>(), 0_usize..100_000).prop_map(move |(now, key, bytes)| {
             let data = bytes::Bytes::from(vec![0; bytes]);
-            (now, Input::AccessUnit(AccessUnit { camera: CameraId::Road, at: t(now), key, data }))
+            (
+                now,
+                Input::AccessUnit(AccessUnit {
+                    video: CameraId::Road.into(),
+                    at: t(now),
+                    key,
+                    data,
+                }),
+            )
         }),
         (at(), 0_u8..3).prop_map(|(now, n)| {
             let privacy = match n {

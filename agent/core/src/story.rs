@@ -266,7 +266,8 @@ impl Story {
             if every(100) {
                 inputs.extend(self.cameras.iter().map(|&camera| {
                     let data = Bytes::from_static(&[0; 64]);
-                    Input::AccessUnit(AccessUnit { camera, at, key: every(1000), data })
+                    let video = camera.into();
+                    Input::AccessUnit(AccessUnit { video, at, key: every(1000), data })
                 }));
             }
             self.inputs.extend(inputs.into_iter().map(|input| (at, input)));

@@ -125,3 +125,21 @@ async fn send(app: &App, session: &Session, view: &str, file: &str) -> Result<Re
 pub(crate) async fn head(SignedIn(_): SignedIn) -> Response {
     StatusCode::METHOD_NOT_ALLOWED.into_response()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_may_be_shown_has_a_name() {
+        let view = ViewId::new().to_string();
+        for track in TrackName::ALL {
+            let camera = matches!(track, TrackName::Road | TrackName::Cabin);
+            let named = named(&view, &format!("{}.mp4", track.as_str()));
+            assert_eq!(named.is_ok(), camera, "{track:?}");
+        }
+        for file in ["ROAD.mp4", "road_unblurred", "../road.mp4", "road_unblurred.mp4\0", ""] {
+            assert!(named(&view, file).is_err(), "{file}");
+        }
+    }
+}

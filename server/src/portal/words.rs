@@ -18,6 +18,8 @@ pub(crate) const fn track(track: TrackName) -> &'static str {
         TrackName::Cabin => "cab camera",
         TrackName::Road => "road camera",
         TrackName::Signals => "speed and acceleration",
+        TrackName::CabinUnblurred => "cab camera without blur",
+        TrackName::RoadUnblurred => "road camera without blur",
     }
 }
 

@@ -188,6 +188,15 @@ impl Track {
         let recent = *seen <= now && now.since(*seen) < MAY_BE_DRIVER_FOR;
         recent && (face.iou(driver) > DRIVER_IOU || face.share_within(driver) > WITHIN_DRIVER)
     }
+
+    /// Whether a cascade's box lies around the driver's face, whose place is known or was a moment
+    /// ago: it often takes the whole head with its hair and neck. The face of somebody else is not
+    /// seen through the driver's.
+    pub(crate) fn is_around(&self, now: MonoTime, face: &Face) -> bool {
+        let Some((seen, driver)) = &self.last else { return false };
+        let recent = *seen <= now && now.since(*seen) < MAY_BE_DRIVER_FOR;
+        recent && driver.share_within(face) > WITHIN_DRIVER
+    }
 }
 
 #[cfg(test)]
@@ -305,5 +314,23 @@ mod tests {
         assert!(track.search(at(5999)).is_some());
         assert_eq!(track.search(at(6000)), None);
         assert_eq!(track.search(at(10)), None, "time went back");
+    }
+
+    #[test]
+    fn a_coarse_box_around_the_driver_is_no_other() {
+        let at = |ms: u64| MonoTime::from_ns(ms * 1_000_000);
+        let mut track = Track::default();
+        let driver = face(300.0, 200.0, 100.0);
+        assert!(!track.is_around(at(0), &driver), "nobody is known");
+        track.pick(at(0), &[driver], false);
+        for (other, is) in [
+            (face(200.0, 100.0, 300.0), true),
+            (face(340.0, 200.0, 300.0), false),
+            (face(450.0, 200.0, 100.0), false),
+            (face(320.0, 220.0, 40.0), false),
+        ] {
+            assert_eq!(track.is_around(at(1500), &other), is, "{other:?}");
+        }
+        assert!(!track.is_around(at(2500), &face(200.0, 100.0, 300.0)), "too long ago");
     }
 }

@@ -125,6 +125,8 @@ impl Faces {
                 (driver, None, now_seen.iter().copied().chain(held).collect::<Vec<_>>())
             }
             Finder::Cascades(cascades) => {
+                let mut by_cascades = ByCascades { cascades, seat, track, now, picture };
+                let (driver, reading) = times.measure(Stage::Face, || by_cascades.driver(state))?;
                 let [(at, held), _] = seen;
                 // The first look comes at any time.
                 if held.is_empty() && *at == MonoTime::ZERO
@@ -135,11 +137,10 @@ impl Faces {
                         times.measure(Stage::Others, || cascades.doubtful_faces(picture))?;
                     *at = now;
                     *held = found.iter().map(|f| guessed(f, size)).collect();
+                    // Now, and not half a second later, when the driver's head has moved on.
+                    held.retain(|face| !track.is_driver(now, face) && !track.is_around(now, face));
                 }
-                let held = held.clone();
-                let mut by_cascades = ByCascades { cascades, seat, track, now, picture };
-                let (driver, reading) = times.measure(Stage::Face, || by_cascades.driver(state))?;
-                (driver, reading, held)
+                (driver, reading, held.clone())
             }
         };
         others.sort_by(|a, b| b.score.total_cmp(&a.score));
