@@ -183,12 +183,8 @@ fn look(eyes: &mut CabinEyes, way: &Way, all: &[Recording], minute: &mut u64) ->
                 }
             }
         }
-        let longest = match seen.as_slice() {
-            // A photograph that reads as closed would for as long as somebody sits still.
-            [one] if is_closed(one) => MICROSLEEP,
-            all => longest_closure(all),
-        };
-        outcome.longest = outcome.longest.max(longest);
+        // A photograph is one picture: it counts among the single ones, and makes no run.
+        outcome.longest = outcome.longest.max(longest_closure(&seen));
     }
     outcome
 }

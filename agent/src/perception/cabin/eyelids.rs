@@ -67,8 +67,8 @@ const ONE_EYE: f32 = 0.7;
 /// the other as well.
 const OTHER_EYE_HIDDEN: f32 = 0.5;
 /// Two measures of one eye, of which one is below and the other above: neither can be believed.
-/// The detectors take below 0.10 for closed, and open eyes measure 0.18 and more.
-const CLOSED_AND_OPEN: (f32, f32) = (0.10, 0.16);
+/// The detectors take below 0.13 for closed, and open eyes measure 0.18 and more.
+const CLOSED_AND_OPEN: (f32, f32) = (0.13, 0.16);
 
 /// Eyes in pictures that show nothing else, for evaluation: judged by the same networks, in the same
 /// way, as the unit judges each eye.
