@@ -80,6 +80,35 @@ pub struct I420View<'a> {
     v: &'a [u8],
 }
 
+/// A camera's frame as a picture in I420: its own pixels where they are in I420, else a conversion.
+pub enum I420Frame<'a> {
+    /// Its own pixels.
+    Own(I420View<'a>),
+    /// Converted.
+    Converted(I420Picture),
+}
+
+impl<'a> I420Frame<'a> {
+    /// Takes a frame; nothing is copied where it is in I420.
+    ///
+    /// # Errors
+    /// Those of [`I420Picture::from_frame`].
+    pub fn of(frame: &'a Frame) -> Result<Self, PictureError> {
+        match I420View::of_frame(frame) {
+            Some(view) => Ok(Self::Own(view)),
+            None => I420Picture::from_frame(frame.clone()).map(Self::Converted),
+        }
+    }
+
+    /// The picture.
+    pub fn view(&self) -> I420View<'_> {
+        match self {
+            Self::Own(view) => *view,
+            Self::Converted(picture) => picture.view(),
+        }
+    }
+}
+
 /// The planes of a picture, to write to. `u` and `v` have half of the width and of the height.
 pub struct PlanesMut<'a> {
     /// Luma.

@@ -8,6 +8,7 @@
 //! A fault here never stops the unit: it shows as unknown and in device health.
 
 mod cabin;
+mod face_search;
 mod model;
 pub mod road;
 pub mod swap;

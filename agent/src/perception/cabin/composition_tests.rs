@@ -1,6 +1,7 @@
 //! The composition of the cabin's parts, with networks that tests make up.
 
 use temoin_agent_core::config::DriverSide;
+use temoin_media::frame::I420Picture;
 use temoin_proto::{
     perception::{FaceCover, HeadPose, PhoneUse, PictureBox},
     samples::{CameraId, PixelFormat},

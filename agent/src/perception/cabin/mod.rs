@@ -30,7 +30,7 @@ mod composition_tests;
 
 use temoin_media::{
     cascade,
-    frame::{I420Picture, I420View},
+    frame::{I420Frame, I420View},
 };
 use temoin_proto::{
     perception::{
@@ -44,7 +44,7 @@ use self::{
     eye_state::EyeState,
     eyelids::{EyeNetwork, Eyelids},
     face_state::{FaceState, MIN_FACE},
-    faces::{Faces, Finder, Found, Yunet},
+    faces::{Faces, Finder, Found},
     head_pose::HeadPoseNetworks,
     phone::Phone,
     stage_times::{Stage, StageTimes},
@@ -55,7 +55,11 @@ use crate::{
     model_pack::{ModelPack, ModelPackError, ModelRole},
     perception::{
         EYELIDS, FACE, FACE_STATE, HEAD_POSE, HealthStatement, PHONE, Perception, PerceptionError,
-        PerceptionOptions, model::Model, tensors::light_is_bad, yunet,
+        PerceptionOptions,
+        face_search::{Yunet, size},
+        model::Model,
+        tensors::light_is_bad,
+        yunet,
     },
 };
 
@@ -187,13 +191,8 @@ impl CabinEyes {
     }
 
     fn look(&mut self, frame: &Frame) -> Result<Sight, PerceptionError> {
-        let converted;
-        let picture = if let Some(view) = I420View::of_frame(frame) {
-            view
-        } else {
-            converted = I420Picture::from_frame(frame.clone())?;
-            converted.view()
-        };
+        let picture = I420Frame::of(frame)?;
+        let picture = picture.view();
         self.times.look();
         let Found { driver, reading, others } =
             self.faces.look(frame.at, &picture, self.face_state.as_mut(), &mut self.times)?;
@@ -266,7 +265,7 @@ impl CabinEyes {
             Some(net) => times.measure(Stage::Phone, || net.observe(frame.at, picture, &face))?,
             None => Seen::Unknown(NotSeen::NoModel),
         };
-        let (w, h) = faces::size(picture);
+        let (w, h) = size(picture);
         self.points.extend(face.points.map(|[x, y]| [x / w, y / h]));
         let value = face.fractions((w, h));
         Ok(DriverObservation {

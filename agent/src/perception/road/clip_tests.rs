@@ -12,6 +12,7 @@ use temoin_hw::{
     sim::{Act, Script, SimCamera},
     video_file::{PictureSize, VideoFile},
 };
+use temoin_media::frame::I420Picture;
 use temoin_proto::{
     perception::{LanePosition, LeadVehicle, PrivateKind, Seen},
     samples::CameraId,

@@ -7,6 +7,7 @@ use std::{
     process::{Command, Stdio},
 };
 
+use temoin_media::frame::I420Picture;
 use temoin_proto::{
     perception::{PictureBox, PrivateArea, PrivateKind},
     samples::CameraId,

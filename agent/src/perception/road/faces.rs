@@ -6,28 +6,15 @@
 //! distance: a band around it is searched in squares that are scaled down a little, and the heads
 //! of persons near by are searched once more, enlarged.
 
-use temoin_media::{
-    bgr::Square,
-    frame::{I420View, PictureError},
-};
+use temoin_media::{bgr::Square, frame::I420View};
 use temoin_proto::perception::{PictureBox, PrivateArea, PrivateKind};
 
-use crate::{
-    infer::{InferError, Network},
-    perception::{
-        PerceptionError,
-        tensors::bgr_planes,
-        yolox::Found,
-        yunet::{self, Face, Grid},
-    },
+use crate::perception::{
+    PerceptionError,
+    face_search::{Yunet, size},
+    yolox::Found,
+    yunet::Face,
 };
-
-/// Names of YuNet's outputs for each stride.
-const OUTPUTS: [(u16, [&str; 4]); 3] = [
-    (8, ["cls_8", "obj_8", "bbox_8", "kps_8"]),
-    (16, ["cls_16", "obj_16", "bbox_16", "kps_16"]),
-    (32, ["cls_32", "obj_32", "bbox_32", "kps_32"]),
-];
 
 /// Persons whose heads are searched enlarged in one look, the largest first.
 const MOST_PERSONS: usize = 3;
@@ -44,13 +31,12 @@ const MARGIN: f32 = 0.15;
 
 /// Finds faces.
 pub(super) struct Faces {
-    network: Network,
-    input: Vec<f32>,
+    yunet: Yunet,
 }
 
 impl Faces {
-    pub(super) const fn new(network: Network) -> Self {
-        Self { network, input: Vec::new() }
+    pub(super) const fn new(yunet: Yunet) -> Self {
+        Self { yunet }
     }
 
     /// Where faces are, and where those of the persons near by must be that were not found: a head
@@ -64,7 +50,7 @@ impl Faces {
         let size = size(picture);
         let mut faces = Vec::new();
         for square in squares(size, horizon_px) {
-            faces.extend(self.search(picture, square)?);
+            faces.extend(self.yunet.faces(picture, Some(square), MIN_SCORE)?);
         }
         let mut near: Vec<&Found> = persons.iter().filter(|p| p.h >= LEAST_PERSON_PX).collect();
         near.sort_by(|a, b| b.h.total_cmp(&a.h));
@@ -72,7 +58,7 @@ impl Faces {
         for (n, person) in near.into_iter().enumerate() {
             let holds = |f: &Face| holds(person, f);
             if !faces.iter().any(holds) && n < MOST_PERSONS {
-                faces.extend(self.search(picture, head_square(person))?);
+                faces.extend(self.yunet.faces(picture, Some(head_square(person)), MIN_SCORE)?);
             }
             if !faces.iter().any(holds) {
                 areas.push(head_area(person, size));
@@ -81,45 +67,6 @@ impl Faces {
         areas.extend(faces.iter().map(|f| grown(&f.fractions(size), MARGIN)));
         Ok(areas.into_iter().map(|area| PrivateArea { kind: PrivateKind::Face, area }).collect())
     }
-
-    fn search(
-        &mut self,
-        picture: &I420View<'_>,
-        square: Square,
-    ) -> Result<Vec<Face>, PerceptionError> {
-        let side = yunet::INPUT_SIDE;
-        let bgr = match picture.cut_bgr(square, u32::from(side)) {
-            Ok(bgr) => bgr,
-            // A person at the very edge of the picture.
-            Err(PictureError::Outside) => return Ok(Vec::new()),
-            Err(e) => return Err(e.into()),
-        };
-        bgr_planes(&bgr, 0.0, 1.0, &mut self.input);
-        let faces = run(&mut self.network, &self.input)?;
-        let scale = square.side / f32::from(side);
-        let corner = [square.x - square.side / 2.0, square.y - square.side / 2.0];
-        let size = size(picture);
-        Ok(faces
-            .iter()
-            .map(|f| f.placed(scale, corner))
-            .filter(|f| f.visible(size) > 0.3)
-            .collect())
-    }
-}
-
-fn run(network: &mut Network, input: &[f32]) -> Result<Vec<Face>, InferError> {
-    let outputs = network.run(input)?;
-    let mut grids = Vec::with_capacity(OUTPUTS.len());
-    for (stride, [cls, obj, bbox, kps]) in OUTPUTS {
-        grids.push(Grid {
-            stride,
-            cls: outputs.get(cls)?,
-            obj: outputs.get(obj)?,
-            bbox: outputs.get(bbox)?,
-            kps: outputs.get(kps)?,
-        });
-    }
-    Ok(yunet::faces_above(&grids, MIN_SCORE))
 }
 
 /// Squares side by side that hold the band around the horizon.
@@ -182,11 +129,6 @@ pub(super) fn clipped(b: &PictureBox) -> PictureBox {
     };
     let ((x, w), (y, h)) = (part(b.x, b.w), part(b.y, b.h));
     PictureBox { x, y, w, h }
-}
-
-#[expect(clippy::cast_precision_loss, reason = "sides of a picture are at most 4096")]
-pub(super) const fn size(picture: &I420View<'_>) -> (f32, f32) {
-    (picture.width() as f32, picture.height() as f32)
 }
 
 #[cfg(test)]

@@ -31,7 +31,7 @@ use temoin_agent_core::road::{
 use temoin_media::{
     bgr::Square,
     cascade,
-    frame::{I420Picture, I420View},
+    frame::{I420Frame, I420View},
     road_cascades::RoadCascades,
 };
 use temoin_proto::{
@@ -46,7 +46,10 @@ use crate::{
     health::State,
     infer::{InferOptions, Network, Runtime},
     model_pack::{ModelPack, ModelPackError, ModelRole},
-    perception::yolox::{Found, Kind},
+    perception::{
+        face_search::{Yunet, size},
+        yolox::{Found, Kind},
+    },
 };
 
 /// The parts of device health that the road eyes speak for.
@@ -154,13 +157,8 @@ impl RoadEyes {
     }
 
     fn look(&mut self, frame: &Frame) -> Result<Looked, PerceptionError> {
-        let converted;
-        let picture = if let Some(view) = I420View::of_frame(frame) {
-            view
-        } else {
-            converted = I420Picture::from_frame(frame.clone())?;
-            converted.view()
-        };
+        let picture = I420Frame::of(frame)?;
+        let picture = picture.view();
         self.times.look();
         let size = (picture.width(), picture.height());
         let camera = RoadCamera::new(&self.mount, self.video_width_px, size);
@@ -276,7 +274,7 @@ impl Networks {
         Ok(Self {
             detector: runtime.network(detector)?,
             input: Vec::new(),
-            faces: Faces::new(runtime.network(faces)?),
+            faces: Faces::new(Yunet::new(Box::new(runtime.network(faces)?))),
             pack: pack.name().to_owned(),
             looks: 0,
         })
@@ -304,9 +302,8 @@ impl Networks {
         let boxed = picture.letterbox_bgr_on(u32::from(yolox::INPUT_SIDE), yolox::PAD)?;
         let step_px = 1.0 / boxed.scale;
         let found = self.run(&boxed.picture)?;
-        let placed = found
-            .iter()
-            .filter_map(|f| f.placed(step_px, [0.0, 0.0]).clipped(faces::size(picture)));
+        let placed =
+            found.iter().filter_map(|f| f.placed(step_px, [0.0, 0.0]).clipped(size(picture)));
         Ok(placed.map(|found| Stepped { found, step_px }).collect())
     }
 
@@ -315,7 +312,7 @@ impl Networks {
         picture: &I420View<'_>,
         horizon_px: f64,
     ) -> Result<Vec<Stepped>, PerceptionError> {
-        let size = faces::size(picture);
+        let size = size(picture);
         let side = (MIDDLE * size.0).max(64.0);
         let horizon = single(horizon_px).clamp(0.0, size.1);
         let (x, y) = (size.0 / 2.0, horizon + (0.5 - MIDDLE_HORIZON) * side);

@@ -9,9 +9,10 @@ use temoin_media::{
 };
 use temoin_proto::perception::{PictureBox, PrivateArea, PrivateKind};
 
-use super::faces::{clipped, grown, size};
+use super::faces::{clipped, grown};
 use crate::perception::{
     PerceptionError,
+    face_search::size,
     yolox::{Found, Kind},
 };
 
