@@ -34,3 +34,6 @@ make_net eye 3200 "$EPOCHS_eye" eye_state.onnx
 make_net face 4000 "$EPOCHS_face" face_state.onnx
 make_net phone 2400 "$EPOCHS_phone" phone.onnx
 "$python" score.py --models ../builtin --shards "$work/shards" --data ../../../shared/data --pack ../../../shared/models
+# the constants of agent/src/perception/cabin/eye_scale.rs, for comparison with what stands there
+[ ! -e ../../../shared/models/iris_landmark.onnx ] ||
+    "$python" scale.py --models ../builtin --shards "$work/shards" --pack ../../../shared/models

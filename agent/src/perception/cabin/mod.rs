@@ -6,7 +6,7 @@
 //! |---|---|---|
 //! | where faces are (`faces.rs`, `driver_seat.rs`) | YuNet | OpenCV's cascades, followed by `face_state.rs` |
 //! | head pose | `head_pose.rs` | `face_state.rs` |
-//! | eyelids and gaze (`eyelids.rs`, `gaze.rs`) | `outline.rs`, doubted by `eye_state.rs` | `eye_state.rs` |
+//! | eyelids and gaze (`eyelids.rs`, `gaze.rs`) | `outline.rs` and `eye_state.rs`, on the scale of `eye_scale.rs` | `eye_state.rs` |
 //! | mouth, cover | `face_state.rs` | `face_state.rs` |
 //! | phone | `phone.rs`: the own network and YOLOX | `phone.rs`: the own network |
 //!
@@ -15,6 +15,7 @@
 
 pub(super) mod driver_seat;
 mod eye_clarity;
+mod eye_scale;
 mod eye_state;
 pub mod eyelids;
 mod face_state;
@@ -42,10 +43,11 @@ use temoin_proto::{
 
 use self::{
     eye_state::EyeState,
-    eyelids::{EyeNetwork, Eyelids},
+    eyelids::Eyelids,
     face_state::{FaceState, MIN_FACE},
     faces::{Faces, Finder, Found},
     head_pose::HeadPoseNetworks,
+    outline::EyeNetwork,
     phone::Phone,
     stage_times::{Stage, StageTimes},
 };

@@ -3,18 +3,13 @@
 //!
 //! INVARIANT: an outline that cannot be one of an eye is none.
 
-use temoin_media::{
-    bgr::Square,
-    frame::{I420Picture, I420View},
-};
-use temoin_proto::perception::NotSeen;
+use temoin_media::frame::I420Picture;
 
 use crate::{
     infer::Runtime,
     model_pack::{ModelPack, ModelRole},
     perception::{
         PerceptionError,
-        cabin::eye_clarity::EyeClarity,
         model::{Model, finite},
         tensors::rgb_pixels,
     },
@@ -33,7 +28,7 @@ const MAX_OPENING: f32 = 0.5;
 
 /// Points of the outline: 0 and 8 are the corners, 1 to 7 the lower lid, 9 to 15 the upper lid
 /// above them.
-pub type Outline = [[f32; 2]; 16];
+type Outline = [[f32; 2]; 16];
 
 /// What the outline of one eye says.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -48,7 +43,7 @@ pub(crate) struct OutlineReading {
 }
 
 /// The model.
-pub struct EyeNetwork {
+pub(crate) struct EyeNetwork {
     net: Box<dyn Model>,
     input: Vec<f32>,
 }
@@ -58,7 +53,10 @@ impl EyeNetwork {
     ///
     /// # Errors
     /// [`PerceptionError::Infer`].
-    pub fn load(runtime: &Runtime, pack: &ModelPack) -> Result<Option<Self>, PerceptionError> {
+    pub(crate) fn load(
+        runtime: &Runtime,
+        pack: &ModelPack,
+    ) -> Result<Option<Self>, PerceptionError> {
         let Some(model) = pack.get(ModelRole::EyeLandmarks) else { return Ok(None) };
         Ok(Some(Self::new(Box::new(runtime.network(model)?))))
     }
@@ -90,29 +88,10 @@ impl EyeNetwork {
             Some(OutlineReading { opening, iris, width: width / f32::from(INPUT_SIDE) })
         }))
     }
-
-    /// The opening of one eye in a picture that shows nothing else, for evaluation.
-    ///
-    /// # Errors
-    /// [`PerceptionError::Infer`], [`PerceptionError::Picture`].
-    pub fn eye_alone(
-        &mut self,
-        picture: &I420View<'_>,
-    ) -> Result<Result<f32, NotSeen>, PerceptionError> {
-        #[expect(clippy::cast_precision_loss, reason = "sides of a picture are at most 4096")]
-        let (w, h) = (picture.width() as f32, picture.height() as f32);
-        let square = Square::upright(w / 2.0, h / 2.0, w.min(h));
-        let cut = picture.cut(square, u32::from(INPUT_SIDE))?;
-        if let Err(why) = EyeClarity::of(cut.view().luma(), cut.view().luma_stats()).trust() {
-            return Ok(Err(why));
-        }
-        let reading = self.observe(&cut, false)?;
-        Ok(reading.map(|r| r.opening).ok_or(NotSeen::EyesUnclear))
-    }
 }
 
 /// Mean gap over width, where the outline can be one of an eye.
-pub fn opening(outline: &Outline) -> Option<f32> {
+fn opening(outline: &Outline) -> Option<f32> {
     let [[x0, y0], ..] = outline;
     let [x8, y8] = outline.get(8)?;
     let (dx, dy) = (x8 - x0, y8 - y0);
