@@ -3,7 +3,8 @@
 //! Two networks look at the same cut-out: the pack's outline (`outline.rs`) and the project's own
 //! (`eye_state.rs`), on one scale (`eye_scale.rs`). The opening is the mean of both, and unknown
 //! where they contradict each other; the own network also says whether the eye can be seen. Before
-//! both, the cut-out must be clear (`eye_clarity.rs`).
+//! both, the cut-out must be clear (`eye_clarity.rs`) and must not have been compressed to blocks
+//! (`compression.rs`).
 //!
 //! INVARIANT: an eye that is turned away, hidden, too small, too dark, blurred or drawn
 //! implausibly is *not seen*. So are lids that look closed under a bowed head, where the driver
@@ -18,7 +19,7 @@ use crate::{
     perception::{
         PerceptionError, PerceptionOptions,
         cabin::{
-            OwnNetworks,
+            OwnNetworks, compression,
             eye_clarity::{self, EyeClarity},
             eye_scale,
             eye_state::{EyeReading, EyeState, MIN_SEEN},
@@ -272,7 +273,9 @@ impl Eyelids {
         head: &HeadPose,
     ) -> Result<Result<OneEye, NotSeen>, PerceptionError> {
         let cut = picture.cut(square, EYE_CLARITY_SIDE)?;
-        let trust = match EyeClarity::of(cut.view().luma(), cut.view().luma_stats()).trust() {
+        let clear = EyeClarity::of(cut.view().luma(), cut.view().luma_stats()).trust();
+        let whole = compression::trust(picture, square);
+        let trust = match clear.and_then(|clear| Ok(clear.min(whole?))) {
             Ok(trust) => trust,
             Err(why) => return Ok(Err(why)),
         };

@@ -13,6 +13,7 @@
 //! INVARIANT: what is not seen is *unknown* with a reason. Nothing is kept from one picture to the
 //! next but where faces were and what was last said of the phone.
 
+mod compression;
 pub(super) mod driver_seat;
 mod eye_clarity;
 mod eye_scale;
