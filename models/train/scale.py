@@ -22,6 +22,7 @@ from score import OPEN_AT, auc, session
 
 KNOTS = np.array([0.04, 0.08, 0.12, 0.16, 0.20, 0.24, 0.28])
 SEEN = 0.7  # eye_state.rs, MIN_SEEN
+OPEN = 0.16  # eyelids.rs, CLEARLY_OPEN
 
 
 def drawn_gap(net, grey):
@@ -63,7 +64,9 @@ def main():
                         rows[i, 9], rows[i, 10] % 10 == 0])
     gap, said, seen, truth, turn, pitch, closure, held = np.array(got).T
     held = held > 0
-    use = np.isfinite(gap) & (seen >= SEEN) & (np.abs(pitch) < 25)
+    use = np.isfinite(gap) & (seen >= SEEN)
+    slanted = use & (closure >= 0.95) & (turn > -25) & ((pitch < -22) | (turn > 42))
+    use &= np.abs(pitch) < 25
 
     print("gap as drawn into open eyes (true 0.20 to 0.27), by the turn that brings the eye nearer:")
     for low in range(-45, 50, 10):
@@ -82,13 +85,16 @@ def main():
     print(f"the own network at the same places: {own_means.round(3).tolist()} of {check.sum()}")
     brought = np.interp(gap, KNOTS, means)
     apart = brought - said
+    both = ((brought + said) / 2)[slanted]
+    print(f"eyelids.rs, CLEARLY_OPEN: of {slanted.sum()} shut eyes of bowed or far turned heads "
+          f"{(both >= OPEN).sum()} read {OPEN} and more; the most is {both.max():.3f}")
     print(f"eyelids.rs: pack less own network: mean {apart[check].mean():.3f}, deviation "
           f"{apart[check].std():.3f}, 95 % within {np.percentile(np.abs(apart[check]), 95):.3f}")
     for name, value in (("pack", brought), ("own", said), ("mean", (brought + said) / 2)):
         shut, part, wide = (check & m for m in (closure >= 0.8, closure < 0.5, closure < 0.2))
         print(f"{name:4}: error {np.abs(value - truth)[check].mean():.3f}; below {OPEN_AT}: "
-              f"{(value[shut] < OPEN_AT).mean():.3f} of eyes 80 % shut and more, "
-              f"{(value[part] < OPEN_AT).mean():.3f} of those less than half shut, "
+              f"{(value[shut] < OPEN_AT).mean():.3f} of {shut.sum()} eyes 80 % shut and more, "
+              f"{(value[part] < OPEN_AT).mean():.3f} of {part.sum()} less than half shut, "
               f"{(value[wide] < OPEN_AT).mean():.3f} of open ones; AUC {auc(value[wide], value[shut]):.4f}")
 
 

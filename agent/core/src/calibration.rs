@@ -10,11 +10,11 @@
 //! better to say nothing than to call the road 'off the road'.
 //!
 //! **Open level.** An upper quantile of the openings over a minute of seen eyes in motion; blinks
-//! and looks down lie below it. Closed is then a part of that level, so that narrow eyes are not
-//! closed ones and wide eyes are not open when they are shut. Of the last half hour's minutes the
-//! second best counts: a driver who squints into the sun, or tires, is measured by better minutes,
-//! and one odd minute (somebody leaning in) raises nothing. Until it was learned, or where it
-//! cannot be believed, the configured limit applies.
+//! and looks down lie below it. Closed is then where a part of the gap up to that level is left, so
+//! that narrow eyes are not closed ones and wide eyes are not open when they are shut. Of the last
+//! half hour's minutes the second best counts: a driver who squints into the sun, or tires, is
+//! measured by better minutes, and one odd minute (somebody leaning in) raises nothing. Until it
+//! was learned, or where it cannot be believed, the configured limit applies.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -30,6 +30,8 @@ use crate::{
 
 /// Samples are taken no more often than this, whatever the camera's rate.
 const INTERVAL: Duration = Duration::from_millis(200);
+/// What a shut eye measures: the scale's own zero (`agent/src/perception/cabin/eye_scale.rs`).
+const SHUT: f64 = 0.045;
 /// Eye directions that a neutral one is taken of: one poses' sample in four, at the least.
 const LEAST_EYES: usize = 4;
 
@@ -154,7 +156,8 @@ impl Calibration {
     pub fn closed_below(&self) -> f64 {
         let c = &self.eyes;
         self.open_level().map_or(c.closed_below, |level| {
-            (level * c.closed_part).max(c.closed_below_least).min(c.closed_below_most)
+            let limit = SHUT + (level - SHUT) * c.closed_part;
+            limit.max(c.closed_below_least).min(c.closed_below_most)
         })
     }
 
@@ -318,12 +321,12 @@ mod tests {
     }
 
     #[test]
-    fn closed_is_half_of_each_drivers_own_open_level() {
+    fn closed_is_a_part_of_each_drivers_own_gap() {
         for (open, closed_below) in [
-            (0.265, 0.1325),
-            (0.16, 0.08),
-            (0.13, 0.07),
-            (0.30, 0.15),
+            (0.265, 0.133),
+            (0.16, 0.091),
+            (0.12, 0.075),
+            (0.30, 0.147),
             (0.40, 0.17),
             // Not believed: the configured limit stays.
             (0.05, 0.13),

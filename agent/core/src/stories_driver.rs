@@ -265,7 +265,7 @@ fn the_state_can_be_read() {
     let now = state(&story);
     assert_eq!(now.look.zone, GazeZone::Mirror(Mirror::Interior));
     assert!(now.look.with_eyes && now.lids == Lids::Open);
-    near(now.calibration.closed_below, 0.12, 0.001);
+    near(now.calibration.closed_below, 0.123, 0.001);
     near(now.perclos.unwrap().percent, 0.0, 0.0);
     let blinked = state(&story.eyelids(Some(0.05)).go(0.2).eyelids(Some(0.24)).go(0.5));
     assert_eq!(blinked.shuts.blinks, 1);
