@@ -19,7 +19,10 @@ use std::{
     fs::File,
     io::Read,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use ort::{
@@ -137,6 +140,19 @@ enum Loaded {
 
 static LOADED: Mutex<Option<Loaded>> = Mutex::new(None);
 
+static RUNS: Mutex<BTreeMap<String, Arc<AtomicU64>>> = Mutex::new(BTreeMap::new());
+
+/// How often each model, by its file, ran in this process, on blank inputs included.
+pub fn runs() -> BTreeMap<String, u64> {
+    let runs = RUNS.lock().unwrap_or_else(PoisonError::into_inner);
+    runs.iter().map(|(file, count)| (file.clone(), count.load(Ordering::Relaxed))).collect()
+}
+
+fn runs_of(file: &str) -> Arc<AtomicU64> {
+    let mut runs = RUNS.lock().unwrap_or_else(PoisonError::into_inner);
+    Arc::clone(runs.entry(file.to_owned()).or_default())
+}
+
 /// ONNX Runtime, loaded.
 #[derive(Clone)]
 pub struct Runtime {
@@ -249,6 +265,7 @@ impl Runtime {
         drop((inputs, outputs));
         let mut network = Network {
             session,
+            runs: runs_of(&entry.file),
             name: name(),
             input: entry.input.clone(),
             outputs: entry.outputs.clone(),
@@ -320,6 +337,7 @@ fn usable_cache(dir: &Path) -> bool {
 /// A model with its session. Runs one picture at a time.
 pub struct Network {
     session: Session,
+    runs: Arc<AtomicU64>,
     name: String,
     input: TensorContract,
     outputs: Vec<TensorContract>,
@@ -343,7 +361,7 @@ impl Network {
     /// [`InferError::Contract`] where `input` has not as many numbers as the model takes,
     /// [`InferError::Run`] where the library fails.
     pub fn run(&mut self, input: &[f32]) -> Result<Outputs<'_>, InferError> {
-        let Self { session, name, input: contract, outputs } = self;
+        let Self { session, runs, name, input: contract, outputs } = self;
         if input.len() != contract.len() {
             let what = format!("{} numbers given, it takes {}", input.len(), contract.len());
             return Err(InferError::Contract { model: name.clone(), what });
@@ -351,6 +369,7 @@ impl Network {
         let failed = |source| InferError::Run { model: name.clone(), source };
         let tensor =
             TensorRef::from_array_view((contract.shape.as_slice(), input)).map_err(failed)?;
+        runs.fetch_add(1, Ordering::Relaxed);
         let values = session.run(ort::inputs![contract.name.as_str() => tensor]).map_err(failed)?;
         Ok(Outputs { name, contracts: outputs, values })
     }

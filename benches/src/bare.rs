@@ -6,13 +6,13 @@
 //!   is taken off the agent.
 //! - *encoder*: `temoin_media`'s encoder with the agent's default settings, one for each camera,
 //!   fed with pictures that are decoded and in memory already. No label is drawn.
-//! - *models*: the ONNX sessions alone, their input tensors made before, as often as the drive's
-//!   observations need at the least: the detector once; both head pose nets where a pose came out;
-//!   the eyelid model once for each eye that the pose shows. A second search for a lost face, and
-//!   nets whose answer was refused, are the agent's own cost. The numbers in a tensor do not change
-//!   what a convolution costs, so all are the same.
+//! - *models*: the ONNX sessions alone, their input tensors made before, each as often as perception
+//!   ran it on the same pictures. The numbers in a tensor do not change what a convolution costs, so
+//!   all are the same. A run that perception could do without is in the limit too: what all looks
+//!   cost stands in `perception.core_fraction`.
 
 use std::{
+    collections::BTreeMap,
     hint::black_box,
     thread,
     time::{Duration, Instant},
@@ -21,9 +21,9 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use temoin_agent::{
     config::Config,
-    infer::{Network, Runtime},
-    model_pack::{ModelPack, ModelRole},
-    perception::{CabinEyes, DriverSeat, Perception, PerceptionOptions},
+    infer::{self, Network, Runtime},
+    model_pack::{ModelPack, VerifiedModel},
+    perception::{DriverSeat, Perception},
 };
 use temoin_hw::{ReplayItem, pace::Speed, video_file::PictureSize};
 use temoin_media::{
@@ -31,7 +31,6 @@ use temoin_media::{
     h264::{AccessUnit, Decoder, Encoder, EncoderConfig, StreamConfig},
 };
 use temoin_proto::{
-    perception::DriverObservation,
     samples::{CameraId, Frame},
     time::MonoTime,
 };
@@ -46,9 +45,7 @@ use crate::{
 
 /// How long one picture may take before that is a fault.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Both eyes of a head that is turned no further are measured (`perception::eyelids`).
-const BOTH_EYES_WITHIN_DEG: f32 = 25.0;
-/// Observations whose models are run alone.
+/// Runs of a model alone.
 pub const OBSERVATIONS: usize = 100;
 
 /// Processor seconds that replaying the whole drive takes, with nothing done to its pictures.
@@ -114,36 +111,22 @@ impl Pace {
     }
 }
 
-/// What the models cost.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Models {
-    /// Pictures that perception looked at.
+/// What looking costs.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Looking {
+    /// Looks at both cameras.
     pub looks: usize,
-    /// Processor seconds of the sessions alone, over all looks.
-    pub cpu_s: f64,
     /// Processor seconds of perception as it is, over all looks.
     pub perception_cpu_s: f64,
-    /// Time of one observation with both eyes, milliseconds: the sum of each model's median.
-    pub observation_ms: f64,
+    /// Processor seconds of the sessions alone, over all looks.
+    pub models_cpu_s: f64,
+    /// Time of the sessions alone in a look at the cabin, milliseconds: each model's median, as
+    /// often as it ran in the mean.
+    pub cabin_models_ms: f64,
 }
 
-/// Runs of each model that an observation cannot do without.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct LeastRuns {
-    detector: u32,
-    head: u32,
-    eyes: u32,
-}
-
-fn least_runs(seen: &DriverObservation) -> LeastRuns {
-    let yaw_deg = seen.head.known().map(|h| h.yaw_deg);
-    let eyes = match (seen.eyelids.known(), yaw_deg) {
-        (Some(_), Some(yaw)) if yaw.abs() <= BOTH_EYES_WITHIN_DEG => 2,
-        (Some(_), _) => 1,
-        (None, _) => 0,
-    };
-    LeastRuns { detector: 1, head: u32::from(yaw_deg.is_some()), eyes }
-}
+/// Runs of each model, by its file.
+type Runs = BTreeMap<String, u64>;
 
 /// One model with an input, and what its runs took.
 struct Alone {
@@ -154,8 +137,7 @@ struct Alone {
 }
 
 impl Alone {
-    fn load(runtime: &Runtime, pack: &ModelPack, role: ModelRole) -> Result<Self> {
-        let model = pack.get(role).with_context(|| format!("the model pack has no {role:?}"))?;
+    fn load(runtime: &Runtime, model: &VerifiedModel) -> Result<Self> {
         let input = vec![0.5; model.entry().input.len()];
         let mut network = runtime.network(model)?;
         // The first run allocates.
@@ -170,94 +152,14 @@ impl Alone {
         self.times_ms.push(began.elapsed().as_secs_f64() * 1e3);
         Ok(())
     }
-
-    /// Processor seconds of `runs` runs.
-    fn cost_s(&self, runs: u32) -> f64 {
-        self.cpu_s * f64::from(runs) / self.times_ms.len().max(1) as f64
-    }
 }
 
-/// What the models cost on these pictures, `hz` of them looked at in a second.
+/// What looking at the cabin and at the road costs with the downloaded pack, at the unit's rates,
+/// with one thread, and what its models alone cost.
 ///
 /// # Errors
-/// Where the model pack or the runtime cannot be used.
-pub fn models(
-    frames: &[Frame],
-    options: &PerceptionOptions,
-    hz: f64,
-    speed: Speed,
-) -> Result<Models> {
-    let mut networks = CabinEyes::open(options)?;
-    let mut due = Looks::new(CameraId::Cabin, hz);
-    let looked_at: Vec<&Frame> = frames.iter().filter(|f| due.due(f)).collect();
-    let mut needed = LeastRuns::default();
-    let mut pace = Pace::new(speed);
-    let mut perception_cpu_s = 0.0;
-    for frame in &looked_at {
-        pace.wait_until(frame.at);
-        let began = cpu::of_this_process();
-        let runs = least_runs(networks.observe(frame).driver().context("no sight of the driver")?);
-        perception_cpu_s += cpu::of_this_process() - began;
-        needed.detector += runs.detector;
-        needed.head += runs.head;
-        needed.eyes += runs.eyes;
-    }
-    ensure!(needed.head > 0, "no head pose was seen: is this the right video?");
-
-    let runtime = Runtime::load(&options.infer)?;
-    let pack = ModelPack::open(&options.models)?;
-    let load = |role| Alone::load(&runtime, &pack, role);
-    let (mut detector, mut eye) = (load(ModelRole::FaceDetector)?, load(ModelRole::EyeLandmarks)?);
-    let (mut one, mut var) = (load(ModelRole::HeadPose1x1)?, load(ModelRole::HeadPoseVar)?);
-    let mut pace = Pace::new(speed);
-    // In the order of an observation: each finds the caches as the others left them.
-    for frame in looked_at.iter().take(OBSERVATIONS) {
-        pace.wait_until(frame.at);
-        for model in [&mut detector, &mut one, &mut var] {
-            model.run()?;
-        }
-        eye.run()?;
-        eye.run()?;
-    }
-    Ok(Models {
-        looks: looked_at.len(),
-        cpu_s: detector.cost_s(needed.detector)
-            + one.cost_s(needed.head)
-            + var.cost_s(needed.head)
-            + eye.cost_s(needed.eyes),
-        perception_cpu_s,
-        observation_ms: median(&detector.times_ms)?
-            + median(&one.times_ms)?
-            + median(&var.times_ms)?
-            + 2.0 * median(&eye.times_ms)?,
-    })
-}
-
-/// Middle time of one run of each model of a pack, milliseconds, by the model's file.
-///
-/// # Errors
-/// Where the models or the runtime cannot be used.
-pub fn each_model(which: Pack) -> Result<Vec<(String, f64)>> {
-    let runtime = Runtime::load(&Config::for_files().infer())?;
-    let pack = which.models()?;
-    let mut times = Vec::new();
-    for model in pack.models() {
-        let mut alone = Alone::load(&runtime, &pack, model.entry().role)?;
-        for _ in 0..OBSERVATIONS {
-            alone.run()?;
-        }
-        let name = model.entry().file.split('.').next().unwrap_or_default();
-        times.push((name.to_owned(), median(&alone.times_ms)?));
-    }
-    Ok(times)
-}
-
-/// Processor seconds that looking at the cabin and at the road takes for a second of video, at the
-/// unit's rates and with its threads: one for each model.
-///
-/// # Errors
-/// Where the downloaded pack or the runtime cannot be used.
-pub fn looks_cpu_s(frames: &[Frame], seconds: f64) -> Result<f64> {
+/// Where the downloaded pack or the runtime cannot be used, or no picture was looked at.
+pub fn looking(frames: &[Frame], speed: Speed) -> Result<Looking> {
     let mut cabin = Pack::Downloaded.cabin(DriverSeat::default())?;
     let mut road = Pack::Downloaded.road()?;
     // The first look of each allocates.
@@ -270,16 +172,78 @@ pub fn looks_cpu_s(frames: &[Frame], seconds: f64) -> Result<f64> {
     }
     let mut due_cabin = Looks::new(CameraId::Cabin, CABIN_HZ);
     let mut due_road = Looks::new(CameraId::Road, ROAD_HZ);
-    let began = cpu::of_this_process();
+    let (mut cabin_looks, mut road_looks, mut perception_cpu_s) = (0_usize, 0_usize, 0.0);
+    let (mut cabin_runs, mut all_runs) = (Runs::new(), Runs::new());
+    let mut pace = Pace::new(speed);
     for frame in frames {
-        if due_cabin.due(frame) {
-            black_box(cabin.observe(frame));
+        let (to_cabin, to_road) = (due_cabin.due(frame), due_road.due(frame));
+        if !to_cabin && !to_road {
+            continue;
         }
-        if due_road.due(frame) {
-            black_box(road.observe(frame));
+        pace.wait_until(frame.at);
+        let (before, began) = (infer::runs(), cpu::of_this_process());
+        black_box(if to_cabin { cabin.observe(frame) } else { road.observe(frame) });
+        perception_cpu_s += cpu::of_this_process() - began;
+        for (file, runs) in infer::runs() {
+            let runs = runs - before.get(&file).copied().unwrap_or(0);
+            *all_runs.entry(file.clone()).or_default() += runs;
+            if to_cabin {
+                *cabin_runs.entry(file).or_default() += runs;
+            }
+        }
+        if to_cabin { cabin_looks += 1 } else { road_looks += 1 }
+    }
+    ensure!(cabin_looks > 0 && road_looks > 0, "no picture was looked at");
+    all_runs.retain(|_, runs| *runs > 0);
+    let mut models_cpu_s = 0.0;
+    let mut cabin_models_ms = 0.0;
+    for (file, alone) in alone(&all_runs, speed)? {
+        let count = |runs: &Runs| runs.get(&file).copied().unwrap_or(0) as f64;
+        models_cpu_s += alone.cpu_s / alone.times_ms.len() as f64 * count(&all_runs);
+        cabin_models_ms += median(&alone.times_ms)? * count(&cabin_runs) / cabin_looks as f64;
+    }
+    let looks = cabin_looks + road_looks;
+    Ok(Looking { looks, perception_cpu_s, models_cpu_s, cabin_models_ms })
+}
+
+/// These models, each run [`OBSERVATIONS`] times, by turns as in a look: each finds the caches as
+/// the others left them.
+fn alone(models: &Runs, speed: Speed) -> Result<Vec<(String, Alone)>> {
+    let runtime = Runtime::load(&Config::for_files().infer())?;
+    let packs = [Pack::Downloaded.models()?, Pack::BuiltIn.models()?];
+    let mut all = Vec::new();
+    for file in models.keys() {
+        let mut there = packs.iter().flat_map(ModelPack::models);
+        let model = there.find(|m| m.entry().file == *file).context("a model of no pack ran")?;
+        all.push((file.clone(), Alone::load(&runtime, model)?));
+    }
+    let mut pace = Pace::new(speed);
+    for n in 0..OBSERVATIONS {
+        pace.wait_until(MonoTime::ZERO + Duration::from_secs_f64(n as f64 / CABIN_HZ));
+        for (_, alone) in &mut all {
+            alone.run()?;
         }
     }
-    Ok((cpu::of_this_process() - began) / seconds)
+    Ok(all)
+}
+
+/// Middle time of one run of each model of a pack, milliseconds, by the model's file.
+///
+/// # Errors
+/// Where the models or the runtime cannot be used.
+pub fn each_model(which: Pack) -> Result<Vec<(String, f64)>> {
+    let runtime = Runtime::load(&Config::for_files().infer())?;
+    let pack = which.models()?;
+    let mut times = Vec::new();
+    for model in pack.models() {
+        let mut alone = Alone::load(&runtime, model)?;
+        for _ in 0..OBSERVATIONS {
+            alone.run()?;
+        }
+        let name = model.entry().file.split('.').next().unwrap_or_default();
+        times.push((name.to_owned(), median(&alone.times_ms)?));
+    }
+    Ok(times)
 }
 
 /// Decoding and encoding one picture, milliseconds.
@@ -332,34 +296,4 @@ fn coded(frames: &[Frame], config: &EncoderConfig) -> Result<(StreamConfig, Vec<
     let stream = encoder.stream().context("nothing was encoded")?.as_ref().clone();
     units.extend(encoder.finish()?);
     Ok((stream, units))
-}
-
-#[cfg(test)]
-mod tests {
-    use temoin_proto::perception::{EyelidOpening, HeadPose, NotSeen, Seen};
-
-    use super::*;
-
-    #[test]
-    fn only_runs_that_were_needed_count() {
-        let unseen = DriverObservation::unseen(MonoTime::ZERO, NotSeen::NoFace);
-        let turned = |yaw_deg| DriverObservation {
-            head: Seen::Known {
-                value: HeadPose { yaw_deg, pitch_deg: 0.0, roll_deg: 0.0 },
-                confidence: 0.9,
-            },
-            eyelids: Seen::Known { value: EyelidOpening(0.2), confidence: 0.9 },
-            ..unseen
-        };
-        let bowed =
-            DriverObservation { eyelids: Seen::Unknown(NotSeen::FaceUnclear), ..turned(3.0) };
-        for (seen, detector, head, eyes) in [
-            (&unseen, 1, 0, 0),
-            (&turned(-3.0), 1, 1, 2),
-            (&turned(-40.0), 1, 1, 1),
-            (&bowed, 1, 1, 0),
-        ] {
-            assert_eq!(least_runs(seen), LeastRuns { detector, head, eyes }, "{seen:?}");
-        }
-    }
 }

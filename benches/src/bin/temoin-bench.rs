@@ -16,7 +16,7 @@ use anyhow::{Context, Result, ensure};
 use clap::{Parser, ValueEnum};
 use temoin_agent::{config::Config, perception::CabinEyes};
 use temoin_benches::{
-    bare::{self, Models, OnePicture},
+    bare::{self, Looking, OnePicture},
     figures::{self, Figure, median, percentile},
     input::{Input, Length},
     line::{self, Arrivals, Drove},
@@ -110,7 +110,7 @@ fn bench(args: &Args) -> Result<()> {
     say("driving in real time");
     let real = line::drive(&fleet, &input.arguments(Length::Long)?)?;
     cost.figures(&input, &real, &mut figures)?;
-    alerts(&input, &real, cost.models.as_ref(), &mut figures)?;
+    alerts(&input, &real, cost.looking.last(), &mut figures)?;
 
     runtime.block_on(async {
         let dispatcher = fleet.signed_in("kai").await?;
@@ -152,8 +152,7 @@ struct Cost {
     agent_whole_s: f64,
     replay: f64,
     encoder: f64,
-    models: Option<Models>,
-    looks: Vec<f64>,
+    looking: Vec<Looking>,
     window_s: f64,
     one_picture: OnePicture,
     repeat: usize,
@@ -171,7 +170,7 @@ impl Cost {
 
         // By turns, so that other work on the machine meets all of them alike.
         let (mut agent, mut whole, mut replay, mut encoder) = (vec![], vec![], vec![], vec![]);
-        let (mut models, mut one_picture, mut looks) = (None, None, vec![]);
+        let (mut one_picture, mut looking) = (None, vec![]);
         for n in 1..=repeat {
             say(&format!("measuring processor time, {n} of {repeat}"));
             let long = drive(fleet, input, Length::Long, pace)?;
@@ -190,11 +189,8 @@ impl Cost {
             let frames = input.frames(size)?;
             if one_picture.is_none() {
                 one_picture = Some(bare::one_picture(&frames, &encoder_config)?);
-                models = models_of(&config, input, &frames, speed)?;
             }
-            if models.is_some() {
-                looks.push(bare::looks_cpu_s(&frames, window_s)?);
-            }
+            looking.extend(looking_at(input, &frames, speed)?);
             encoder.push(bare::encoder_cpu_s(frames, &encoder_config, speed)? / window_s);
         }
         Ok(Self {
@@ -202,8 +198,7 @@ impl Cost {
             agent_whole_s: median(&whole)?,
             replay: median(&replay)?,
             encoder: median(&encoder)?,
-            models,
-            looks,
+            looking,
             window_s,
             one_picture: one_picture.context("nothing was measured")?,
             repeat: usize::from(repeat),
@@ -214,22 +209,23 @@ impl Cost {
     fn figures(&self, input: &Input, real: &Drove, to: &mut Vec<Figure>) -> Result<()> {
         let of = |name, value, unit| Figure::new(name, value, unit, self.repeat, input.data_set());
         let live = self.agent - self.replay;
-        let models = self.models.as_ref().map_or(0.0, |m| m.cpu_s / self.window_s);
+        let of_looks = |what: fn(&Looking) -> f64| {
+            let all: Vec<f64> = self.looking.iter().map(|l| what(l) / self.window_s).collect();
+            if all.is_empty() { Ok(0.0) } else { median(&all) }
+        };
+        let models = of_looks(|l| l.models_cpu_s)?;
         let limit = self.encoder + models;
         to.push(of("agent.cpu_ratio_to_limit", live / limit, "1").limit(1.0).goal("at most 1.25"));
         to.push(of("agent.cpu_s_per_drive_s", live, "s/s").limit(limit));
         to.push(of("agent.cpu_s_per_drive_s_with_replay", self.agent, "s/s"));
         to.push(of("bare.replay_cpu_s_per_drive_s", self.replay, "s/s"));
         to.push(of("bare.encoder_cpu_s_per_drive_s", self.encoder, "s/s"));
-        if let Some(m) = &self.models {
-            let of = |name, value, unit| Figure::new(name, value, unit, m.looks, input.data_set());
+        if !self.looking.is_empty() {
             to.push(of("bare.models_cpu_s_per_drive_s", models, "s/s"));
-            let perception = m.perception_cpu_s / self.window_s;
-            to.push(of("agent.perception_cpu_s_per_drive_s", perception, "s/s").limit(models));
             let set = "cabin looks at 10 Hz and road looks at 5 Hz, one thread";
-            let cores = median(&self.looks)?;
+            let cores = of_looks(|l| l.perception_cpu_s)?;
             let figure = Figure::new("perception.core_fraction", cores, "1", self.repeat, set);
-            to.push(figure.goal("at most 0.6"));
+            to.push(figure.limit(models).goal("at most 0.6"));
         }
         if self.pace == Pace::Max {
             let ratio = real.cpu_s / self.agent_whole_s;
@@ -248,35 +244,29 @@ fn drive(fleet: &Fleet, input: &Input, length: Length, pace: Pace) -> Result<Dro
 }
 
 /// None where no model runs: the scripted drive has no face that a network could find.
-fn models_of(
-    config: &Config,
-    input: &Input,
-    frames: &[Frame],
-    speed: Speed,
-) -> Result<Option<Models>> {
+fn looking_at(input: &Input, frames: &[Frame], speed: Speed) -> Result<Option<Looking>> {
     if matches!(input, Input::Simulated) {
         return Ok(None);
     }
-    let options = config.perception();
-    if let Err(e) = CabinEyes::open(&options) {
+    if let Err(e) = CabinEyes::open(&Config::for_files().perception()) {
         say(&format!("no models: {e}: run `make models`; the figures are without them"));
         return Ok(None);
     }
-    bare::models(frames, &options, config.perception.rate_hz, speed).map(Some)
+    bare::looking(frames, speed).map(Some)
 }
 
 fn alerts(
     input: &Input,
     real: &Drove,
-    models: Option<&Models>,
+    looking: Option<&Looking>,
     to: &mut Vec<Figure>,
 ) -> Result<()> {
     let r = &real.report;
     let of = |name, value, unit| {
         Figure::new(name, value, unit, r.frame_to_decision_ms.len(), input.data_set())
     };
-    let with_limit = |figure: Figure| match models {
-        Some(m) => figure.limit(m.observation_ms),
+    let with_limit = |figure: Figure| match looking {
+        Some(l) => figure.limit(l.cabin_models_ms),
         None => figure,
     };
     let p99 = of("agent.frame_to_alert_p99_ms", percentile(&r.frame_to_decision_ms, 99)?, "ms");
@@ -330,16 +320,15 @@ How to read it:
   `agent.cpu_real_time_to_full_speed` is the same drive, start and replay included, in real time
   over that: sleeping between pictures leaves the caches to others, also for the limit
   (`--pace real` measures both so).
-- `bare.models_...`: the ONNX sessions alone, with tensors made before, as often as the
-  observations need at the least (see `benches/src/bare.rs`). `agent.perception_...` is the same
-  pictures through perception as it is.
+- `bare.models_...`: the ONNX sessions alone, with tensors made before, each as often as perception
+  ran it on these pictures (see `benches/src/bare.rs`).
 - `perception.core_fraction`: processor seconds of all looks at both cameras, with the downloaded pack,
-  for a second of video: the share of one core that perception needs.
+  for a second of video: the share of one core that perception needs. Its limit: the models alone.
 - `perception.rss_mb`: the largest resident memory of the agent in the whole line in real time, in
   units of 1,000,000 bytes: recorder, encoder and networks together.
 - `agent.frame_to_alert_...`: from a picture's arrival in the pipeline to the decision on it, in
-  real time. Exposure and transfer in the camera, and the speaker, are not in it. Its limit: each
-  model once, the eyelids twice.
+  real time. Exposure and transfer in the camera, and the speaker, are not in it. Its limit: the
+  models alone, as often as they run in a look at the cabin.
 - `agent.event_to_portal_s`: from the unit's line to the dispatcher's list over HTTPS, the middle
   one; its limit: getting the list. `agent.event_to_view_s` holds the 5 s or 30 s after an event
   that are still to be recorded; `agent.clip_to_view_s` begins where the clip is durable on the
