@@ -25,6 +25,7 @@ use temoin_agent::{
     model_pack::{ModelPack, ModelRole},
     perception::{CabinEyes, DriverSeat, Perception, PerceptionOptions},
 };
+use temoin_agent_core::road::camera::CameraMount;
 use temoin_hw::{ReplayItem, pace::Speed, video_file::PictureSize};
 use temoin_media::{
     frame::I420Picture,
@@ -259,7 +260,7 @@ pub fn each_model(which: Pack) -> Result<Vec<(String, f64)>> {
 /// Where the downloaded pack or the runtime cannot be used.
 pub fn looks_cpu_s(frames: &[Frame], seconds: f64) -> Result<f64> {
     let mut cabin = Pack::Downloaded.cabin(DriverSeat::default())?;
-    let mut road = Pack::Downloaded.road()?;
+    let mut road = Pack::Downloaded.road(CameraMount::default())?;
     // The first look of each allocates.
     for frame in [CameraId::Cabin, CameraId::Road].map(|c| frames.iter().find(|f| f.camera == c)) {
         let frame = frame.context("the drive lacks a camera")?;

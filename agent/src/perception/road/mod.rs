@@ -156,6 +156,21 @@ impl RoadEyes {
         &self.scene
     }
 
+    /// Where the horizon is and how sure that is, for device health.
+    fn horizon_said(&self) -> String {
+        let measured = self.mount.horizon_y.is_some();
+        match (self.scene.settled(), measured) {
+            (Some(s), _) => format!(
+                "horizon {:+.1}° below `road_camera.horizon_y`, learned to within {:.1}°",
+                s.offset_deg, s.sigma_deg
+            ),
+            (None, true) => "horizon as it was measured, not learned yet".to_owned(),
+            (None, false) => "`road_camera.horizon_y` is not measured and no horizon was learned \
+                              yet: distances are rough"
+                .to_owned(),
+        }
+    }
+
     fn look(&mut self, frame: &Frame) -> Result<Looked, PerceptionError> {
         let picture = I420Frame::of(frame)?;
         let picture = picture.view();
@@ -397,7 +412,11 @@ impl Perception for RoadEyes {
             None => said(
                 LANE,
                 State::Ok,
-                format!("by its markings; {:.1} ms", ms(&[Stage::Marks, Stage::Scene])),
+                format!(
+                    "by its markings; {:.1} ms; {}",
+                    ms(&[Stage::Marks, Stage::Scene]),
+                    self.horizon_said()
+                ),
             ),
         };
         let others = match (faulty(&self.faults.others), &self.networks, &self.cascades) {
