@@ -23,7 +23,8 @@
 //!   over for ten minutes, through the rules; no new pictures are in it.
 //! - `perception.blur.misses_per_min`: runs of pictures in which a labelled number plate, or the face of
 //!   a man who was made not to be the driver, lay less than 90 % under blur, per minute of pictures with
-//!   such a label. `whole_picture_ratio` says how often all was blurred.
+//!   such a label. `whole_picture_ratio` says how often all was blurred, `blurred_share` how much of
+//!   the pictures in the mean.
 //! - `perception.degraded.*`: pictures with open eyes, each alone, as they are and made worse.
 //! - `perception.ms.*`: processor time of one look, and of its stages.
 //! - `events.clip.*`: what was flagged in each clip of the cabin.
