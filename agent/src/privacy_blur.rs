@@ -30,7 +30,7 @@ use temoin_proto::{
 
 use crate::{
     health::{HealthBoard, State},
-    perception::DriverSeat,
+    perception::{DriverSeat, road},
 };
 
 /// Pictures of a camera that may wait, whatever the lookahead: 0.5 s at 60 a second.
@@ -148,6 +148,8 @@ struct Said {
 /// One camera's pictures on their way to the encoder.
 pub struct CameraBlur {
     part: &'static str,
+    /// The part of device health that says how others are looked for.
+    finder: Option<&'static str>,
     /// None: this camera's pictures are not blurred, and do not wait.
     tracks: Option<BlurTracks>,
     lookahead: Duration,
@@ -165,6 +167,10 @@ impl CameraBlur {
             part: match camera {
                 CameraId::Cabin => "privacy.blur.cabin",
                 CameraId::Road => "privacy.blur.road",
+            },
+            finder: match camera {
+                CameraId::Cabin => None,
+                CameraId::Road => Some(road::OTHERS),
             },
             tracks: config.is_on(camera).then(|| BlurTracks::new(rules)),
             lookahead: rules.backwards,
@@ -258,13 +264,19 @@ impl CameraBlur {
         }
         match watch {
             None => {}
-            Some(Watch::Looking) => {
-                health.set(
+            Some(Watch::Looking) => match self.finder.and_then(|part| health.state(part)) {
+                None | Some(State::Ok) => health.set(
                     self.part,
                     State::Ok,
                     "others that are found are blurred before encoding",
-                );
-            }
+                ),
+                Some(State::Degraded | State::Failed) => health.set(
+                    self.part,
+                    State::Degraded,
+                    "others are blurred before encoding as far as they are found, and without the \
+                     model pack many are not: see `perception.others`, run `make models`",
+                ),
+            },
             // Every night: as it should be.
             Some(Watch::Blind(Some(NotSeen::BadLight))) => health.set(
                 self.part,

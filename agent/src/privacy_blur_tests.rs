@@ -173,6 +173,31 @@ fn health_says_when_others_are_not_looked_for_but_not_because_of_the_night() {
 }
 
 #[test]
+fn road_blur_without_the_model_pack_is_not_called_well() {
+    for (found_by, state, words) in [
+        (None, "ok", "before encoding"),
+        (Some(State::Ok), "ok", "before encoding"),
+        (Some(State::Degraded), "degraded", "without the model pack many are not"),
+        (Some(State::Failed), "degraded", "make models"),
+    ] {
+        let (config, seat) = (BlurConfig::default(), DriverSeat::default());
+        let mut blur = CameraBlur::new(&config, CameraId::Road, seat);
+        let health = HealthBoard::default();
+        if let Some(state) = found_by {
+            health.set("perception.others", state, "as it is");
+        }
+        for n in 0..60 {
+            let observation = Sight::unseen(CameraId::Road, at(n * 100), NotSeen::NoModel);
+            blur.look(&Sight { others: Ok(Vec::new()), ..observation });
+            blur.report(at(n * 100), &health);
+        }
+        let items = health.items();
+        let item = items.iter().find(|i| i.part == "privacy.blur.road").unwrap();
+        assert!(item.state == state && item.text.contains(words), "{found_by:?}: {item:?}");
+    }
+}
+
+#[test]
 fn a_picture_is_blurred_in_its_own_memory() {
     let mut blur = cabin();
     blur.look(&sight(0, Ok(vec![passenger()])));

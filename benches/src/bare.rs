@@ -25,6 +25,7 @@ use temoin_agent::{
     model_pack::{ModelPack, VerifiedModel},
     perception::{DriverSeat, Perception},
 };
+use temoin_agent_core::road::camera::CameraMount;
 use temoin_hw::{ReplayItem, pace::Speed, video_file::PictureSize};
 use temoin_media::{
     frame::I420Picture,
@@ -161,7 +162,7 @@ impl Alone {
 /// Where the downloaded pack or the runtime cannot be used, or no picture was looked at.
 pub fn looking(frames: &[Frame], speed: Speed) -> Result<Looking> {
     let mut cabin = Pack::Downloaded.cabin(DriverSeat::default())?;
-    let mut road = Pack::Downloaded.road()?;
+    let mut road = Pack::Downloaded.road(CameraMount::default())?;
     // The first look of each allocates.
     for frame in [CameraId::Cabin, CameraId::Road].map(|c| frames.iter().find(|f| f.camera == c)) {
         let frame = frame.context("the drive lacks a camera")?;

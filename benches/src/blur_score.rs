@@ -88,6 +88,8 @@ struct Tally {
     /// Pictures, and those all of which was blurred.
     pictures: usize,
     whole: usize,
+    /// Blurred parts of pictures, summed.
+    share: f64,
     /// Where flashes began, for people.
     flashes: Vec<String>,
 }
@@ -103,7 +105,9 @@ impl Tally {
             let at_s = seconds(*at);
             let runs = self.misses.runs;
             let private = private(at_s);
-            self.misses.picture(&private, &blurred(cover.as_ref()));
+            let under = blurred(cover.as_ref());
+            self.misses.picture(&private, &under);
+            self.share += covered(&PictureBox { x: 0.0, y: 0.0, w: 1.0, h: 1.0 }, &under);
             if self.misses.runs > runs {
                 let of: Vec<&str> = private.iter().map(|p| p.name.as_str()).collect();
                 self.flashes.push(format!("{name} {at_s:.2} s (labelled: {})", of.join(", ")));
@@ -196,6 +200,10 @@ impl Scores<'_> {
             };
             let less = format!("less than {:.0} % under blur", COVERED * 100.0);
             self.push(of("missed_ratio", misses.missed, misses.labelled, &less).goal("0"));
+            let name = format!("perception.blur.{what}.blurred_share{end}");
+            let share = tally.share / tally.pictures.max(1) as f64;
+            let set = "mean part of a picture that is blurred";
+            self.push(Figure::new(name, share, "1", tally.pictures, set));
             let set = "pictures blurred as a whole: nothing looked for others";
             self.push(of("whole_picture_ratio", tally.whole, tally.pictures, set).goal("0"));
             if !tally.flashes.is_empty() {

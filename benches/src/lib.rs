@@ -7,8 +7,8 @@
 //! | [`bare`] | the limits: the same work without the line around it |
 //! | [`score`] | what the detectors get right |
 //! | [`watch`], [`piped`] | clips and drives, shown to perception |
-//! | [`packs`], [`labels`], [`perception`] | with which networks, against which labels, in which order |
-//! | [`eyes`], [`eye_score`], [`driver_score`], [`zone_score`], [`degraded`], [`road_score`], [`blur_score`], [`event_score`] | what perception gets right |
+//! | [`packs`], [`labels`], [`mounts`], [`perception`] | with which networks, against which labels, on which mount, in which order |
+//! | [`eyes`], [`eye_score`], [`driver_score`], [`zone_score`], [`degraded`], [`road_score`], [`distance_score`], [`blur_score`], [`event_score`] | what perception gets right |
 //! | [`stats`], [`curves`], [`covered`], [`charts`] | numbers over lists, and pictures of them |
 //!
 //! INVARIANT: a figure names the data it was measured on, how often, and, where there is one, a
@@ -23,6 +23,7 @@ pub mod covered;
 pub mod cpu;
 pub mod curves;
 pub mod degraded;
+pub mod distance_score;
 pub mod driver_score;
 pub mod event_score;
 pub mod eye_score;
@@ -32,6 +33,7 @@ pub mod input;
 pub mod labels;
 pub mod line;
 pub mod machine;
+pub mod mounts;
 pub mod packs;
 pub mod perception;
 pub mod piped;

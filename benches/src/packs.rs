@@ -7,17 +7,45 @@ use temoin_agent::{
     config::Config,
     model_pack::ModelPack,
     perception::{
-        CabinEyes, DriverSeat, PerceptionOptions, Stage,
+        CabinEyes, DriverSeat, HealthStatement, Perception, PerceptionOptions,
         eyelids::EyeCrops,
-        road::{RoadEyes, RoadOptions, RoadStage},
+        road::{RoadEyes, RoadOptions},
     },
 };
-use temoin_proto::samples::CameraId;
+use temoin_agent_core::road::camera::CameraMount;
+use temoin_proto::{
+    perception::Sight,
+    samples::{CameraId, Frame},
+};
 
 use crate::{
     charts::colour,
-    watch::{self, Clip, Outcome},
+    watch::{self, Clip, Outcome, RoadLook},
 };
+
+/// The road eyes, and what they believe after each look.
+struct RoadWatch {
+    eyes: RoadEyes,
+    looks: Vec<RoadLook>,
+}
+
+impl Perception for RoadWatch {
+    fn observe(&mut self, frame: &Frame) -> Sight {
+        let sight = self.eyes.observe(frame);
+        let scene = self.eyes.scene();
+        self.looks.push(RoadLook {
+            at: frame.at,
+            vehicles: scene.placed().to_vec(),
+            horizon: scene.horizon(),
+            settled: scene.settled().is_some(),
+        });
+        sight
+    }
+
+    fn health(&self) -> Vec<HealthStatement> {
+        self.eyes.health()
+    }
+}
 
 /// Which networks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,12 +96,12 @@ impl Pack {
         })
     }
 
-    /// Opens perception of the road.
+    /// Opens perception of the road behind a camera that is mounted like this.
     ///
     /// # Errors
     /// Where the networks are not there.
-    pub fn road(self) -> Result<RoadEyes> {
-        let options = Config::for_files().road();
+    pub fn road(self, mount: CameraMount) -> Result<RoadEyes> {
+        let options = RoadOptions { mount, ..Config::for_files().road() };
         Ok(match self {
             Self::Downloaded => {
                 ModelPack::open(&options.models)?;
@@ -106,22 +134,24 @@ impl Pack {
         })
     }
 
-    /// Shows a clip, with the time of each stage. The second part says how the clip was read, where
+    /// Shows a clip, with the time of each stage. `mount` is how a road clip's camera is mounted. The second part says how the clip was read, where
     /// that was not the usual way.
     ///
     /// # Errors
     /// Where the networks cannot be used or the clip cannot be read.
-    pub fn watch(self, clip: &Clip) -> Result<(Outcome, Option<String>)> {
+    pub fn watch(self, clip: &Clip, mount: CameraMount) -> Result<(Outcome, Option<String>)> {
         let ((outcome, how), stage_ms) = match clip.camera {
             CameraId::Cabin => {
                 let mut eyes = self.cabin(DriverSeat::default())?;
                 let seen = watch::watch(clip, &mut eyes)?;
-                (seen, Stage::ALL.map(|s| (s.as_str(), eyes.times().mean_ms(s))).to_vec())
+                (seen, eyes.times().all_ms())
             }
             CameraId::Road => {
-                let mut eyes = self.road()?;
-                let seen = watch::watch(clip, &mut eyes)?;
-                (seen, RoadStage::ALL.map(|s| (s.as_str(), eyes.times().mean_ms(s))).to_vec())
+                let mut road = RoadWatch { eyes: self.road(mount)?, looks: Vec::new() };
+                let (outcome, how) = watch::watch(clip, &mut road)?;
+                let RoadWatch { eyes, looks } = road;
+                let outcome = Outcome { road_looks: looks, ..outcome };
+                ((outcome, how), eyes.times().all_ms())
             }
         };
         Ok((Outcome { stage_ms, ..outcome }, how))

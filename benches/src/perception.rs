@@ -15,7 +15,7 @@ use crate::{
     charts::Chart,
     driver_score::Phones,
     figures::{Figure, percentile},
-    labels,
+    labels, mounts,
     packs::Pack,
     watch::{self, Clip, Outcome},
 };
@@ -63,7 +63,8 @@ impl Scores<'_> {
         for pack in Pack::ALL {
             let mut watched = Vec::new();
             for clip in &clips {
-                match pack.watch(clip) {
+                let mount = mounts::labelled(self.checkout, clip)?.unwrap_or_default();
+                match pack.watch(clip, mount) {
                     Ok((outcome, how)) => {
                         let how = how.filter(|_| pack == Pack::Downloaded);
                         self.notes.extend(how.map(|how| format!("{}: {how}", clip.name)));
@@ -119,11 +120,7 @@ impl Scores<'_> {
                 let value = percentile(&ms, percent)?;
                 self.push(Figure::new(name, value, "ms", ms.len(), set.clone()));
             }
-            let of_stages = match camera {
-                CameraId::Cabin => "mean of all looks, processor time",
-                // `RoadTimes` counts by the clock.
-                CameraId::Road => "mean of all looks, by the clock: other work makes it longer",
-            };
+            let of_stages = "mean of all looks, processor time of the looking thread";
             let mut stages = BTreeMap::<&str, f64>::new();
             for outcome in of_camera {
                 for (stage, mean_ms) in &outcome.stage_ms {

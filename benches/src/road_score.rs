@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
+use temoin_agent_core::road::camera::CameraMount;
 use temoin_proto::perception::{PictureBox, RoadObservation};
 
 use crate::{
@@ -10,6 +11,7 @@ use crate::{
     charts::{Chart, Look, Series, colour},
     figures::{Figure, median, percentile},
     labels::{self, Labels, LaneLabel, VehicleLabel, letterboxed},
+    mounts,
     packs::Pack,
     perception::Scores,
     watch::{self, Clip, Outcome, seconds},
@@ -17,7 +19,7 @@ use crate::{
 
 /// A box is the labelled vehicle where their common part is this share of both together. Own
 /// choice: the labelled lead is 16 pixels wide, so one pixel more at each side makes 0.79.
-const SAME: f64 = 0.3;
+pub(crate) const SAME: f64 = 0.3;
 
 /// Common part over both together.
 pub fn overlap(a: &PictureBox, b: &PictureBox) -> f64 {
@@ -51,6 +53,7 @@ impl Scores<'_> {
     pub fn of_road_clip(&mut self, pack: Pack, clip: &Clip, seen: &Outcome) -> Result<()> {
         let roads = seen.roads();
         let name = &clip.name;
+        let mount = mounts::labelled(self.checkout, clip)?;
         let others = seen.sights.iter().filter(|s| s.others.is_ok()).count();
         self.note(format!(
             "{name}, {}: {} pictures; not seen: lead {}; lane {}; others were looked for in {others}",
@@ -62,26 +65,49 @@ impl Scores<'_> {
         let read = |end: &str| labels::read(self.checkout, &format!("{name}{end}"));
         let vehicles = read("")?.map(|t| labels::vehicles(&t)).transpose().context(name.clone())?;
         let lanes = read("_lanes")?.map(|t| labels::lanes(&t)).transpose().context(name.clone())?;
-        match &vehicles {
-            Some(labels) => self.lead(pack, name, labels, &roads),
+        self.road_figures(pack.end(), clip, (vehicles.as_ref(), lanes.as_ref()), seen)?;
+        // A clip without a labelled mount was seen on one that nobody measured already.
+        if pack == Pack::Downloaded && mount.is_some() {
+            let (seen, _) = pack.watch(clip, CameraMount::default())?;
+            let labels = (vehicles.as_ref(), lanes.as_ref());
+            self.road_figures(".unmeasured", clip, labels, &seen)?;
+        }
+        Ok(())
+    }
+
+    /// The figures of one way of seeing a clip, whose names end in `end`.
+    fn road_figures(
+        &mut self,
+        end: &str,
+        clip: &Clip,
+        (vehicles, lanes): (Option<&Labels<VehicleLabel>>, Option<&Labels<LaneLabel>>),
+        seen: &Outcome,
+    ) -> Result<()> {
+        let (name, roads) = (&clip.name, seen.roads());
+        match vehicles {
+            Some(labels) => self.lead(end, name, labels, &roads),
             None => self.note(format!("{name}: no labels: its vehicles are not scored")),
         }
-        self.lane(pack, name, lanes.as_ref(), &roads)?;
-        if pack == Pack::Downloaded {
+        self.lane(end, name, lanes, &roads)?;
+        if let (Some(mount), Some(vehicles), Some(lanes)) =
+            (mounts::labelled(self.checkout, clip)?, vehicles, lanes)
+        {
+            self.distances(end, name, &mount, (vehicles, lanes), seen)?;
+        }
+        if end != Pack::BuiltIn.end() {
             // Without a network for vehicles there is but the lane, which is the same.
-            self.road_chart(name, lanes.as_ref(), &roads);
+            self.road_chart(end, name, lanes, &roads);
         }
         Ok(())
     }
 
     fn lead(
         &mut self,
-        pack: Pack,
+        end: &str,
         clip: &str,
         labels: &Labels<VehicleLabel>,
         roads: &[RoadObservation],
     ) {
-        let end = pack.end();
         let (mut judged, mut found, mut labelled, mut reported) =
             (0_usize, 0_usize, 0_usize, 0_usize);
         let mut others = BTreeMap::<String, usize>::new();
@@ -124,12 +150,11 @@ impl Scores<'_> {
 
     fn lane(
         &mut self,
-        pack: Pack,
+        end: &str,
         clip: &str,
         lanes: Option<&Labels<LaneLabel>>,
         roads: &[RoadObservation],
     ) -> Result<()> {
-        let end = pack.end();
         let seen = roads.iter().filter(|r| r.lane.known().is_some()).count();
         if seen == 0 {
             self.note(format!("perception.{clip}.lane_*{end}: no lane was seen"));
@@ -170,6 +195,7 @@ impl Scores<'_> {
 
     fn road_chart(
         &mut self,
+        end: &str,
         clip: &str,
         lanes: Option<&Labels<LaneLabel>>,
         roads: &[RoadObservation],
@@ -201,7 +227,7 @@ impl Scores<'_> {
                 Series::new("distance", colour::BLUE, Look::Line, distance),
             ],
         };
-        self.chart(&format!("{clip}_distance"), &chart);
+        self.chart(&format!("{clip}_distance{end}"), &chart);
         let labels = lanes.map_or(&[][..], |l| &l.rows);
         let mut series = vec![Series::new(
             "label",
@@ -220,7 +246,7 @@ impl Scores<'_> {
             y: -0.5..0.5,
             series,
         };
-        self.chart(&format!("{clip}_lane"), &chart);
+        self.chart(&format!("{clip}_lane{end}"), &chart);
     }
 }
 

@@ -13,6 +13,7 @@ use temoin_agent_core::{
     config::CoreConfig,
     drive::{Command as Decided, Drive as Core, Input as Seen},
     policy::PrivacyState,
+    road::{distance::Horizon, scene::Placed},
 };
 use temoin_hw::{
     Drive, Replay, ReplayItem, ReplayOptions,
@@ -54,8 +55,23 @@ pub struct Outcome {
     pub stage_ms: Vec<(&'static str, f64)>,
     /// When the pictures were taken, also of those that were not looked at.
     pub pictures_at: Vec<MonoTime>,
+    /// What was followed on the road, one after each look.
+    pub road_looks: Vec<RoadLook>,
     /// Length.
     pub length_s: f64,
+}
+
+/// What the road eyes believe after one look.
+#[derive(Clone, Debug)]
+pub struct RoadLook {
+    /// The picture's time.
+    pub at: MonoTime,
+    /// Vehicles, wherever they drive.
+    pub vehicles: Vec<Placed>,
+    /// The horizon of this picture.
+    pub horizon: Option<Horizon>,
+    /// Whether many pictures agree on the horizon.
+    pub settled: bool,
 }
 
 impl Outcome {

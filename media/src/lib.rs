@@ -23,6 +23,7 @@ mod rounding;
 mod scaled_part;
 mod text_mask;
 pub mod transcode;
+pub mod upright_edges;
 
 #[cfg(test)]
 mod test_pictures;

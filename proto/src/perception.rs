@@ -216,6 +216,9 @@ pub enum PrivateKind {
     Face,
     /// A number plate.
     Plate,
+    /// A part of the picture in which a number plate cannot be excluded; nothing that moves, but
+    /// looked for anew in each picture.
+    PossiblePlate,
 }
 
 /// A part of a picture to blur before it is encoded.

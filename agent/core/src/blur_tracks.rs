@@ -5,6 +5,9 @@
 //! sightings everything that lies between them counts; after the last one the area is held and
 //! grows the way that it moved; before the first one likewise, for the pictures that still wait.
 //!
+//! Parts in which a plate cannot be excluded ([`PrivateKind::PossiblePlate`]) are no things that
+//! move: those of the looks before a picture and after it are covered, as they are.
+//!
 //! INVARIANT: a doubt blurs more, never less. An area that was reported once is covered in its own
 //! picture and for `hold` after it, whatever the looks after it say, unless they saw it elsewhere.
 //! INVARIANT: where nothing has looked for others for longer than `hold`, for whatever reason, all
@@ -32,6 +35,8 @@ const LINK_SIDES: f32 = 3.0;
 const SAME_SIDES: f32 = 0.4;
 /// Sides of the same thing differ by no more than this factor from one look to the next.
 const LINK_SIZE: f32 = 3.0;
+/// Parts of so many looks before a picture are covered in it. Own choice.
+const POSSIBLE_LOOKS: usize = 2;
 /// How fast an area grows on each side while it is held, in its own sides a second, where it is
 /// known how it moves. Own choice: a head that begins to turn or to duck.
 const GROWTH_KNOWN: f32 = 0.4;
@@ -125,6 +130,8 @@ type EdgeSpeeds = [f32; 4];
 pub struct BlurTracks {
     rules: BlurRules,
     tracks: Vec<Track>,
+    /// Parts in which a plate could not be excluded, look by look.
+    possible: VecDeque<(MonoTime, Vec<PictureBox>)>,
     /// Pictures in which others were looked for.
     looks: VecDeque<MonoTime>,
     faces: VecDeque<(MonoTime, PictureBox)>,
@@ -138,6 +145,7 @@ impl BlurTracks {
         Self {
             rules,
             tracks: Vec::new(),
+            possible: VecDeque::new(),
             looks: VecDeque::new(),
             faces: VecDeque::new(),
             last: None,
@@ -176,14 +184,13 @@ impl BlurTracks {
 
     /// What is to be blurred in the picture at `at`.
     pub fn cover(&self, at: MonoTime) -> Cover {
-        let areas = self
-            .tracks
-            .iter()
-            .filter_map(|track| {
-                let area = track.area(at, &self.rules)?;
-                Some(PrivateArea { kind: track.kind, area })
-            })
-            .collect();
+        let tracked = self.tracks.iter().filter_map(|track| {
+            let area = track.area(at, &self.rules)?;
+            Some(PrivateArea { kind: track.kind, area })
+        });
+        let possible =
+            self.possible(at).map(|area| PrivateArea { kind: PrivateKind::PossiblePlate, area });
+        let areas = tracked.chain(possible).collect();
         let rest =
             if self.looked(at) { Rest::Clear } else { Rest::Blurred { keep: self.keep(at) } };
         Cover { areas, rest }
@@ -202,6 +209,24 @@ impl BlurTracks {
     /// Forgets everything, as a change of the privacy state asks.
     pub fn clear(&mut self) {
         *self = Self::new(self.rules);
+    }
+
+    /// The parts of the look in this picture or after it, and of two before it: what one of them
+    /// missed does not flash.
+    fn possible(&self, at: MonoTime) -> impl Iterator<Item = PictureBox> {
+        let after = self.possible.partition_point(|(seen, _)| *seen < at);
+        self.possible
+            .iter()
+            .take(after + 1)
+            .skip(after.saturating_sub(POSSIBLE_LOOKS))
+            .filter(move |(seen, _)| {
+                if *seen < at {
+                    at.since(*seen) <= self.rules.hold
+                } else {
+                    seen.since(at) <= self.rules.backwards
+                }
+            })
+            .flat_map(|(_, parts)| parts.iter().copied())
     }
 
     fn looked(&self, at: MonoTime) -> bool {
@@ -232,6 +257,11 @@ impl BlurTracks {
             }
             track.last().0 >= needed
         });
+        while self.possible.len() > POSSIBLE_LOOKS
+            && self.possible.get(POSSIBLE_LOOKS).is_some_and(|(at, _)| *at < needed)
+        {
+            self.possible.pop_front();
+        }
         while self.looks.get(1).is_some_and(|at| *at < needed) {
             self.looks.pop_front();
         }
@@ -243,12 +273,15 @@ impl BlurTracks {
     fn associate(&mut self, at: MonoTime, areas: &[PrivateArea]) {
         let wanted = |kind| match kind {
             PrivateKind::Face => self.rules.faces,
-            PrivateKind::Plate => self.rules.plates,
+            PrivateKind::Plate | PrivateKind::PossiblePlate => self.rules.plates,
         };
         let areas: Vec<PrivateArea> = areas.iter().copied().filter(|a| wanted(a.kind)).collect();
         if areas.len() > MAX_TRACKS {
             return self.overflow(at);
         }
+        let (possible, areas): (Vec<PrivateArea>, Vec<PrivateArea>) =
+            areas.into_iter().partition(|a| a.kind == PrivateKind::PossiblePlate);
+        push(&mut self.possible, (at, possible.into_iter().map(|a| a.area).collect()));
         let mut pairs = Vec::new();
         for (n, track) in self.tracks.iter().enumerate() {
             if at.since(track.last().0) > self.rules.hold {

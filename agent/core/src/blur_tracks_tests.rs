@@ -265,3 +265,35 @@ proptest! {
 fn linked(a: &PictureBox, b: &PictureBox) -> bool {
     distance_sides(a, b) <= LINK_SIDES
 }
+
+#[test]
+fn parts_where_a_plate_may_be_are_covered_as_they_are_and_do_not_move() {
+    let part = |x: f32| PrivateArea {
+        kind: PrivateKind::PossiblePlate,
+        area: PictureBox { x, y: 0.6, w: 0.05, h: 0.08 },
+    };
+    let mut tracks = BlurTracks::new(RULES);
+    // Another place in each look: a thing that moved like this would cover half of the picture.
+    for n in 0..20_u8 {
+        let x = f32::from(n * 7 % 20) * 0.05;
+        tracks.look(at(1.0 + 0.2 * f64::from(n)), Ok(&[part(x)]), None);
+    }
+    let cover = tracks.cover(at(4.75));
+    assert_eq!(cover.areas.len(), 3, "{cover:?}");
+    assert!(cover.areas.iter().all(|a| a.area.w * a.area.h < 0.005), "{cover:?}");
+    // The look before, and the one after.
+    for n in [18_u8, 19] {
+        let x = f32::from(n * 7 % 20) * 0.05;
+        assert!(hidden(&cover, &part(x).area) > 0.999, "{n}: {cover:?}");
+    }
+    // A look that missed it does not flash it, and it is let go of.
+    tracks.look(at(5.0), Ok(&[]), None);
+    assert!(hidden(&tracks.cover(at(5.0)), &part(0.65).area) > 0.999);
+    tracks.look(at(5.2), Ok(&[]), None);
+    tracks.look(at(5.4), Ok(&[]), None);
+    assert_eq!(tracks.cover(at(5.4)).areas, []);
+    // Where plates are not asked for, none of it counts.
+    let mut without = BlurTracks::new(BlurRules { plates: false, ..RULES });
+    without.look(at(1.0), Ok(&[part(0.5)]), None);
+    assert_eq!(without.cover(at(1.0)).areas, []);
+}

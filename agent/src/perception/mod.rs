@@ -11,6 +11,7 @@ mod cabin;
 mod face_search;
 mod model;
 pub mod road;
+pub mod stage_times;
 pub mod swap;
 mod tensors;
 pub mod yolox;

@@ -13,13 +13,18 @@
 //! - `perception.CLIP.*`: what was seen in each clip of `driver_video/` and `road_video/`, at the unit's
 //!   rates (10 and 5 Hz) and picture size. Angles, lids, zones, lane and lead are compared with labels
 //!   made by hand (`tests/data/labels/README.md` says how sure they are), where a clip has some.
+//! - `perception.CLIP.*.unmeasured`: the same of a road clip whose camera's mount nobody measured; without
+//!   that ending its mount is the labelled one, where a clip has one. `distance_covered_ratio`: how often a
+//!   labelled distance is within two stated errors; 0.95 is right, more is too careful. A label is no
+//!   measurement: it has an error too, and takes a car for 1.8 m wide as the unit does.
 //! - `perception.false_events_per_hour`: events of all clips, as if at a steady 90 km/h, but for the
 //!   labelled ones. With less than a minute of clips one event makes hundreds an hour: see how many
 //!   seconds its data set names. `.looped`: what was seen in clips without labelled events, over and
 //!   over for ten minutes, through the rules; no new pictures are in it.
 //! - `perception.blur.misses_per_min`: runs of pictures in which a labelled number plate, or the face of
 //!   a man who was made not to be the driver, lay less than 90 % under blur, per minute of pictures with
-//!   such a label. `whole_picture_ratio` says how often all was blurred.
+//!   such a label. `whole_picture_ratio` says how often all was blurred, `blurred_share` how much of
+//!   the pictures in the mean.
 //! - `perception.degraded.*`: pictures with open eyes, each alone, as they are and made worse.
 //! - `perception.ms.*`: processor time of one look, and of its stages.
 //! - `events.clip.*`: what was flagged in each clip of the cabin.

@@ -7,17 +7,17 @@
 
 use serde::Deserialize;
 
-/// How the road camera is mounted (`[road_camera]`).
+/// How the road camera is mounted (`[road_camera]`). What nobody measured is `None`: it is guessed
+/// with an error that is as wide as mounts differ, and that error shows in every distance.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct CameraMount {
-    /// Lens above the road, metres. 1.4 is the middle of a van's windscreen.
-    pub mount_height_m: f64,
+    /// Lens above the road, metres.
+    pub mount_height_m: Option<f64>,
     /// Row of the horizon, parts of the picture's height from the top.
-    pub horizon_y: f64,
-    /// Field of view across the picture, degrees. 60 is a common dashcam at 1280 of its 1920
-    /// pixels. Own choice: measure it.
-    pub hfov_deg: f64,
+    pub horizon_y: Option<f64>,
+    /// Field of view across the picture, degrees.
+    pub hfov_deg: Option<f64>,
     /// Focal length in pixels of a picture of `video.width`; goes before `hfov_deg`.
     pub focal_px: Option<f64>,
     /// From the lens forward to the vehicle's front, metres.
@@ -31,9 +31,9 @@ pub struct CameraMount {
 impl Default for CameraMount {
     fn default() -> Self {
         Self {
-            mount_height_m: 1.4,
-            horizon_y: 0.5,
-            hfov_deg: 60.0,
+            mount_height_m: None,
+            horizon_y: None,
+            hfov_deg: None,
             focal_px: None,
             front_offset_m: 1.5,
             side_offset_m: 0.0,
@@ -42,13 +42,44 @@ impl Default for CameraMount {
     }
 }
 
+/// A number of the mount: what it is, and one standard deviation of that.
+#[derive(Clone, Copy, Debug)]
+struct Guess {
+    value: f64,
+    sigma: f64,
+}
+
+impl Guess {
+    const fn or(self, measured: Option<f64>, sigma: f64) -> Self {
+        match measured {
+            Some(value) => Self { value, sigma },
+            None => self,
+        }
+    }
+}
+
+/// A windscreen's middle, metres: 1.2 in cars to 1.7 in large vans; the error is in parts.
+const HEIGHT: Guess = Guess { value: 1.4, sigma: 0.12 };
+/// What is left where it was measured: tyres and load. Own choice: validate.
+const MEASURED_HEIGHT_ERROR: f64 = 0.03;
+/// The middle of the picture, parts of its height; the error is in degrees. A lens that somebody
+/// stuck on by eye shows the horizon between 35 % and 65 %. Own choice: validate.
+const HORIZON: Guess = Guess { value: 0.5, sigma: 3.0 };
+/// One standard deviation of what an installer measures, degrees. Own choice: validate.
+const MEASURED_HORIZON_DEG: f64 = 1.0;
+/// Across the picture, degrees; the error is in parts of the focal length: 50 to 70 degrees. A
+/// wider lens must be told, for nothing in the picture tells it. Own choice: validate.
+const FIELD_OF_VIEW: Guess = Guess { value: 60.0, sigma: 0.2 };
+/// Of a data sheet, or of a measurement with a tape, in parts.
+const MEASURED_FOCAL_ERROR: f64 = 0.02;
+
 impl CameraMount {
     /// Everything that cannot be, as `key: value: what is needed`.
     pub fn mistakes(&self) -> Vec<String> {
         let keys = [
-            ("mount_height_m", self.mount_height_m, 0.5, 4.0),
-            ("horizon_y", self.horizon_y, 0.1, 0.9),
-            ("hfov_deg", self.hfov_deg, 20.0, 150.0),
+            ("mount_height_m", self.mount_height_m.unwrap_or(HEIGHT.value), 0.5, 4.0),
+            ("horizon_y", self.horizon_y.unwrap_or(HORIZON.value), 0.1, 0.9),
+            ("hfov_deg", self.hfov_deg.unwrap_or(FIELD_OF_VIEW.value), 20.0, 150.0),
             ("focal_px", self.focal_px.unwrap_or(1000.0), 100.0, 10_000.0),
             ("front_offset_m", self.front_offset_m, 0.0, 5.0),
             ("side_offset_m", self.side_offset_m, -1.5, 1.5),
@@ -61,9 +92,10 @@ impl CameraMount {
                 format!("{key}: `{value}`: a number from {low} to {high} is needed")
             })
             .collect();
-        if self.bonnet_y <= self.horizon_y + 0.1 {
+        if self.bonnet_y <= self.horizon_y.unwrap_or(HORIZON.value) + 0.1 {
             said.push(format!(
-                "bonnet_y: `{}`: it must be 0.1 below `horizon_y` at least",
+                "bonnet_y: `{}`: it must be 0.1 below `horizon_y` at least (0.5 where nobody \
+                 measured it)",
                 self.bonnet_y
             ));
         }
@@ -82,8 +114,14 @@ pub struct RoadCamera {
     pub focal_px: f64,
     /// Lens above the road, metres.
     pub mount_height_m: f64,
+    /// One standard deviation of it, in parts.
+    pub height_error: f64,
+    /// One standard deviation of the focal length, in parts.
+    pub focal_error: f64,
     /// Row of the horizon as it was configured, pixels.
     pub horizon_px: f64,
+    /// One standard deviation of it, degrees.
+    pub horizon_sigma_deg: f64,
     /// From the lens forward to the vehicle's front, metres.
     pub front_offset_m: f64,
     /// Lens to the left of the vehicle's middle, metres.
@@ -104,25 +142,43 @@ impl RoadCamera {
             return None;
         }
         let (width_px, height_px) = (f64::from(width_px), f64::from(height_px));
-        let focal_px = mount.focal_px.map_or_else(
-            || width_px / 2.0 / (mount.hfov_deg.to_radians() / 2.0).tan(),
-            |f| f * width_px / f64::from(video_width_px),
-        );
+        let height = HEIGHT.or(mount.mount_height_m, MEASURED_HEIGHT_ERROR);
+        let horizon = HORIZON.or(mount.horizon_y, MEASURED_HORIZON_DEG);
+        let field = FIELD_OF_VIEW.or(mount.hfov_deg, MEASURED_FOCAL_ERROR);
+        let by_field = Guess {
+            value: width_px / 2.0 / (field.value.to_radians() / 2.0).tan(),
+            sigma: field.sigma,
+        };
+        let measured = mount.focal_px.map(|f| f * width_px / f64::from(video_width_px));
+        let focal = by_field.or(measured, MEASURED_FOCAL_ERROR);
         Some(Self {
             width_px,
             height_px,
-            focal_px,
-            mount_height_m: mount.mount_height_m,
-            horizon_px: mount.horizon_y * height_px,
+            focal_px: focal.value,
+            mount_height_m: height.value,
+            height_error: height.sigma,
+            focal_error: focal.sigma,
+            horizon_px: horizon.value * height_px,
+            horizon_sigma_deg: horizon.sigma,
             front_offset_m: mount.front_offset_m,
             side_offset_m: mount.side_offset_m,
             bonnet_px: mount.bonnet_y * height_px,
         })
     }
 
+    /// Whether an installer measured the horizon.
+    pub const fn horizon_is_measured(&self) -> bool {
+        self.horizon_sigma_deg <= MEASURED_HORIZON_DEG
+    }
+
     /// Pixels for an angle near the axis.
     pub fn px_of_deg(&self, deg: f64) -> f64 {
         deg.to_radians().tan() * self.focal_px
+    }
+
+    /// The angle of so many pixels near the axis, degrees.
+    pub fn deg_of_px(&self, px: f64) -> f64 {
+        (px / self.focal_px).atan().to_degrees()
     }
 
     /// The column that the axis goes through.
@@ -179,8 +235,23 @@ pub(crate) mod tests {
 
     use super::*;
 
-    /// A camera for tests: 1280x720, 60 degrees, 1.4 m.
+    /// A mount that somebody measured.
+    pub(crate) fn measured() -> CameraMount {
+        CameraMount {
+            mount_height_m: Some(1.4),
+            horizon_y: Some(0.5),
+            hfov_deg: Some(60.0),
+            ..CameraMount::default()
+        }
+    }
+
+    /// A camera for tests: 1280x720, 60 degrees, 1.4 m, all of it measured.
     pub(crate) fn camera() -> RoadCamera {
+        RoadCamera::new(&measured(), 1280, (1280, 720)).unwrap()
+    }
+
+    /// The same, and nobody measured it.
+    pub(crate) fn unmeasured() -> RoadCamera {
         RoadCamera::new(&CameraMount::default(), 1280, (1280, 720)).unwrap()
     }
 
@@ -192,6 +263,21 @@ pub(crate) mod tests {
         let camera = camera();
         assert!((camera.focal_px - 640.0 / 30_f64.to_radians().tan()).abs() < 1e-9);
         assert_eq!(RoadCamera::new(&mount, 1280, (0, 0)), None);
+    }
+
+    #[test]
+    fn what_nobody_measured_is_the_same_and_less_sure() {
+        let (known, guessed) = (camera(), unmeasured());
+        assert!((known.focal_px - guessed.focal_px).abs() < 1e-9);
+        assert!((known.horizon_px - guessed.horizon_px).abs() < 1e-9);
+        assert!(guessed.horizon_sigma_deg >= 3.0 * known.horizon_sigma_deg);
+        assert!(known.horizon_is_measured() && !guessed.horizon_is_measured());
+        assert!(guessed.height_error >= 3.0 * known.height_error);
+        assert!(guessed.focal_error >= 3.0 * known.focal_error);
+        // Either of the two tells the lens.
+        let focal = CameraMount { focal_px: Some(900.0), ..CameraMount::default() };
+        let focal = RoadCamera::new(&focal, 1280, (1280, 720)).unwrap();
+        assert!((focal.focal_error - known.focal_error).abs() < 1e-9);
     }
 
     #[test]
@@ -207,8 +293,8 @@ pub(crate) mod tests {
     #[test]
     fn impossible_mounts_are_named() {
         let mount = CameraMount {
-            mount_height_m: f64::NAN,
-            horizon_y: 0.8,
+            mount_height_m: Some(f64::NAN),
+            horizon_y: Some(0.8),
             bonnet_y: 0.85,
             ..CameraMount::default()
         };
@@ -226,7 +312,11 @@ pub(crate) mod tests {
             horizon_y in 0.3..0.7_f64,
             height in 1.0..3.0_f64,
         ) {
-            let mount = CameraMount { mount_height_m: height, horizon_y, ..CameraMount::default() };
+            let mount = CameraMount {
+                mount_height_m: Some(height),
+                horizon_y: Some(horizon_y),
+                ..CameraMount::default()
+            };
             let camera = RoadCamera::new(&mount, 1280, (1280, 720)).unwrap();
             let (u, v) = camera.pixel(forward, left, 0.0, camera.horizon_px);
             let (f, l) = camera.ground(u, v, camera.horizon_px).unwrap();

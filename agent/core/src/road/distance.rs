@@ -40,15 +40,12 @@ pub struct Distance {
     pub error_m: f64,
 }
 
-/// The height of the lens is known to this part: tyres and load. Own choice: validate.
-const MOUNT_HEIGHT_ERROR: f64 = 0.03;
-
 /// Nothing is said beyond, metres.
 const FARTHEST_M: f64 = 250.0;
 
 /// Width of a kind and one standard deviation of it, metres. Cars: 1.65 to 1.95 without mirrors.
 /// COCO's trucks reach from pick-ups (2.0 m) to lorries (2.55 m, the European limit).
-const fn width_m(kind: VehicleKind) -> (f64, f64) {
+pub(super) const fn width_m(kind: VehicleKind) -> (f64, f64) {
     match kind {
         VehicleKind::Car => (1.8, 0.15),
         VehicleKind::Truck => (2.4, 0.25),
@@ -90,7 +87,7 @@ pub fn distance(camera: &RoadCamera, horizon: Horizon, cues: &Cues) -> Option<Di
         let below = bottom - horizon.row_px;
         let value = below / scale;
         let pixels = cues.edge_sigma_px.hypot(horizon.sigma_px) / scale;
-        Inverse { value, sigma: pixels.hypot(value * MOUNT_HEIGHT_ERROR) }
+        Inverse { value, sigma: pixels.hypot(value * camera.height_error) }
     });
     let width = cues.width_px.map(|width| {
         let (real_m, real_sigma_m) = width_m(cues.kind);
@@ -104,16 +101,40 @@ pub fn distance(camera: &RoadCamera, horizon: Horizon, cues: &Cues) -> Option<Di
         (Some(one), None) | (None, Some(one)) => one,
         (None, None) => return None,
     };
+    // Both cues take the same focal length, so its error does not average out.
+    let sigma = inverse.sigma.hypot(inverse.value * camera.focal_error);
     let depth_m = 1.0 / inverse.value;
     let forward_m = camera.forward_m(depth_m, horizon.row_px);
     // The slope of 1/x at the value itself: to the first order.
-    let error_m = inverse.sigma * depth_m * depth_m;
+    let error_m = sigma * depth_m * depth_m;
     let sound = inverse.value > 0.0
         && forward_m > 0.0
         && forward_m <= FARTHEST_M
         && error_m.is_finite()
         && error_m > 0.0;
     sound.then_some(Distance { forward_m, error_m })
+}
+
+/// Where these vehicles say that the horizon is: one that is `W` metres wide stands its own width
+/// times `h / W` below the horizon of a lens at the height `h`, whatever the focal length. `None`
+/// where nobody says it.
+pub fn horizon_of(camera: &RoadCamera, vehicles: &[Cues]) -> Option<Horizon> {
+    let (mut rows, mut weights, mut surest_px) = (0.0, 0.0, f64::MAX);
+    for cues in vehicles {
+        let (Some(bottom), Some(width)) = (cues.bottom_px, cues.width_px) else { continue };
+        let (real_m, real_sigma_m) = width_m(cues.kind);
+        let heights = camera.mount_height_m / real_m;
+        let below = width * heights;
+        let edges = cues.edge_sigma_px * (2.0 * heights * heights + 1.0).sqrt();
+        let sigma_px = edges.hypot(below * camera.height_error.hypot(real_sigma_m / real_m));
+        let weight = sigma_px.powi(-2);
+        rows += weight * (bottom - below);
+        weights += weight;
+        surest_px = surest_px.min(sigma_px);
+    }
+    let row_px = rows / weights;
+    // The lens's height is the same for all, so many vehicles are no surer than the surest.
+    row_px.is_finite().then_some(Horizon { row_px, sigma_px: surest_px })
 }
 
 /// The mean weighted by inverse variance. Where the cues disagree by more than their errors allow,
@@ -132,7 +153,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::road::camera::tests::camera;
+    use crate::road::camera::tests::{camera, unmeasured};
 
     /// Numbers that look normally distributed, the same in each run.
     struct Normal(u64);
@@ -150,8 +171,12 @@ mod tests {
 
     /// Vehicles of true width and place, seen with errors of the sizes that are said: how often
     /// the truth is within one and two of the errors that come out, and the mean error in parts.
-    fn coverage(from_m: f64, to_m: f64, kind: VehicleKind, with: (bool, bool)) -> (f64, f64, f64) {
-        let camera = camera();
+    fn coverage(
+        camera: &RoadCamera,
+        (from_m, to_m): (f64, f64),
+        kind: VehicleKind,
+        with: (bool, bool),
+    ) -> (f64, f64, f64) {
         let mut normal = Normal(7);
         let (mut one, mut two, mut all, mut parts) = (0.0, 0.0, 0.0, 0.0);
         let (mean_m, sigma_m) = width_m(kind);
@@ -159,8 +184,9 @@ mod tests {
             let forward_m = from_m + (to_m - from_m) * normal.uniform();
             let true_horizon = 350.0 + 4.0 * normal.next();
             let taller = RoadCamera {
-                mount_height_m: camera.mount_height_m * (1.0 + MOUNT_HEIGHT_ERROR * normal.next()),
-                ..camera
+                mount_height_m: camera.mount_height_m * (1.0 + camera.height_error * normal.next()),
+                focal_px: camera.focal_px * (1.0 + camera.focal_error * normal.next()).max(0.4),
+                ..*camera
             };
             let width_m = mean_m + sigma_m * normal.next();
             let (left, bottom) = taller.pixel(forward_m, width_m / 2.0, 0.0, true_horizon);
@@ -173,7 +199,7 @@ mod tests {
                 edge_sigma_px: edge,
             };
             let horizon = Horizon { row_px: 350.0, sigma_px: 4.0 };
-            let Some(said) = distance(&camera, horizon, &cues) else { continue };
+            let Some(said) = distance(camera, horizon, &cues) else { continue };
             let error = (said.forward_m - forward_m).abs();
             all += 1.0;
             one += f64::from(u8::from(error <= said.error_m));
@@ -196,11 +222,15 @@ mod tests {
             (10.0, 60.0, Truck, (true, true)),
             (10.0, 60.0, Bus, (true, true)),
         ] {
-            let (one, two, parts) = coverage(from, to, kind, with);
-            println!("{kind:?} {from} to {to} m, {with:?}: {one:.3} {two:.3}, error {parts:.3}");
-            // 0.68 and 0.954 for a normal error; inverse depth makes it a little skew.
-            assert!((0.60..0.80).contains(&one), "{kind:?} {from} to {to} m: {one}");
-            assert!((0.925..0.99).contains(&two), "{kind:?} {from} to {to} m: {two}");
+            for (name, camera) in [("measured", camera()), ("unmeasured", unmeasured())] {
+                let (one, two, parts) = coverage(&camera, (from, to), kind, with);
+                println!(
+                    "{name}, {kind:?} {from} to {to} m, {with:?}: {one:.3} {two:.3} {parts:.3}"
+                );
+                // 0.68 and 0.954 for a normal error; inverse depth makes it a little skew.
+                assert!((0.60..0.80).contains(&one), "{name}, {kind:?} {from} to {to} m: {one}");
+                assert!((0.92..0.99).contains(&two), "{name}, {kind:?} {from} to {to} m: {two}");
+            }
         }
     }
 
@@ -228,6 +258,36 @@ mod tests {
         }
         let ratio = at(60.0, (true, false)).error_m / at(30.0, (true, false)).error_m;
         assert!((3.5..4.2).contains(&ratio), "{ratio}");
+    }
+
+    #[test]
+    fn vehicles_tell_the_horizon_whatever_the_lens() {
+        for (camera, row_px) in [(camera(), 350.0), (unmeasured(), 430.0)] {
+            let wider = RoadCamera { focal_px: 0.7 * camera.focal_px, ..camera };
+            let cues = |forward_m: f64| {
+                let (left, bottom) = wider.pixel(forward_m, 0.9, 0.0, row_px);
+                let (right, _) = wider.pixel(forward_m, -0.9, 0.0, row_px);
+                Cues {
+                    kind: VehicleKind::Car,
+                    bottom_px: Some(bottom),
+                    width_px: Some(right - left),
+                    edge_sigma_px: 1.5,
+                }
+            };
+            let all = [cues(60.0), cues(25.0), cues(12.0)];
+            let told = horizon_of(&camera, &all).unwrap();
+            assert!((told.row_px - row_px).abs() < told.sigma_px, "{told:?}");
+            // The nearer ones add little: their size is hardly known.
+            let far = horizon_of(&camera, &all[..1]).unwrap();
+            assert!((told.sigma_px - far.sigma_px).abs() < 1e-9, "{told:?} {far:?}");
+        }
+        let cut = Cues {
+            kind: VehicleKind::Car,
+            bottom_px: None,
+            width_px: Some(90.0),
+            edge_sigma_px: 1.5,
+        };
+        assert_eq!(horizon_of(&camera(), &[cut]), None);
     }
 
     #[test]

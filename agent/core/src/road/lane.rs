@@ -16,6 +16,11 @@ use super::{
 /// Narrowest and widest lane, metres: 2.5 m in works on motorways to 3.75 m and some play
 /// (RAA 2008: 3.25 to 3.75 m).
 pub const WIDTH_M: (f64, f64) = (2.5, 4.5);
+/// The same, as they look where the lens is higher or lower than was thought.
+pub(super) fn widths_m(camera: &RoadCamera) -> (f64, f64) {
+    (WIDTH_M.0 * (1.0 - camera.height_error), WIDTH_M.1 * (1.0 + camera.height_error))
+}
+
 /// What a lane's width is likely to be, metres, before one was seen.
 const USUAL_M: f64 = 3.5;
 /// How long a width holds for a lane of which one line is hidden.
@@ -121,6 +126,7 @@ impl LaneTracker {
         let usable: Vec<&Line> = all.lines.iter().filter(|l| is_usable(l)).collect();
         let usual_m = self.known.map_or(USUAL_M, |k| k.width_m);
         let offset_m = |middle_left_m: f64| -camera.side_offset_m - middle_left_m;
+        let (narrow_m, wide_m) = widths_m(camera);
         let mut best: Option<(f64, Candidate)> = None;
         for left in &usable {
             for right in &usable {
@@ -129,7 +135,7 @@ impl LaneTracker {
                 let rows = rows(left) + rows(right);
                 let long = left.far_m - left.near_m >= 6.0 || right.far_m - right.near_m >= 6.0;
                 let own = offset_m(middle_m).abs() <= width_m / 2.0 + 0.2;
-                let wide = (WIDTH_M.0..=WIDTH_M.1).contains(&width_m);
+                let wide = (narrow_m..=wide_m).contains(&width_m);
                 if !(own && wide && long && rows >= 14.0) {
                     continue;
                 }
@@ -256,7 +262,7 @@ mod tests {
                 f64::from(self.n * 37 % 11) / 6.0 - 0.8
             };
             let points = points(&camera, lines, road, &mut noise);
-            let believed = (self.learner.horizon(&camera), self.learner.direction_px(&camera));
+            let believed = (self.learner.horizon(&camera), self.learner.direction(&camera).0);
             self.tracker.look(at(t_s), &camera, believed, &points)
         }
     }

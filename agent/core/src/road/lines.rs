@@ -56,12 +56,16 @@ pub struct Line {
 /// The lines of one picture.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Lines {
-    /// The horizon, as these lines tell it.
+    /// The horizon, as these lines and what was believed tell it.
     pub horizon: Horizon,
+    /// The horizon as these lines alone tell it; `None` where they tell nothing.
+    pub horizon_alone: Option<Horizon>,
     /// The column that the road runs towards.
     pub column_px: f64,
     /// The bend, 1/m, positive to the left.
     pub bend: f64,
+    /// Variances and covariance of column and bend: column, both, bend.
+    pub shape: [f64; 3],
     /// From left to right.
     pub lines: Vec<Line>,
 }
@@ -79,21 +83,43 @@ impl Lines {
         };
         shared.left_m(u, shared.scale / depth_m)
     }
+
+    /// One standard deviation of [`Self::left_m`] for something whose depth is told to within
+    /// `depth_sigma_m`: the lines' own, and what a bend may change ahead of what was seen.
+    pub fn left_sigma_m(
+        &self,
+        camera: &RoadCamera,
+        u: f64,
+        (depth_m, depth_sigma_m): (f64, f64),
+    ) -> f64 {
+        let [column, both, bend] = self.shape;
+        let (by_column, by_bend) = (depth_m / camera.focal_px, -depth_m * depth_m / 2.0);
+        let squares = column * by_column * by_column
+            + 2.0 * both * by_column * by_bend
+            + bend * by_bend * by_bend;
+        let slope = (self.column_px - u) / camera.focal_px - self.bend * depth_m;
+        let transition_m = depth_m.powi(3) / 6.0 * BEND_CHANGE;
+        squares.max(0.0).sqrt().hypot(slope * depth_sigma_m).hypot(transition_m)
+    }
 }
+
+/// How fast a bend begins, 1/m per metre, one standard deviation: half of what a clothoid of 300 m
+/// does, the tightest of a motorway (RAA 2008). Own choice: validate.
+const BEND_CHANGE: f64 = 0.5 / (300.0 * 300.0);
 
 /// Points further away say too little of a line's place, metres.
 const FARTHEST_M: f64 = 60.0;
 /// Points that vote are nearer than this, metres, so that a bend matters less.
 const VOTE_M: f64 = 40.0;
-/// Points that vote: every n-th where there are more.
-const VOTERS: usize = 160;
+/// Points that vote, about.
+const VOTERS: f64 = 160.0;
 /// Steps of the vote: degrees of horizon and column, and of the bend, 1/m.
 const STEP_DEG: f64 = 0.65;
 const STEP_BEND: f64 = 0.0012;
 /// Places of lines, metres to each side.
-const WIDEST_M: f64 = 7.0;
+pub(super) const WIDEST_M: f64 = 7.0;
 /// Width of the histogram's bins, metres.
-const BIN_M: f64 = 0.2;
+pub(super) const BIN_M: f64 = 0.2;
 const BINS: usize = 70;
 /// Lines that are fitted at once.
 const MOST_LINES: usize = 6;
@@ -112,8 +138,8 @@ const TOGETHER: f64 = 3.0;
 
 /// What all lines share.
 #[derive(Clone, Copy, Debug)]
-struct Shared {
-    row: f64,
+pub(super) struct Shared {
+    pub(super) row: f64,
     column: f64,
     bend: f64,
     scale: f64,
@@ -121,7 +147,7 @@ struct Shared {
 }
 
 impl Shared {
-    fn at(camera: &RoadCamera, row: f64, column: f64, bend: f64) -> Self {
+    pub(super) fn at(camera: &RoadCamera, row: f64, column: f64, bend: f64) -> Self {
         Self { row, column, bend, scale: camera.depth_scale(row), focal: camera.focal_px }
     }
 
@@ -149,10 +175,24 @@ pub fn fit(camera: &RoadCamera, belief: &Belief, points: &[MarkPoint]) -> Option
     refine(camera, belief, &points, shared, places)
 }
 
+/// About so many of the points. They come row by row, so each n-th could always be of the same
+/// line: steps of the golden ratio fall in with no period.
+pub(super) fn thinned(points: &[MarkPoint], about: f64) -> Vec<&MarkPoint> {
+    #[expect(clippy::cast_precision_loss, reason = "some thousand points")]
+    let part = about / points.len().max(1) as f64;
+    let mut turn = 0.0_f64;
+    points
+        .iter()
+        .filter(|_| {
+            turn = (turn + 0.618_033_988_75).fract();
+            turn < part
+        })
+        .collect()
+}
+
 /// The shared numbers that make the sharpest histogram of places.
 fn vote(camera: &RoadCamera, belief: &Belief, points: &[MarkPoint]) -> Option<Shared> {
-    let step = points.len().div_ceil(VOTERS).max(1);
-    let voters: Vec<&MarkPoint> = points.iter().step_by(step).collect();
+    let voters = thinned(points, VOTERS);
     let all: f64 = voters.iter().map(|p| p.weight).sum();
     if voters.is_empty() {
         return None;
@@ -167,12 +207,20 @@ fn vote(camera: &RoadCamera, belief: &Belief, points: &[MarkPoint]) -> Option<Sh
     };
     let rows = (belief.horizon.row_px, belief.horizon.sigma_px);
     let steps = (camera.px_of_deg(STEP_DEG), camera.px_of_deg(STEP_DEG), STEP_BEND);
+    // A bin is as many pixels wide at the picture's bottom for every horizon: in metres all places
+    // lie the closer together the higher the horizon is taken, and the highest would win.
+    let metre_at_bottom = |row: f64| {
+        let below = (camera.bonnet_px.min(camera.height_px) - row).max(1.0);
+        camera.depth_scale(row) / below
+    };
+    let nominal = metre_at_bottom(belief.horizon.row_px);
     let mut best: Option<(f64, Shared)> = None;
     for (row, row_off) in spread(rows, steps.0) {
         for (bend, bend_off) in spread(belief.bend, steps.2) {
             for (column, column_off) in spread(belief.column_px, steps.1) {
                 let shared = Shared::at(camera, row, column, bend);
-                let sharp = histogram(&shared, voters.iter().copied(), VOTE_M);
+                let bin_m = BIN_M * metre_at_bottom(row) / nominal;
+                let sharp = histogram(&shared, voters.iter().copied(), (VOTE_M, bin_m));
                 let squares: f64 = sharp.iter().map(|b| b * b).sum();
                 let doubt = 0.03 * (row_off + bend_off + column_off);
                 let score = squares / (all * all) * (1.0 - doubt);
@@ -186,10 +234,10 @@ fn vote(camera: &RoadCamera, belief: &Belief, points: &[MarkPoint]) -> Option<Sh
 }
 
 /// Weight of the points at each place, each point shared between the two nearest bins.
-fn histogram<'a>(
+pub(super) fn histogram<'a>(
     shared: &Shared,
     points: impl Iterator<Item = &'a MarkPoint>,
-    farthest_m: f64,
+    (farthest_m, bin_m): (f64, f64),
 ) -> [f64; BINS] {
     let mut bins = [0.0; BINS];
     for p in points {
@@ -197,7 +245,7 @@ fn histogram<'a>(
         if below < 1.0 || shared.scale / below > farthest_m {
             continue;
         }
-        let place = (shared.left_m(p.u, below) + WIDEST_M) / BIN_M - 0.5;
+        let place = shared.left_m(p.u, below) / bin_m + WIDEST_M / BIN_M - 0.5;
         if !(0.0..1e3).contains(&place) {
             continue;
         }
@@ -218,8 +266,8 @@ fn histogram<'a>(
 }
 
 /// Places with more weight than their neighbours, the heaviest first.
-fn peaks(shared: &Shared, points: &[MarkPoint]) -> Vec<f64> {
-    let bins = histogram(shared, points.iter(), FARTHEST_M);
+pub(super) fn peaks(shared: &Shared, points: &[MarkPoint]) -> Vec<f64> {
+    let bins = histogram(shared, points.iter(), (FARTHEST_M, BIN_M));
     let mut heights: Vec<(f64, f64)> = Vec::new();
     let mut place = -WIDEST_M + BIN_M;
     for three in bins.windows(3) {
@@ -252,7 +300,7 @@ struct LineSums {
 
 /// Robust least squares over what is shared and the place of each line, which is eliminated line
 /// by line (Schur complement): what is left to solve has three unknowns.
-fn refine(
+pub(super) fn refine(
     camera: &RoadCamera,
     belief: &Belief,
     points: &[MarkPoint],
@@ -260,6 +308,7 @@ fn refine(
     mut places: Vec<f64>,
 ) -> Option<Lines> {
     let mut sigma_px = belief.horizon.sigma_px;
+    let mut shape = [0.0; 3];
     for round in 0..ROUNDS {
         let part = f64::from(round) / f64::from(ROUNDS - 1);
         let gate_m = GATE_M.0 + (GATE_M.1 - GATE_M.0) * part;
@@ -339,14 +388,38 @@ fn refine(
             }
         }
         sigma_px = inverse[0][0].sqrt();
+        shape = [inverse[1][1], inverse[1][2], inverse[2][2]];
     }
     let mut lines: Vec<Line> =
         places.iter().filter_map(|place| line(&shared, points, *place)).collect();
     lines.sort_by(|a, b| b.left_m.total_cmp(&a.left_m));
-    let sigma_px = sigma_px.hypot(camera.px_of_deg(LEAST_DEG));
-    let horizon = Horizon { row_px: shared.row, sigma_px };
-    let sound = [shared.row, shared.column, shared.bend, sigma_px].iter().all(|x| x.is_finite());
-    sound.then_some(Lines { horizon, column_px: shared.column, bend: shared.bend, lines })
+    let fitted = Horizon { row_px: shared.row, sigma_px };
+    let wider =
+        |h: Horizon| Horizon { sigma_px: h.sigma_px.hypot(camera.px_of_deg(LEAST_DEG)), ..h };
+    let horizon = wider(fitted);
+    let horizon_alone = without(fitted, belief.horizon).map(wider);
+    let [a, b, c] = shape;
+    let sound = [shared.row, shared.column, shared.bend, horizon.sigma_px, a, b, c];
+    sound.iter().all(|x| x.is_finite()).then_some(Lines {
+        horizon,
+        horizon_alone,
+        column_px: shared.column,
+        bend: shared.bend,
+        shape,
+        lines,
+    })
+}
+
+/// What was added to a belief: of independent Gaussians the inverse variances add up.
+fn without(fitted: Horizon, belief: Horizon) -> Option<Horizon> {
+    let (all, before) = (fitted.sigma_px.powi(-2), belief.sigma_px.powi(-2));
+    let own = all - before;
+    // Less than the belief itself knew is mostly the belief.
+    if own.is_nan() || own < before {
+        return None;
+    }
+    let row_px = (fitted.row_px * all - belief.row_px * before) / own;
+    Some(Horizon { row_px, sigma_px: own.sqrt().recip() })
 }
 
 /// What of the points is on a line.
@@ -399,138 +472,5 @@ fn inverse(m: &[[f64; 3]; 3]) -> Option<[[f64; 3]; 3]> {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::road::camera::tests::camera;
-
-    /// A painted line of a road that is drawn as points.
-    #[derive(Clone, Copy, Debug)]
-    pub(crate) struct Painted {
-        pub(crate) left_m: f64,
-        /// Length of a dash and of a dash with its gap, metres; `None`: solid.
-        pub(crate) dashes: Option<(f64, f64)>,
-    }
-
-    /// Points of lines as the camera sees them row by row, `heading` rad to the right of the road.
-    pub(crate) fn points(
-        camera: &RoadCamera,
-        lines: &[Painted],
-        (pitch_deg, heading, bend): (f64, f64, f64),
-        noise: &mut impl FnMut() -> f64,
-    ) -> Vec<MarkPoint> {
-        let horizon = camera.horizon_px + camera.px_of_deg(pitch_deg);
-        let mut all = Vec::new();
-        for n in 0..70 {
-            let v = 390.5 + 4.5 * f64::from(n);
-            let Some((forward_m, _)) = camera.ground(640.0, v, horizon) else { continue };
-            for line in lines {
-                let on = line.dashes.is_none_or(|(dash, cycle)| (forward_m + 3.0) % cycle < dash);
-                let aside_m =
-                    line.left_m + heading * forward_m + bend * forward_m * forward_m / 2.0;
-                let (u, _) = camera.pixel(forward_m, aside_m, 0.0, horizon);
-                if on && (0.0..1280.0).contains(&u) {
-                    all.push(MarkPoint { u: u + noise(), v, weight: 0.9 });
-                }
-            }
-        }
-        all
-    }
-
-    pub(crate) fn belief(camera: &RoadCamera) -> Belief {
-        Belief {
-            horizon: Horizon { row_px: camera.horizon_px, sigma_px: camera.px_of_deg(1.0) },
-            column_px: (camera.middle_px(), camera.px_of_deg(3.0)),
-            bend: (0.0, 0.002),
-        }
-    }
-
-    const SOLID: Painted = Painted { left_m: 1.9, dashes: None };
-
-    #[test]
-    fn lines_are_where_they_were_painted() {
-        let camera = camera();
-        let dashed = |left_m| Painted { left_m, dashes: Some((6.0, 18.0)) };
-        for (name, lines, road) in [
-            ("straight", vec![SOLID, Painted { left_m: -1.7, ..SOLID }], (0.0, 0.0, 0.0)),
-            ("pitched", vec![SOLID, Painted { left_m: -1.7, ..SOLID }], (1.0, 0.0, 0.0)),
-            ("at an angle", vec![SOLID, Painted { left_m: -1.7, ..SOLID }], (-0.7, 0.05, 0.0)),
-            ("bend to the left", vec![SOLID, Painted { left_m: -1.7, ..SOLID }], (0.3, 0.0, 0.003)),
-            ("bend to the right", vec![SOLID, dashed(-1.7)], (0.0, 0.02, -0.003)),
-            ("dashed", vec![dashed(1.9), dashed(-1.7)], (0.5, 0.01, 0.001)),
-            ("three lanes", vec![SOLID, dashed(-1.7), dashed(5.4)], (0.5, 0.0, 0.0)),
-        ] {
-            let mut n = 0_u32;
-            let mut noise = || {
-                n += 1;
-                f64::from(n * 37 % 11) / 5.0 - 1.0
-            };
-            let points = points(&camera, &lines, road, &mut noise);
-            let fitted = fit(&camera, &belief(&camera), &points).unwrap();
-            for line in &lines {
-                let found = fitted.lines.iter().find(|l| (l.left_m - line.left_m).abs() < 0.15);
-                assert!(found.is_some(), "{name}: {} is missing in {fitted:?}", line.left_m);
-            }
-            let horizon = camera.horizon_px + camera.px_of_deg(road.0);
-            let off = fitted.horizon.row_px - horizon;
-            assert!(off.abs() < 3.5 * fitted.horizon.sigma_px + 2.0, "{name}: {off} {fitted:?}");
-            assert!((fitted.bend - road.2).abs() < 8e-4, "{name}: {fitted:?}");
-        }
-    }
-
-    #[test]
-    fn nothing_and_noise() {
-        let camera = camera();
-        assert_eq!(fit(&camera, &belief(&camera), &[]), None);
-        let mut state = 1_u64;
-        let mut uniform = || {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-            (state >> 40) as f64 / f64::from(1 << 24)
-        };
-        let points: Vec<MarkPoint> = (0..200)
-            .map(|n| MarkPoint {
-                u: 1280.0 * uniform(),
-                v: 400.0 + f64::from(n / 3 * 4),
-                weight: 0.5,
-            })
-            .collect();
-        let fitted = fit(&camera, &belief(&camera), &points).unwrap();
-        // Some line always goes through noise, but few rows agree with it.
-        assert!(fitted.lines.iter().all(|l| l.rows < 20), "{fitted:?}");
-    }
-
-    #[test]
-    fn an_inverse_is_one() {
-        let m = [[4.0, 1.0, 0.5], [1.0, 3.0, 0.2], [0.5, 0.2, 2.0]];
-        let i = inverse(&m).unwrap();
-        for (r, row) in m.iter().enumerate() {
-            // It is symmetric, so its rows are its columns.
-            for (c, column) in i.iter().enumerate() {
-                let product: f64 = row.iter().zip(column).map(|(a, b)| a * b).sum();
-                assert!((product - f64::from(u8::from(r == c))).abs() < 1e-12);
-            }
-        }
-        assert_eq!(inverse(&[[0.0; 3]; 3]), None);
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(48))]
-        #[test]
-        fn any_points_give_finite_lines_or_none(
-            points in prop::collection::vec(
-                (prop_oneof![prop::num::f64::ANY, 0.0..1280.0], prop_oneof![prop::num::f64::ANY, 300.0..720.0],
-                 prop_oneof![prop::num::f64::ANY, 0.0..1.0]), 0..80),
-        ) {
-            let camera = camera();
-            let points: Vec<MarkPoint> =
-                points.into_iter().map(|(u, v, weight)| MarkPoint { u, v, weight }).collect();
-            if let Some(lines) = fit(&camera, &belief(&camera), &points) {
-                prop_assert!(lines.horizon.row_px.is_finite() && lines.bend.is_finite());
-                for l in &lines.lines {
-                    prop_assert!(l.left_m.is_finite() && l.spread_m.is_finite(), "{l:?}");
-                }
-            }
-        }
-    }
-}
+#[path = "lines_tests.rs"]
+pub(crate) mod tests;

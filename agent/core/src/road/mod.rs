@@ -3,7 +3,7 @@
 //! Pixels stay outside: boxes of vehicles and points of markings come in, metres go out.
 //! [`camera`] holds the geometry, [`tracks`] follow vehicles between looks, [`distance`] says how
 //! far one is and how sure that is, [`lane`] fits the own lane over [`lines`], [`horizon`] learns
-//! the camera's pitch from it, [`scene`] composes them.
+//! the camera's pitch from where they meet ([`vanishing`]), [`scene`] composes them.
 //!
 //! INVARIANT: whatever the numbers that come in, those that go out are finite or there are none.
 //! INVARIANT: what is doubtful is unknown with a reason; a free road is said only of a road that
@@ -20,6 +20,7 @@ pub mod lane;
 pub mod lines;
 pub mod scene;
 pub mod tracks;
+pub mod vanishing;
 
 /// To the precision in which observations are told.
 #[expect(clippy::cast_possible_truncation, reason = "metres and fractions need no more")]

@@ -91,6 +91,7 @@ pub(super) const fn kind(kind: PrivateKind) -> &'static str {
     match kind {
         PrivateKind::Face => "face",
         PrivateKind::Plate => "plate",
+        PrivateKind::PossiblePlate => "possible plate",
     }
 }
 

@@ -34,8 +34,8 @@ pub(super) fn shared(part: &str) -> Option<PathBuf> {
 /// horizon, and its calibration upstream the focal length.
 fn mount() -> CameraMount {
     CameraMount {
-        mount_height_m: 1.25,
-        horizon_y: 0.554,
+        mount_height_m: Some(1.25),
+        horizon_y: Some(0.554),
         focal_px: Some(1157.0),
         ..CameraMount::default()
     }
@@ -110,7 +110,7 @@ fn a_motorway_is_seen() {
     let looks = seen.len();
     println!("{:.1} ms of processor time a look", busy_s * 1e3 / looks as f64);
     for stage in RoadStage::ALL {
-        println!("{}: {:.1} ms by the clock", stage.as_str(), eyes.times().mean_ms(stage));
+        println!("{}: {:.1} ms of processor time", stage.as_str(), eyes.times().mean_ms(stage));
     }
     assert!(looks > 40, "{looks}");
 
@@ -226,8 +226,8 @@ fn strange_frames_do_no_harm_to_networks() {
 fn the_car_of_a_drawn_drive_is_as_far_as_it_was_drawn() {
     let Some(options) = options() else { return };
     let mount = CameraMount {
-        mount_height_m: 1.4,
-        horizon_y: 300.0 / 720.0,
+        mount_height_m: Some(1.4),
+        horizon_y: Some(300.0 / 720.0),
         focal_px: Some(1000.0),
         front_offset_m: 0.0,
         bonnet_y: 0.9,

@@ -33,9 +33,12 @@ use temoin_media::{
     cascade,
     frame::{I420Frame, I420View},
     road_cascades::RoadCascades,
+    upright_edges::upright_edges,
 };
 use temoin_proto::{
-    perception::{NotSeen, Observation, PrivateArea, RoadObservation, Sight},
+    perception::{
+        NotSeen, Observation, PictureBox, PrivateArea, PrivateKind, RoadObservation, Sight,
+    },
     samples::Frame,
 };
 
@@ -64,6 +67,13 @@ const MIN_SCORE: f32 = 0.3;
 const MIDDLE: f32 = 0.36;
 /// The horizon lies at this part of its height.
 const MIDDLE_HORIZON: f32 = 0.42;
+
+/// How far an area reaches beyond a face of the cascade, parts of it on each side.
+const CASCADE_MARGIN: f32 = 0.25;
+
+/// The cascade searches so far above and below the horizon, parts of the picture's height: a tall
+/// or a short person's face 3 m away. All of the picture would take three times as long.
+const CASCADE_BAND: f32 = 0.15;
 
 /// How the road is seen.
 #[derive(Clone, Debug, PartialEq)]
@@ -156,6 +166,21 @@ impl RoadEyes {
         &self.scene
     }
 
+    /// Where the horizon is and how sure that is, for device health.
+    fn horizon_said(&self) -> String {
+        let measured = self.mount.horizon_y.is_some();
+        match (self.scene.settled(), measured) {
+            (Some(s), _) => format!(
+                "horizon {:+.1}° below `road_camera.horizon_y`, learned to within {:.1}°",
+                s.offset_deg, s.sigma_deg
+            ),
+            (None, true) => "horizon as it was measured, not learned yet".to_owned(),
+            (None, false) => "`road_camera.horizon_y` is not measured and no horizon was learned \
+                              yet: distances are rough"
+                .to_owned(),
+        }
+    }
+
     fn look(&mut self, frame: &Frame) -> Result<Looked, PerceptionError> {
         let picture = I420Frame::of(frame)?;
         let picture = picture.view();
@@ -175,7 +200,13 @@ impl RoadEyes {
                 fault(&mut self.faults.vehicles, found)
             }
         };
-        let others = self.others(&picture, horizon_px, found.as_deref());
+        let horizon_sigma_px = match (&camera, self.scene.horizon()) {
+            (Some(_), Some(horizon)) => horizon.sigma_px,
+            (Some(camera), None) => camera.px_of_deg(camera.horizon_sigma_deg),
+            // All of the picture.
+            (None, _) => f64::from(size.1),
+        };
+        let others = self.others(&picture, (horizon_px, horizon_sigma_px), found.as_deref());
         let Some(camera) = camera else {
             // Smaller than anything that a camera gives.
             let observation = RoadObservation::unseen(frame.at, NotSeen::Blurred);
@@ -205,38 +236,55 @@ impl RoadEyes {
         Ok(Looked { observation, others })
     }
 
-    /// What must be blurred, by the networks where they work, else by the cascades.
+    /// What must be blurred: by the networks where they work, else by the cascade for faces, and
+    /// for plates by whatever they cannot be told from.
     fn others(
         &mut self,
         picture: &I420View<'_>,
-        horizon_px: f64,
+        (horizon_px, horizon_sigma_px): (f64, f64),
         found: Result<&[Stepped], &NotSeen>,
     ) -> Result<Vec<PrivateArea>, NotSeen> {
         let times = &mut self.times;
         let areas = match (&mut self.networks, found, &mut self.cascades) {
-            (Ok(networks), Ok(found), cascades) => {
+            (Ok(networks), Ok(found), _) => {
                 let all: Vec<Found> = found.iter().map(|f| f.found).collect();
                 let persons: Vec<Found> =
                     all.iter().filter(|f| f.kind == Kind::Person).copied().collect();
                 let faces = times.measure(Stage::Faces, || {
                     networks.faces.areas(picture, single(horizon_px), &persons)
                 });
-                let plates = times.measure(Stage::Plates, || {
-                    plates::areas(picture, &all, cascades.as_mut().ok())
-                });
+                let plates = times.measure(Stage::Plates, || plates::areas(picture, &all));
                 faces.and_then(|mut faces| {
                     faces.extend(plates?);
                     Ok(faces)
                 })
             }
-            (_, Err(_), Ok(cascades)) | (Err(_), _, Ok(cascades)) => times
-                .measure(Stage::Plates, || plates::by_cascades(picture, cascades))
-                .map_err(Into::into),
+            (_, Err(_), Ok(cascades)) | (Err(_), _, Ok(cascades)) => {
+                // Where the horizon may be at the highest.
+                let top_px = horizon_px - 2.0 * horizon_sigma_px;
+                let band = face_band(size(picture).1, horizon_px, 2.0 * horizon_sigma_px);
+                let faces = times.measure(Stage::Faces, || cascades.faces(picture, &band));
+                let plates = times.measure(Stage::Plates, || upright_edges(picture, top_px));
+                let area = |kind| move |area| PrivateArea { kind, area };
+                faces.map_err(PerceptionError::from).map(|faces| {
+                    let faces = faces.iter().map(|f| faces::grown(f, CASCADE_MARGIN));
+                    let plates = plates.into_iter().map(area(PrivateKind::PossiblePlate));
+                    faces.map(area(PrivateKind::Face)).chain(plates).collect()
+                })
+            }
             (_, Err(why), Err(_)) => return Err(*why),
             (Err(_), Ok(_), Err(_)) => return Err(NotSeen::NoModel),
         };
         fault(&mut self.faults.others, areas)
     }
+}
+
+/// Around the horizon as far as it may be, and so far more as faces near by are from it: the lens
+/// is about as high as they are.
+fn face_band(height_px: f32, horizon_px: f64, reach_px: f64) -> PictureBox {
+    let (middle, reach) = (single(horizon_px) / height_px, single(reach_px) / height_px);
+    let half = reach + CASCADE_BAND;
+    faces::clipped(&PictureBox { x: 0.0, y: middle - half, w: 1.0, h: 2.0 * half })
 }
 
 /// Keeps what failed, logged once for each run of failures.
@@ -397,7 +445,11 @@ impl Perception for RoadEyes {
             None => said(
                 LANE,
                 State::Ok,
-                format!("by its markings; {:.1} ms", ms(&[Stage::Marks, Stage::Scene])),
+                format!(
+                    "by its markings; {:.1} ms; {}",
+                    ms(&[Stage::Marks, Stage::Scene]),
+                    self.horizon_said()
+                ),
             ),
         };
         let others = match (faulty(&self.faults.others), &self.networks, &self.cascades) {
@@ -415,7 +467,9 @@ impl Perception for RoadEyes {
                 OTHERS,
                 State::Degraded,
                 format!(
-                    "faces from the front and plates are found by OpenCV's cascades only: {why}"
+                    "without the model pack no vehicle is found: faces are found from the front \
+                     only, and in place of plates whatever has upright edges on the road is \
+                     blurred: {why}"
                 ),
             ),
             (None, Err(why), Err(also)) => {

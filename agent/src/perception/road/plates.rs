@@ -1,12 +1,11 @@
-//! Number plates of others, found inside the boxes of vehicles.
+//! Number plates of others: where they can be on the vehicles that were found.
 //!
-//! There is no network for plates here. Where a plate could be read, the places in the vehicle's
-//! box that look like one are told; where nothing stands out, all of the band where plates sit. A
-//! false blur is cheap, a legible plate is not.
+//! There is no network for plates here, and nothing is narrowed down to a place that looks like a
+//! plate: lettering and grilles look alike. Of every vehicle that is so near that anything of a
+//! plate is left in the picture, all of the band where plates sit is told, and what looks like a
+//! plate outside of it as well. A false blur is cheap, a legible plate is not.
 
-use temoin_media::{
-    cascade::CascadeError, frame::I420View, plates::plate_like, road_cascades::RoadCascades,
-};
+use temoin_media::{frame::I420View, plates::plate_like};
 use temoin_proto::perception::{PictureBox, PrivateArea, PrivateKind};
 
 use super::faces::{clipped, grown};
@@ -16,13 +15,18 @@ use crate::perception::{
     yolox::{Found, Kind},
 };
 
-/// Characters of 75 mm (Regulation 2411/98 and national rules: 65 to 80 mm) can be guessed at from
-/// this height, pixels; read from about 8.
-const LEAST_CHARACTER_PX: f32 = 5.0;
+/// Of characters that are lower than this nothing is left in the picture, pixels: a light and a
+/// dark row cannot both be in them (the sampling theorem). People read from about 8, and guess from
+/// about 5; putting many pictures of a video together gains a factor of 2 to 3 at the very best, so
+/// 2 is on the safe side of all of them. A plate of 520 mm is then 14 pixels wide.
+const LEAST_CHARACTER_PX: f32 = 2.0;
+/// Places outside of the band are searched where a character could be read by eye, pixels.
+const SEARCHED_CHARACTER_PX: f32 = 5.0;
+/// Height of a character, metres (Regulation 2411/98 and national rules: 65 to 80 mm).
 const CHARACTER_M: f32 = 0.075;
 /// A European plate, metres; others are narrower.
 const PLATE_M: f32 = 0.52;
-/// Vehicles that are searched in one look, the nearest first; of the others the whole band is told.
+/// Vehicles that are searched in one look, the nearest first; of the others the band alone is told.
 const MOST_SEARCHED: usize = 4;
 /// How far an area reaches beyond what was found, parts of it on each side.
 const MARGIN: f32 = 0.25;
@@ -43,54 +47,24 @@ struct Near {
 pub(super) fn areas(
     picture: &I420View<'_>,
     vehicles: &[Found],
-    cascades: Option<&mut RoadCascades>,
 ) -> Result<Vec<PrivateArea>, PerceptionError> {
     let mut near: Vec<Near> = vehicles.iter().filter_map(|v| near(v, size(picture))).collect();
     near.sort_by(|a, b| b.metre_px.total_cmp(&a.metre_px));
-    let mut cascades = cascades;
-    let mut areas = Vec::new();
-    for (n, one) in near.iter().enumerate() {
+    let mut areas: Vec<PictureBox> = near.iter().map(|one| band(one, size(picture))).collect();
+    let legible = |n: &&Near| n.metre_px * CHARACTER_M >= SEARCHED_CHARACTER_PX;
+    for one in near.iter().filter(legible).take(MOST_SEARCHED) {
+        let whole = one.vehicle.fractions(size(picture));
+        let alike = plate_like(picture, &whole, one.metre_px * PLATE_M)?;
         let band = band(one, size(picture));
-        let mut found = Vec::new();
-        if n < MOST_SEARCHED {
-            found = search(picture, one, &band, cascades.as_deref_mut())?;
-        }
-        if found.is_empty() {
-            found.push(band);
-        }
-        areas.extend(found);
+        let outside = alike.iter().map(|b| grown(b, MARGIN)).filter(|b| !holds(&band, b));
+        areas.extend(outside);
     }
     Ok(areas.into_iter().map(|area| PrivateArea { kind: PrivateKind::Plate, area }).collect())
 }
 
-/// What is told of one vehicle: where both ways of looking agree that place alone, else whatever
-/// looks like a plate together with the band; nothing where nothing stands out.
-fn search(
-    picture: &I420View<'_>,
-    one: &Near,
-    band: &PictureBox,
-    cascades: Option<&mut RoadCascades>,
-) -> Result<Vec<PictureBox>, PerceptionError> {
-    let whole = one.vehicle.fractions(size(picture));
-    let plate_px = one.metre_px * PLATE_M;
-    let alike = plate_like(picture, &whole, plate_px)?;
-    let second = match cascades {
-        Some(cascades) => cascades.plates_within(picture, &whole, plate_px)?,
-        None => Vec::new(),
-    };
-    let agreed: Vec<PictureBox> = second
-        .iter()
-        .filter(|s| alike.iter().any(|a| overlap(a, s) > 0.3 * (a.w * a.h).min(s.w * s.h)))
-        .map(|s| grown(s, MARGIN))
-        .collect();
-    if !agreed.is_empty() && !one.cut {
-        return Ok(agreed);
-    }
-    if alike.is_empty() && second.is_empty() {
-        return Ok(Vec::new());
-    }
-    let all = alike.iter().chain(&second).map(|b| grown(b, MARGIN));
-    Ok(all.chain([*band]).collect())
+/// Whether all of the second lies in the first.
+fn holds(a: &PictureBox, b: &PictureBox) -> bool {
+    b.x >= a.x && b.y >= a.y && b.x + b.w <= a.x + a.w && b.y + b.h <= a.y + a.h
 }
 
 /// A vehicle whose plate could be read, by the larger of what its width and height say: a box that
@@ -135,24 +109,6 @@ fn band(one: &Near, (width, height): (f32, f32)) -> PictureBox {
     })
 }
 
-fn overlap(a: &PictureBox, b: &PictureBox) -> f32 {
-    let w = (a.x + a.w).min(b.x + b.w) - a.x.max(b.x);
-    let h = (a.y + a.h).min(b.y + b.h) - a.y.max(b.y);
-    w.max(0.0) * h.max(0.0)
-}
-
-/// Without a detector of vehicles: what the cascades find in the whole picture.
-pub(super) fn by_cascades(
-    picture: &I420View<'_>,
-    cascades: &mut RoadCascades,
-) -> Result<Vec<PrivateArea>, CascadeError> {
-    let faces = cascades.faces(picture)?;
-    let plates = cascades.plates(picture)?;
-    let area = |kind| move |b: PictureBox| PrivateArea { kind, area: grown(&b, MARGIN) };
-    let faces = faces.into_iter().map(area(PrivateKind::Face));
-    Ok(faces.chain(plates.into_iter().map(area(PrivateKind::Plate))).collect())
-}
-
 #[cfg(test)]
 mod tests {
     use temoin_media::frame::I420Picture;
@@ -190,9 +146,16 @@ mod tests {
         (picture, plate)
     }
 
+    fn overlap(a: &PictureBox, b: &PictureBox) -> f32 {
+        let w = (a.x + a.w).min(b.x + b.w) - a.x.max(b.x);
+        let h = (a.y + a.h).min(b.y + b.h) - a.y.max(b.y);
+        w.max(0.0) * h.max(0.0)
+    }
+
     #[test]
     fn every_legible_plate_is_covered() {
         for (vehicle, plate_px) in [
+            (car(500.0, 300.0, 60.0, 50.0), 14),
             (car(500.0, 300.0, 130.0, 110.0), 38),
             (car(300.0, 200.0, 420.0, 360.0), 120),
             (car(300.0, 200.0, 420.0, 360.0), 70),
@@ -200,7 +163,7 @@ mod tests {
             (car(-0.0, 250.0, 300.0, 300.0), 90),
         ] {
             let (picture, plate) = rear(&vehicle, plate_px);
-            let areas = areas(&picture.view(), &[vehicle], None).unwrap();
+            let areas = areas(&picture.view(), &[vehicle]).unwrap();
             let covered = areas.iter().map(|a| overlap(&a.area, &plate)).fold(0.0, f32::max);
             assert!(covered > 0.9 * plate.w * plate.h, "{vehicle:?} {plate_px}: {areas:?}");
         }
@@ -210,7 +173,7 @@ mod tests {
     fn without_anything_that_stands_out_the_band_is_told() {
         let plain = I420Picture::black(1280, 720).unwrap();
         let vehicle = car(500.0, 300.0, 200.0, 170.0);
-        let areas = areas(&plain.view(), &[vehicle], None).unwrap();
+        let areas = areas(&plain.view(), &[vehicle]).unwrap();
         assert_eq!(areas.len(), 1);
         assert_eq!(areas[0].area, band(&near(&vehicle, SIZE).unwrap(), SIZE));
     }
@@ -218,7 +181,7 @@ mod tests {
     #[test]
     fn what_cannot_be_read_is_left() {
         for vehicle in [
-            car(500.0, 300.0, 60.0, 50.0),
+            car(500.0, 300.0, 40.0, 36.0),
             Found { kind: Kind::Person, ..car(500.0, 300.0, 200.0, 400.0) },
             Found { kind: Kind::Bicycle, ..car(500.0, 300.0, 200.0, 400.0) },
         ] {

@@ -1,6 +1,6 @@
-//! How long each stage of a look at the road takes.
+//! The stages of a look at the road.
 
-use std::time::{Duration, Instant};
+use crate::perception::stage_times::{Stages, Times};
 
 /// A stage of one look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,6 +16,9 @@ pub enum RoadStage {
     /// Number plates of others.
     Plates,
 }
+
+/// Processor time of each stage of a look at the road.
+pub type RoadTimes = Times<RoadStage>;
 
 impl RoadStage {
     /// Every stage.
@@ -34,40 +37,10 @@ impl RoadStage {
     }
 }
 
-/// Time spent since the start, by stage.
-#[derive(Clone, Debug, Default)]
-pub struct RoadTimes {
-    looks: u32,
-    spent: [Duration; 5],
-}
+impl Stages for RoadStage {
+    const ALL: &'static [Self] = &Self::ALL;
 
-impl RoadTimes {
-    /// Looks counted.
-    pub const fn looks(&self) -> u32 {
-        self.looks
-    }
-
-    /// Milliseconds of a stage in a look, the mean of all looks; 0 before the first.
-    pub fn mean_ms(&self, stage: RoadStage) -> f64 {
-        let spent: Duration = RoadStage::ALL
-            .iter()
-            .zip(self.spent)
-            .filter(|(s, _)| **s == stage)
-            .map(|(_, d)| d)
-            .sum();
-        spent.as_secs_f64() * 1e3 / f64::from(self.looks.max(1))
-    }
-
-    pub(super) const fn look(&mut self) {
-        self.looks = self.looks.saturating_add(1);
-    }
-
-    pub(super) fn measure<T>(&mut self, stage: RoadStage, work: impl FnOnce() -> T) -> T {
-        let begin = Instant::now();
-        let done = work();
-        for (_, spent) in RoadStage::ALL.iter().zip(&mut self.spent).filter(|(s, _)| **s == stage) {
-            *spent += begin.elapsed();
-        }
-        done
+    fn as_str(self) -> &'static str {
+        self.as_str()
     }
 }
