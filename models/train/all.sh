@@ -22,15 +22,18 @@ render() { # KIND COUNT
         '[ -e "$3/shards/$1-$2.npz" ] || "$4" render.py --kind "$1" --data "$3" \
             --out "$3/shards/$1-$2.npz" --first "$2" --count 400' sh "$1" N "$work" "$python"
 }
-EPOCHS_eye=30 EPOCHS_face=80 EPOCHS_phone=70
-make_net() { # KIND PICTURES EPOCHS FILE
-    render "$1" "$2"
-    [ -e "$work/$1.pt" ] || "$python" train.py --net "$1" --shards "$work/shards" \
-        --out "$work/$1.part" --epochs "$3"
-    [ -e "$work/$1.pt" ] || mv "$work/$1.part" "$work/$1.pt"
-    "$python" export.py --net "$1" --weights "$work/$1.pt" --out "../builtin/$4"
+EPOCHS_eye=30 EPOCHS_face=36 EPOCHS_phone=70
+make_net() { # KIND PICTURES EPOCHS FILE [more for train.py]
+    kind=$1 pictures=$2 epochs=$3 file=$4
+    shift 4
+    render "$kind" "$pictures"
+    [ -e "$work/$kind.pt" ] || "$python" train.py --net "$kind" --shards "$work/shards" \
+        --out "$work/$kind.part" --epochs "$epochs" "$@"
+    [ -e "$work/$kind.pt" ] || mv "$work/$kind.part" "$work/$kind.pt"
+    "$python" export.py --net "$kind" --weights "$work/$kind.pt" --out "../builtin/$file"
 }
 make_net eye 3200 "$EPOCHS_eye" eye_state.onnx
-make_net face 4000 "$EPOCHS_face" face_state.onnx
+make_net face 6000 "$EPOCHS_face" face_state.onnx --batch 64 --threads 1 --half
 make_net phone 2400 "$EPOCHS_phone" phone.onnx
-"$python" score.py --models ../builtin --shards "$work/shards" --data ../../../shared/data --pack ../../../shared/models
+"$python" score.py --models ../builtin --shards "$work/shards" --data ../../../shared/data --pack ../../../shared/models \
+    --labels ../../tests/data/labels
