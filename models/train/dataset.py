@@ -179,10 +179,12 @@ def followed_square(points, pose):
     return (eyes + mouth) / 2 - np.array([ASIDE_PER_DEG * pose[0], MIDDLE_UP]) * side, side
 
 
-def cut_off(rng, cut, middle, unit):
-    """The picture ends within the cut-out: its last row or column goes on, as in a unit."""
+def cut_off(rng, cut, middle, unit, yaw):
+    """The picture ends within the cut-out: its last row or column goes on, as in a unit. More
+    often on the side to which the head turns, because it moves there."""
     at = rng.uniform(0.08, 0.75) * unit
-    way = rng.choice(4, p=[0.35, 0.35, 0.2, 0.1])
+    ahead = 0 if yaw > 0 else 1
+    way = int(rng.choice([ahead, 1 - ahead, 2, 3], p=[0.5, 0.2, 0.2, 0.1]))
     cut = cut.copy()
     if way < 2:
         x = int(np.clip(middle[0] + (at if way == 0 else -at), 2, cut.shape[1] - 2))
@@ -229,6 +231,8 @@ class FaceSet(EyeSet):
     from the square's middle in fractions of it.
     """
 
+    good = 0.55  # how often light and camera are good
+
     def __getitem__(self, i):
         rng = np.random.default_rng([self.seed, self.epoch, i])
         cut, row, plain = self.cuts[i], self.rows[i], self.plain
@@ -259,8 +263,8 @@ class FaceSet(EyeSet):
             a = rng.uniform(0, 2 * np.pi)
             shift = np.array([np.cos(a), np.sin(a)]) * rng.uniform(0.75, 1.1)
         shift = middle + shift * side
-        if not plain and mode == "plain" and rng.random() < 0.25:
-            cut = cut_off(rng, cut, full / 2 + points.mean(0) * unit, unit)
+        if not plain and mode == "plain" and rng.random() < 0.3:
+            cut = cut_off(rng, cut, full / 2 + points.mean(0) * unit, unit, pose[0])
         turn = 0.0 if plain else rng.normal(0, 5)  # cameras hang crooked: part of the roll
         side = 1.3 * zoom * side
         image = window(cut, full / 2 - 0.5 + shift * unit, side * unit, 80, turn)
@@ -277,7 +281,7 @@ class FaceSet(EyeSet):
         if barred:
             over = augment.bar(rng, 80)
             image = image * (1 - over) + over * rng.uniform(0, 1)
-        image = spoil(rng, image, plain, 24, 200, 0.55)
+        image = spoil(rng, image, plain, 24, 200, self.good)
         if mode == "dark":
             image = augment.darkness(rng, image)
         face = float(mode == "plain")

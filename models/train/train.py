@@ -48,6 +48,7 @@ def main():
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--rate", type=float, default=3e-3, help="the highest learning rate")
+    parser.add_argument("--good", type=float, help="how often a face's light and camera are good")
     parser.add_argument("--half", action="store_true",
                         help="compute in bfloat16: a third faster where the processor has it")
     a = parser.parse_args()
@@ -58,6 +59,8 @@ def main():
     held = rows[:, IDENTITY[a.net]].astype(int) % 10 == 0
     train = SETS[a.net](cuts[~held], rows[~held], a.seed)
     check = SETS[a.net](cuts[held], rows[held], 99, plain=True)
+    if a.good is not None:
+        train.good = a.good
     print(f"{len(train)} to learn from, {len(check)} held out", flush=True)
     new = lambda: NETWORKS[a.net]().to(memory_format=torch.channels_last)
     net, slow = new(), new()
