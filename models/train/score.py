@@ -224,7 +224,10 @@ def followed(net, frames, middle, side):
         eyes, mouth = points[:2].mean(0), points[3:].mean(0)
         raised = 1 + dataset.RAISED_PER_DEG * np.clip(got[0][0, 1], 0, dataset.MOST_RAISED_DEG)
         if got[3][0, 0] >= 0.5:
-            side = SIDE_PER_EYE_MOUTH * np.linalg.norm(mouth - eyes) * raised
+            now = SIDE_PER_EYE_MOUTH * np.linalg.norm(mouth - eyes) * raised
+            # as in faces.rs: a head's size changes slowly, and not by a doubtful reading
+            growth = 1 + 0.04 * max(0.0, 1 - got[5][0, :2].max() / 12)
+            side = side * np.clip(now / side, 1 / growth, growth)
             middle = (eyes + mouth) / 2 - np.array([ASIDE_PER_DEG * got[0][0, 0], MIDDLE_UP]) * side
     return np.array(out)
 

@@ -52,10 +52,12 @@ const CASCADE_DRIVER_EVERY: Duration = Duration::from_millis(190);
 /// A face that the own network follows moves less than this (intersection over union) in one
 /// look.
 const FOLLOWED_IOU: f32 = 0.3;
-/// And grows or shrinks by less than this in one look: a head that comes nearer by a third takes
-/// most of a second. What is followed by its own points would else shrink to an eye, or grow, within
-/// a few looks at a face that is half out of the picture. Own choice: validate.
-const FOLLOWED_GROWTH: f32 = 1.04;
+/// And grows or shrinks by less than this share in one look: a head that comes nearer by a third
+/// takes most of a second. What is followed by its own points would else shrink to an eye, or grow,
+/// within a few looks at a face that is half out of the picture. Own choice: validate.
+const FOLLOWED_GROWTH: f32 = 0.04;
+/// A network that doubts the pose by this much does not know the size either: it stays.
+const NO_GROWTH_AT_ERROR_DEG: f32 = 12.0;
 
 /// What a look found.
 pub(crate) struct Found {
@@ -226,7 +228,7 @@ impl ByCascades<'_> {
         if let (Some(state), Some(last)) = (state.as_deref_mut(), last) {
             followed = self
                 .follow(state, &last)?
-                .map(|(face, reading)| (steadied(face, &last), reading))
+                .map(|(face, reading)| (steadied(face, &last, reading.pose_error_deg), reading))
                 .filter(|(face, _)| face.iou(&last) > FOLLOWED_IOU);
         }
         if let Some((face, reading)) = followed
@@ -285,10 +287,11 @@ impl ByCascades<'_> {
 }
 
 /// A face that was followed from `last`, about its middle, at a size that a head can have by now.
-fn steadied(face: Face, last: &Face) -> Face {
+fn steadied(face: Face, last: &Face, pose_error_deg: f32) -> Face {
     let (side, was) = (face.side(), last.side());
+    let growth = 1.0 + FOLLOWED_GROWTH * (1.0 - pose_error_deg / NO_GROWTH_AT_ERROR_DEG).max(0.0);
     // Not `clamp`, which panics where `was` is not a number.
-    let k = side.min(was * FOLLOWED_GROWTH).max(was / FOLLOWED_GROWTH) / side;
+    let k = side.min(was * growth).max(was / growth) / side;
     let [x, y] = face.middle();
     let (w, h) = (face.w * k, face.h * k);
     Face { x: x - w / 2.0, y: y - h / 2.0, w, h, ..face }
@@ -320,8 +323,16 @@ mod tests {
             h: side,
             points: [[x, 100.0]; 5],
         };
-        for (side, want) in [(100.0, 100.0), (102.0, 102.0), (150.0, 104.0), (50.0, 100.0 / 1.04)] {
-            let face = steadied(of(80.0, side), &of(70.0, 100.0));
+        for (side, error_deg, want) in [
+            (100.0, 0.0, 100.0),
+            (102.0, 0.0, 102.0),
+            (150.0, 0.0, 104.0),
+            (50.0, 0.0, 100.0 / 1.04),
+            (150.0, 6.0, 102.0),
+            (150.0, 12.0, 100.0),
+            (50.0, 40.0, 100.0),
+        ] {
+            let face = steadied(of(80.0, side), &of(70.0, 100.0), error_deg);
             assert!((face.side() - want).abs() < 0.01, "{side}: {face:?}");
             assert!((face.middle()[0] - 80.0).abs() < 0.01, "moved at once: {face:?}");
             assert!((face.middle()[1] - 100.0).abs() < 0.01 && face.points[0] == [80.0, 100.0]);
