@@ -21,6 +21,10 @@ use crate::seal::PlainTrack;
 /// How long a picture is shown that is the only one of its GOP and of the clip's end.
 const ONLY_PICTURE: Duration = Duration::from_millis(66);
 
+/// More than MP4 says at a file's and at a fragment's beginning, and of each picture.
+const HEAD_BYTES: usize = 1024;
+const UNIT_HEAD_BYTES: usize = 32;
+
 /// Why a clip has no tracks.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ClipFileError {
@@ -63,7 +67,13 @@ pub(crate) fn write(
         let stream = streams.get(&track.video).ok_or(ClipFileError::NoStream(track.video))?;
         let media_type = format!("video/mp4; codecs=\"{}\"", stream.codec_string());
         let mut writer = Writer::new(StreamConfig::clone(stream), origin);
-        let mut file = Zeroizing::new(writer.init(Some(end.since(origin)))?.to_vec());
+        // All of it at once: a vector that grows would leave pictures behind that are not wiped.
+        let units = || track.gops.iter().flat_map(|gop| gop.units());
+        let most = HEAD_BYTES
+            + track.gops.len() * HEAD_BYTES
+            + units().map(|u| u.data.len() + UNIT_HEAD_BYTES).sum::<usize>();
+        let mut file = Zeroizing::new(Vec::with_capacity(most));
+        file.extend_from_slice(&writer.init(Some(end.since(origin)))?);
         let ends = track.gops.iter().skip(1).map(|next| next.start());
         for (gop, end) in track.gops.iter().zip(ends.map(Some).chain([None])) {
             let units: Vec<AccessUnit> = gop
@@ -79,6 +89,7 @@ pub(crate) fn write(
             Video::Shown(camera) => camera.into(),
             Video::Unblurred(camera) => TrackName::unblurred(camera),
         };
+        debug_assert!(file.len() <= most, "{} bytes written, {most} expected", file.len());
         tracks.push(PlainTrack { name, media_type, others_blurred, bytes: file });
     }
     tracks.push(PlainTrack {

@@ -133,6 +133,37 @@ def make_identity(model, seed):
                     look)
 
 
+def dress(identity):
+    """Beards, hair and hats of many kinds, for the face network: the same for the same person.
+
+    More local shape as well: profiles differ more than the plain identity's do.
+    """
+    rng = np.random.default_rng([identity.seed, 5])
+    look = identity.look
+    identity.targets = [(k, w * 1.35 if k.split("/")[0] in ("nose", "chin", "cheek", "ears", "mouth")
+                         else w) for k, w in identity.targets]
+    if rng.random() < 0.6:
+        look["hair_albedo"] = float(np.exp(rng.uniform(np.log(0.008), np.log(0.08))))
+    if rng.random() < 0.75:
+        look["brow_albedo"] = look["hair_albedo"] * 0.8
+    look["hair_length"] = float(np.exp(rng.uniform(np.log(0.03), np.log(0.55))))
+    look["puff"] = float(rng.uniform(0.3, 1.0))
+    look["comb"] = tuple(rng.normal(0, 1.0, 3) + [0, rng.choice([-1.0, 1.0]), -0.7])
+    look["brow_thick"] *= float(rng.uniform(0.8, 1.6))
+    kind = rng.choice(["none", "stubble", "full"], p=[0.52, 0.18, 0.30])
+    if kind == "full":
+        look["full"] = float(rng.uniform(0.35, 1.5))
+        look["beard_top"] = float(rng.normal(-0.06, 0.09))
+        look["beard_length"] = float(np.exp(rng.uniform(np.log(0.02), np.log(0.4))))
+        look["beard"] = 0.0
+    elif kind == "stubble":
+        look["beard"] = float(rng.uniform(0.2, 1.0))
+    else:
+        look["beard"] = 0.0
+    look["wears"] = str(rng.choice(["none", "long", "hat", "both"], p=[0.58, 0.22, 0.15, 0.05]))
+    return identity
+
+
 class Body:
     """Turns an identity, an expression and a posture into vertices."""
 

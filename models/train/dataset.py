@@ -127,10 +127,11 @@ def mild(rng, image):
     return np.clip(image ** np.exp(rng.normal(0, 0.15)) * gain + noise, 0, 1).astype(np.float32)
 
 
-def spoil(rng, image, plain, low, high):
-    """Light and camera for a face or driver picture; `low` and `high` real pixels on a side."""
+def spoil(rng, image, plain, low, high, good=0.35):
+    """Light and camera for a face or driver picture; `low` and `high` real pixels on a side;
+    `good` is how often both are good."""
     size = image.shape[0]
-    if not plain and rng.random() < 0.35:
+    if not plain and rng.random() < good:
         return mild(rng, image)
     image = augment.tone(rng, image)
     if not plain and rng.random() < 0.2:
@@ -157,45 +158,130 @@ def junk(rng, data, size):
     return np.clip(image + rng.uniform(0, 0.4) * grain, 0, 1.2).astype(np.float32)
 
 
+# How a unit that follows a face by its points cuts the square (`agent`, cabin/face_state.rs): its
+# side over the distance between the middles of eyes and mouth, more where the head is raised, which
+# brings both nearer to each other (measured on the rendered heads), and where its middle lies from
+# theirs, in sides.
+SIDE_PER_EYE_MOUTH, RAISED_PER_DEG, MOST_RAISED_DEG = 2.48, 0.0125, 50.0
+MIDDLE_UP, ASIDE_PER_DEG = 0.03, 0.0029
+# Columns of a face shard before the marks, and how many marks lie in the middle and on each side.
+FACE_COLUMNS, MIDDLE_MARKS, SIDE_MARKS = 18, 10, 20
+MARKS_SWAPPED = np.concatenate([np.arange(MIDDLE_MARKS),
+                                np.arange(SIDE_MARKS) + MIDDLE_MARKS + SIDE_MARKS,
+                                np.arange(SIDE_MARKS) + MIDDLE_MARKS])
+
+
+def followed_square(points, pose):
+    """Middle and side of the square around a face, as a unit finds it from the points."""
+    eyes, mouth = points[:2].mean(0), points[3:].mean(0)
+    side = SIDE_PER_EYE_MOUTH * float(np.linalg.norm(mouth - eyes))
+    side = side * (1 + RAISED_PER_DEG * float(np.clip(pose[1], 0, MOST_RAISED_DEG)))
+    return (eyes + mouth) / 2 - np.array([ASIDE_PER_DEG * pose[0], MIDDLE_UP]) * side, side
+
+
+def cut_off(rng, cut, middle, unit, yaw):
+    """The picture ends within the cut-out: its last row or column goes on, as in a unit. More
+    often on the side to which the head turns, because it moves there."""
+    at = rng.uniform(0.08, 0.75) * unit
+    ahead = 0 if yaw > 0 else 1
+    way = int(rng.choice([ahead, 1 - ahead, 2, 3], p=[0.5, 0.2, 0.2, 0.1]))
+    cut = cut.copy()
+    if way < 2:
+        x = int(np.clip(middle[0] + (at if way == 0 else -at), 2, cut.shape[1] - 2))
+        if way == 0:
+            cut[:, x:] = cut[:, x - 1 : x]
+        else:
+            cut[:, :x] = cut[:, x : x + 1]
+    else:
+        y = int(np.clip(middle[1] + (at if way == 2 else -at), 2, cut.shape[0] - 2))
+        if way == 2:
+            cut[y:] = cut[y - 1 : y]
+        else:
+            cut[:y] = cut[y : y + 1]
+    return cut
+
+
+def restyle(rng, image):
+    """Changes the look and leaves the shape: uneven skin and light, other edges, other greys.
+
+    Rendered people look alike in ways that real ones do not; what is left to learn from is shape.
+    """
+    size = image.shape[0]
+    if rng.random() < 0.5:
+        n = int(rng.integers(3, 12))
+        field = rng.normal(0, rng.uniform(0.1, 0.5), (n, n)).astype(np.float32)
+        image = image * np.exp(cv2.resize(field, (size, size), interpolation=cv2.INTER_CUBIC))
+    if rng.random() < 0.3:
+        n = int(rng.choice([3, 5]))
+        kernel = rng.normal(0, 1 / n, (n, n)).astype(np.float32)
+        other = cv2.filter2D(image, -1, kernel, borderType=cv2.BORDER_REPLICATE)
+        other = (other - other.mean()) / (other.std() + 1e-3) * (image.std() + 0.05) + image.mean()
+        image = image + rng.uniform(0.1, 0.75) * (other - image)
+    if rng.random() < 0.25:
+        soft = cv2.GaussianBlur(image, (0, 0), rng.uniform(2, 12))
+        image = soft.mean() + (image - soft) * rng.uniform(0.8, 2.5) + (soft - soft.mean()) * rng.uniform(0.1, 1)
+    return np.clip(image, 0, 2).astype(np.float32)
+
+
 class FaceSet(EyeSet):
     """Face squares of 80 x 80, 1.3 face sides wide.
 
     Labels: yaw, pitch, roll (degrees), ten coordinates in fractions of the square, mouth, face,
-    covered, and the weights of pose, points, mouth, face, covered.
+    covered, and the weights of pose, points, mouth, face, covered; then x, y, depth of the marks,
+    from the square's middle in fractions of it.
     """
+
+    good = 0.55  # how often light and camera are good
 
     def __getitem__(self, i):
         rng = np.random.default_rng([self.seed, self.epoch, i])
         cut, row, plain = self.cuts[i], self.rows[i], self.plain
         full = cut.shape[0]
         pose, points = row[:3].copy(), row[3:13].reshape(5, 2).copy()
+        marks = row[FACE_COLUMNS:].reshape(-1, 3).copy()
         pose[1] += LEVEL_DEG
         mouth, hidden, what = row[13], row[14], int(row[15])
         if not plain and rng.random() < 0.5:  # mirror: left and right change places
             cut = cut[:, ::-1]
             pose[[0, 2]] *= -1
             points = points[[1, 0, 2, 4, 3]] * [-1, 1]
-        mode = "plain" if plain or rng.random() < 0.85 else rng.choice(["junk", "partial", "dark"])
-        zoom = 1.0 if plain else float(np.exp(rng.normal(0, 0.10)))
-        shift = np.zeros(2) if plain else rng.uniform(-0.12, 0.12, 2) * 1.3
+            marks = marks[MARKS_SWAPPED] * [-1, 1, 1]
+        mode = "plain" if plain or rng.random() < 0.88 else rng.choice(
+            ["junk", "partial", "tight", "dark"])
+        unit = full / 2.3
+        middle, side = followed_square(points, pose)
+        if not plain and rng.random() < 0.3:  # a detector's box
+            middle, side = np.zeros(2), 1.0
+        zoom = 1.0 if plain else float(np.exp(rng.normal(0, 0.12)))
+        shift = np.zeros(2) if plain else rng.uniform(-0.15, 0.15, 2)
+        # a square that lost its face's size or place must lead back to it, or be no face
+        if not plain and rng.random() < 0.3:
+            zoom, shift = float(np.exp(rng.uniform(np.log(0.5), np.log(1.7)))), rng.uniform(-0.35, 0.35, 2)
+        if mode == "tight":
+            zoom, shift = rng.uniform(0.1, 0.35), rng.uniform(-0.45, 0.45, 2)
         if mode == "partial":
             a = rng.uniform(0, 2 * np.pi)
             shift = np.array([np.cos(a), np.sin(a)]) * rng.uniform(0.75, 1.1)
-        turn = 0.0 if plain else rng.normal(0, 4)  # cameras hang crooked: part of the roll
-        side = 1.3 * zoom
-        unit = full / 2.1
+        shift = middle + shift * side
+        if not plain and mode == "plain" and rng.random() < 0.3:
+            cut = cut_off(rng, cut, full / 2 + points.mean(0) * unit, unit, pose[0])
+        turn = 0.0 if plain else rng.normal(0, 5)  # cameras hang crooked: part of the roll
+        side = 1.3 * zoom * side
         image = window(cut, full / 2 - 0.5 + shift * unit, side * unit, 80, turn)
         a = np.radians(-turn)
         m = np.array([[np.cos(a), -np.sin(a)], [np.sin(a), np.cos(a)]])
         points = (points - shift) @ m.T / side + 0.5
+        marks = np.concatenate([(marks[:, :2] - shift) @ m.T, marks[:, 2:]], 1) / side
         pose[2] += turn
         if mode == "junk":
             image = junk(rng, self, 80)
+        elif not plain and rng.random() < 0.6:
+            image = restyle(rng, image)
         barred = not plain and rng.random() < 0.08
         if barred:
             over = augment.bar(rng, 80)
             image = image * (1 - over) + over * rng.uniform(0, 1)
-        image = spoil(rng, image, plain, 30, 140)
+        image = spoil(rng, image, plain, 24, 200, self.good)
         if mode == "dark":
             image = augment.darkness(rng, image)
         face = float(mode == "plain")
@@ -203,7 +289,7 @@ class FaceSet(EyeSet):
         label = np.concatenate([pose, points.ravel(), [mouth, face, covered], [
             face * (1.0 if hidden < 0.45 else 0.3), face * (1.0 if hidden < 0.35 else 0.3),
             face * float(what == 0 and abs(pose[0]) < 60), 1.0,
-            face * float(not barred and not (what == 1 and 0.05 < hidden < 0.15))]])
+            face * float(not barred and not (what == 1 and 0.05 < hidden < 0.15))], marks.ravel()])
         return image[None].astype(np.float32), label.astype(np.float32)
 
 

@@ -63,39 +63,89 @@ class EyeState(nn.Module):
         return (opening * t[:, 4] * 2 + iris * t[:, 6] + seen * t[:, 5]).mean()
 
 
-class FaceState(nn.Module):
-    """80 x 80 face square -> pose, points, mouth, face, covered."""
+def box_mean(x):
+    """The mean of the 9 x 9 pixels around each point, of those that are in the picture."""
+    pool = nn.functional.avg_pool2d
+    across = pool(x, (1, 9), 1, (0, 4), count_include_pad=False)
+    return pool(across, (9, 1), 1, (4, 0), count_include_pad=False)
 
-    INPUT, OUTPUTS, SIZE = "square", ("pose", "points", "mouth", "face", "covered"), 80
+
+def local(x):
+    """The picture evened out around each point: light from the side matters less."""
+    off = x - box_mean(x)
+    return off / torch.sqrt(box_mean(off ** 2) + 1e-3)
+
+
+class FaceState(nn.Module):
+    """80 x 80 face square -> pose, points, mouth, face, covered, pose_error.
+
+    What is run looks at the picture and at its mirror image and takes the mean, so that left and
+    right are read alike.
+    """
+
+    INPUT, SIZE = "square", 80
+    OUTPUTS = ("pose", "points", "mouth", "face", "covered", "pose_error")
+    MARKS = 150
 
     def __init__(self):
         super().__init__()
         self.body = nn.Sequential(
-            conv(2, 16, 2), conv(16, 24, 2), Residual(24), conv(24, 40, 2), Residual(40),
-            Residual(40), conv(40, 64, 2), Residual(64), nn.Conv2d(64, 24, 1), nn.ReLU(),
-            nn.Flatten(), nn.Linear(600, 96), nn.ReLU(), nn.Dropout(0.1))
-        self.head = nn.Linear(96, 16)
+            conv(3, 16, 2), conv(16, 32, 2), Residual(32), Residual(32), conv(32, 56, 2),
+            Residual(56), Residual(56), conv(56, 96, 2), Residual(96), Residual(96),
+            nn.Conv2d(96, 32, 1), nn.ReLU(), nn.Flatten(), nn.Dropout(0.1),
+            nn.Linear(800, 160), nn.ReLU())
+        self.head = nn.Linear(160, 19)
+        self.marks = nn.Linear(160, self.MARKS)
+
+    def features(self, x):
+        """What both heads read."""
+        return self.body(torch.cat([both(x), local(x)], 1))
 
     def raw(self, x):
-        """Pose / 20 degrees, points - 0.5, mouth, logits of face and covered."""
-        return self.head(self.body(both(x)))
+        """Pose / 20 degrees, points - 0.5, mouth, logits of face and covered, log of the pose's
+        error / 20 degrees; then the marks, which only training uses."""
+        inner = self.features(x)
+        return torch.cat([self.head(inner), self.marks(inner) * 0.3], 1)
 
     def forward(self, x):
-        y = self.raw(x)
-        return (y[:, :3] * 20, y[:, 3:13] * 0.3 + 0.5, torch.clamp(y[:, 13:14], 0, 2),
-                torch.sigmoid(y[:, 14:15]), torch.sigmoid(y[:, 15:16]))
+        y = self.head(self.features(torch.cat([x, torch.flip(x, [3])], 0)))
+        a, b = y[:1], y[1:]
+        sign = torch.tensor([[-1.0, 1.0, -1.0]])
+        pose = (a[:, :3] + b[:, :3] * sign) * 10
+        # mirrored: the right eye is the left one, and x runs the other way
+        p = b[:, 3:13]
+        p = torch.cat([-p[:, 2:3], p[:, 3:4], -p[:, 0:1], p[:, 1:2], -p[:, 4:5], p[:, 5:6],
+                       -p[:, 8:9], p[:, 9:10], -p[:, 6:7], p[:, 7:8]], 1)
+        points = (a[:, 3:13] + p) * 0.15 + 0.5
+        rest = (a[:, 13:] + b[:, 13:]) * 0.5
+        # two readings that differ are in doubt as well
+        error = torch.exp(rest[:, 3:6]) * 20 + (a[:, :3] - b[:, :3] * sign).abs() * 10
+        return (pose, points, torch.clamp(rest[:, :1], 0, 2), torch.sigmoid(rest[:, 1:2]),
+                torch.sigmoid(rest[:, 2:3]), error)
 
     @staticmethod
     def loss(y, t):
-        """Mean loss of raw outputs for label rows of `dataset.FaceSet`."""
+        """Mean loss of raw outputs for label rows of `dataset.FaceSet`.
+
+        The pose's error is learnt beside the pose: |difference| / error + log error is least where
+        the error said is the mean of the real ones. It hardly weighs the pose itself: a head far
+        to the side is hard to read, and must be learnt all the same.
+        """
         f = nn.functional
         near = lambda a, b, beta: f.smooth_l1_loss(a, b, reduction="none", beta=beta).sum(1)
-        pose = near(y[:, :3], t[:, :3] / 20, 0.2)
+        log_error = y[:, 16:19].clamp(-4.0, 1.5)
+        miss = f.smooth_l1_loss(y[:, :3], t[:, :3] / 20, reduction="none", beta=0.05)
+        sure = torch.exp(-log_error)
+        pose = miss * (2.5 + 0.3 * sure.detach()) * (1 + t[:, :1].abs() / 60 + t[:, 1:2].abs() / 40)
+        pose = pose + miss.detach() * sure + log_error
+        pose = (pose * torch.tensor([1.5, 1.3, 0.5])).sum(1)
         points = near(y[:, 3:13], (t[:, 3:13] - 0.5) / 0.3, 0.1)
-        mouth = near(y[:, 13:14], t[:, 13:14], 0.1)
+        # most mouths are shut: without more weight on open ones, "shut" is a good guess
+        mouth = near(y[:, 13:14], t[:, 13:14], 0.1) * (1 + 3 * t[:, 13])
         yes = f.binary_cross_entropy_with_logits(y[:, 14:16], t[:, 14:16], reduction="none")
-        return (2 * pose * t[:, 16] + 0.7 * points * t[:, 17] + 5 * mouth * t[:, 18]
-                + yes[:, 0] * t[:, 19] + 2 * yes[:, 1] * t[:, 20]).mean()
+        marks = near(y[:, 19:] / 0.3, t[:, 21:] / 0.3, 0.1) * (10 / FaceState.MARKS)
+        return (1.5 * pose * t[:, 16] + (0.7 * points + 2.0 * marks) * t[:, 17]
+                + 25 * mouth * t[:, 18] + 4 * yes[:, 0] * t[:, 19] + 8 * yes[:, 1] * t[:, 20]).mean()
 
 
 class Phone(nn.Module):

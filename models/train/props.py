@@ -10,7 +10,7 @@ def part(v, t, uv=None, **values):
     v = np.asarray(v, np.float32)
     uv = np.zeros((len(v), 2), np.float32) if uv is None else np.asarray(uv, np.float32)
     t = np.asarray(t, np.int32)
-    defaults = dict(albedo=0.1, alpha=1.0, mirror=0.0, emit=0.0, kind=0)
+    defaults = dict(albedo=0.1, alpha=1.0, mirror=0.0, emit=0.0, strand=0.0, kind=0)
     return dict(v=v, n=normals(v, t), uv=uv, t=t, set=dict(defaults, **values))
 
 
@@ -182,3 +182,74 @@ def phone(rng, centre, across, along, out_of, lit):
                albedo=float(np.exp(rng.uniform(np.log(0.01), np.log(0.6)))),
                mirror=float(rng.uniform(0, 0.35)),
                emit=float(rng.uniform(0.1, 1.2)) if lit else 0.0)
+
+
+def sheath(heights, radii, opening, origin, head, rng, bumps):
+    """A surface around the head, open to the front: hair that hangs, a hood, a hat.
+
+    `heights` and `radii` [n, 2] (across, front to back) of its rings, `opening` half the angle
+    left open in front, both along the head's axes from `origin`.
+    """
+    m = 28
+    a = np.linspace(opening, 2 * np.pi - opening, m)
+    wave = np.interp(np.linspace(0, 8, m), np.arange(9), rng.normal(0, bumps, 9))
+    x, y, z = head.T
+    v, uv = [], []
+    for k, (h, (rx, rz)) in enumerate(zip(heights, radii)):
+        r = 1 + wave * (0.4 + 0.6 * k / len(heights)) + rng.normal(0, bumps * 0.15, m)
+        v.append(origin + h * y + (np.sin(a) * rx * r)[:, None] * x + (np.cos(a) * rz * r)[:, None] * z)
+        uv.append(np.stack([a, np.full(m, h)], 1))
+    i, j = np.meshgrid(np.arange(len(heights) - 1), np.arange(m - 1), indexing="ij")
+    p = (i * m + j).ravel()
+    t = np.concatenate([np.stack([p, p + 1, p + m], 1), np.stack([p + 1, p + m + 1, p + m], 1)])
+    return np.concatenate(v), t, np.concatenate(uv)
+
+
+def long_hair(rng, middle, head, look):
+    """Hair that hangs past the ears, behind them or before them."""
+    low = rng.uniform(-2.0, -0.5)
+    h = np.concatenate([[1.02, 0.95, 0.8, 0.55], np.linspace(0.2, low, 6)])
+    wide = rng.uniform(0.80, 0.98)
+    flare = rng.uniform(-0.1, 0.35)
+    s = np.sqrt(np.clip(1 - (np.maximum(h, 0.15) - 0.15) ** 2 / 0.89 ** 2, 0.001, 1))
+    s = s * (1 + flare * np.clip(-h, 0, 1.2))
+    r = np.stack([wide * s, wide * 1.22 * s], 1)
+    origin = middle - rng.uniform(0.72, 0.9) * head[:, 2]
+    opening = rng.uniform(0.75, 1.7)
+    v, t, uv = sheath(h, r, opening, origin, head, rng, rng.uniform(0.01, 0.06))
+    return [part(v, t, uv, albedo=look["hair_albedo"], strand=float(rng.uniform(0.5, 1.3)))]
+
+
+def hat(rng, middle, head):
+    """A cap or a woollen hat; a cap has a peak."""
+    albedo = float(np.exp(rng.uniform(np.log(0.015), np.log(0.6))))
+    rim = rng.uniform(0.28, 0.62)
+    h = np.array([rim, rim + 0.1, 0.75, 0.95, 1.08, 1.14]) + rng.uniform(0, 0.12)
+    s = np.sqrt(np.clip(1 - (np.maximum(h, 0.3) - 0.3) ** 2 / (h[-1] - 0.29) ** 2, 0.0005, 1))
+    wide = rng.uniform(0.86, 0.94)
+    r = np.stack([wide * s, wide * 1.24 * s], 1)
+    origin = middle - 0.80 * head[:, 2]
+    tilt = rng.uniform(-0.05, 0.25)
+    v, t, uv = sheath(h, r, 0.0, origin, head, rng, 0.012)
+    v = v - (((v - origin) @ head[:, 2]) * tilt * 0.35)[:, None] * head[:, 1]
+    cloth = dict(albedo=albedo, strand=float(rng.uniform(0, 0.7)))
+    out = [part(v, t, uv, **cloth)]
+    if rng.random() < 0.6:
+        x, y, z = head.T
+        a = np.linspace(-0.95, 0.95, 15)
+        reach = rng.uniform(0.35, 0.65)
+        inner = np.stack([np.sin(a) * wide, np.full(15, rim + 0.05), np.cos(a) * wide * 1.2], 1)
+        outer = inner + np.stack([0 * a, -rng.uniform(0, 0.3) - 0.2 * a ** 2, reach * np.cos(a * 1.3)], 1)
+        p = origin + np.concatenate([inner, outer]) @ np.stack([x, y, z])
+        k = np.arange(14)
+        t = np.concatenate([np.stack([k, k + 1, k + 15], 1), np.stack([k + 1, k + 16, k + 15], 1)])
+        out.append(part(p, t, np.zeros((30, 2)), **cloth))
+    return out
+
+
+def headrest(rng, middle):
+    """The top of a seat behind the head (in the room's axes)."""
+    size = np.array([rng.uniform(1.9, 3.2), rng.uniform(1.2, 2.2), rng.uniform(0.6, 1.0)])
+    at = middle + np.array([rng.normal(0, 0.25), rng.uniform(-1.0, 0.3), -rng.uniform(2.2, 3.6)])
+    albedo = float(np.exp(rng.uniform(np.log(0.02), np.log(0.5))))
+    return [box(size, at, np.eye(3), albedo=albedo, strand=float(rng.uniform(0, 0.4)))]

@@ -15,7 +15,7 @@ import numpy as np
 
 import props
 from assets import Model, fetch
-from body import Body, head_rotation, make_identity, normals
+from body import Body, dress, head_rotation, make_identity, normals
 from scene import SIZE, Scene, perspective, project
 
 EYES = ("helper-r-eye", "helper-l-eye")
@@ -37,6 +37,7 @@ CORNERS = ((1207, 1167), (7899, 7859))  # inner, outer corner of the right and t
 UPPER_RIM, LOWER_RIM = 6784, 14755  # opposite points of the left lids
 NOSE_TIP, MOUTH = 5054, (424, 7187)  # right and left corner of the mouth
 LIPS = 474, 493  # where the lips meet in the middle
+MIDDLE_MARKS, SIDE_MARKS = 10, 20  # vertices to learn the head's shape by
 
 
 def unit(v):
@@ -61,6 +62,30 @@ def random_light(rng):
                 sky_dir=unit(rng.normal(0, 0.5, 3) + [0, 1, 0.2])), kind
 
 
+def spread_out(points, count):
+    """Indices of `count` points that lie far from each other."""
+    chosen = [0]
+    near = np.linalg.norm(points - points[0], axis=1)
+    while len(chosen) < count:
+        chosen.append(int(near.argmax()))
+        near = np.minimum(near, np.linalg.norm(points - points[chosen[-1]], axis=1))
+    return chosen
+
+
+def marks(base):
+    """Vertices all over the head, to learn its shape by: MIDDLE_MARKS in the middle, then
+    SIDE_MARKS of the left half, then their mirror images."""
+    p = base[:13380]
+    head = (p[:, 1] > 6.2) & (p[:, 1] < 8.35) & (p[:, 2] > -0.3) & (np.abs(p[:, 0]) < 0.95)
+    outside = np.linalg.norm((p - [0, 7.2, 0.4]) / [0.62, 0.9, 0.85], axis=1) > 0.92
+    middle = np.flatnonzero(head & outside & (np.abs(p[:, 0]) < 0.005))
+    left = np.flatnonzero(head & outside & (p[:, 0] > 0.08))
+    middle = middle[spread_out(p[middle], MIDDLE_MARKS)]
+    left = left[spread_out(p[left], SIDE_MARKS)]
+    right = [int(np.linalg.norm(p - p[i] * [-1, 1, 1], axis=1).argmin()) for i in left]
+    return np.concatenate([middle, left, right])
+
+
 class Studio:
     """Everything needed to draw labelled pictures of one model."""
 
@@ -71,6 +96,7 @@ class Studio:
         p = self.model.base[:13380]
         self.front = np.flatnonzero((p[:, 1] > 6.25) & (p[:, 1] < 7.75) & (p[:, 2] > 0.6)
                                     & (np.abs(p[:, 0]) < 0.75))
+        self.marks = marks(self.model.base)
         self.hands = {side: props.hand_mesh(self.model, side) for side in "RL"}
         self.rims = props.lash_rims(self.model)
         self.eyeballs = [np.unique(np.concatenate(self.model.groups[g])) for g in EYES]
@@ -172,6 +198,13 @@ class Studio:
         if glasses != "none":
             parts += props.glasses(rng, eyes[0][0], eyes[1][0], head, glasses == "dark")
         extra = [] if prop is None else prop(self, rng, v, head, eyes, look)
+        wears = look.get("wears", "none")
+        if wears in ("long", "both"):
+            extra = extra + props.long_hair(rng, middle, head, look)
+        if wears in ("hat", "both"):
+            extra = extra + props.hat(rng, middle, head)
+        if "wears" in look and rng.random() < 0.35:
+            extra = extra + props.headrest(rng, middle)
         parts = extra + parts
         linear, alpha, depth, ids, bare = scene.draw(camera, light, look, eye_values, parts)
         labels = self.labels(v, head, eyes, eye_values, camera, ids, depth, bare, half_width)
@@ -213,6 +246,9 @@ class Studio:
         out["points"][:2] = [out["right"]["centre"], out["left"]["centre"]]
         width = np.linalg.norm(v[MOUTH[0]] - v[MOUTH[1]])
         out["mouth"] = float(max(0.0, np.linalg.norm(v[LIPS[0]] - v[LIPS[1]]) - 0.016) / width)
+        mesh, _ = project(v[self.marks], camera)
+        # depth towards the camera, in the same pixels
+        out["mesh"] = np.concatenate([mesh, (v[self.marks] @ [0, 0, 1.0] - v[NOSE_TIP, 2])[:, None] * scale], 1)
         skull, _ = project(v[self.front], camera)
         out["box"] = np.concatenate([skull.min(0), skull.max(0)])
         seen = (depth < bare - 0.002)
@@ -253,12 +289,31 @@ def background(rng, size):
     return np.clip(out, 0, 2) ** 2 * float(np.exp(rng.uniform(-3, 0.3)))
 
 
-def expose(picture, alpha, rng):
+def surroundings(rng, size):
+    """A livelier background: from dark to brighter than skin, walls, windows, edges, texture."""
+    y, x = np.mgrid[0:size, 0:size].astype(np.float32) / size
+    g = rng.normal(0, 0.5, 2)
+    out = rng.uniform(0.05, 1.2) + g[0] * (x - 0.5) + g[1] * (y - 0.5)
+    for _ in range(rng.integers(0, 10)):
+        a = rng.uniform(-0.3, 0.3) + (np.pi / 2 if rng.random() < 0.5 else 0)
+        d = (x - rng.uniform(0, 1)) * np.cos(a) + (y - rng.uniform(0, 1)) * np.sin(a)
+        wide = float(np.exp(rng.uniform(-4, 0)))
+        inside = np.abs(d) < wide if rng.random() < 0.6 else d > 0
+        out = np.where(inside, out * rng.uniform(0.1, 1) + rng.uniform(0, 0.9), out)
+    for n in (4, 16, 64):
+        grain = rng.normal(0, rng.uniform(0, 0.15), (n, n)).astype(np.float32)
+        out = out + cv2.resize(grain, (size, size), interpolation=cv2.INTER_CUBIC)
+    if rng.random() < 0.8:
+        out = cv2.GaussianBlur(out.astype(np.float32), (0, 0), float(np.exp(rng.uniform(-1, 3))))
+    return np.clip(out, 0, 2.5).astype(np.float32) * float(np.exp(rng.uniform(-2.0, 0.7)))
+
+
+def expose(picture, alpha, rng, behind=background):
     """Puts the background in and brings skin to a middle exposure: square root, 8 bits."""
     picture = np.nan_to_num(picture)
     skin = picture[alpha > 0.5]
     level = np.percentile(skin, 90) if len(skin) else 1.0
-    full = picture + (1 - np.clip(alpha, 0, 1)) * background(rng, SIZE) * level
+    full = picture + (1 - np.clip(alpha, 0, 1)) * behind(rng, SIZE) * level
     full = np.nan_to_num(np.clip(full / max(level, 1e-4), 0, None))
     return np.clip(np.sqrt(full / 2.2) * 255, 0, 255).astype(np.uint8)
 
@@ -313,29 +368,41 @@ def hand_over_face(studio, rng, v, head, eyes, look):
     return [props.hand(studio.hands[side], palm, along, facing, side)]
 
 
+def any_pose(rng):
+    """Head pose in degrees for the face network: as often far to the side as ahead."""
+    yaw = np.clip(rng.normal(0, 22), -70, 70) if rng.random() < 0.4 else rng.uniform(-88, 88)
+    pitch = np.clip(rng.normal(-2, 13), -45, 45) if rng.random() < 0.5 else rng.uniform(-58, 50)
+    roll = np.clip(rng.normal(0, 10), -35, 35)
+    if abs(yaw) > 60:  # no neck does both
+        pitch, roll = pitch * 0.6, roll * 0.6
+    return float(yaw), float(pitch), float(roll)
+
+
 def face_shard(studio, first, count):
-    """Cut-outs [n, 160, 160] of faces, 2.1 times the longer face side wide, and their labels.
+    """Cut-outs [n, 176, 176] of faces, 2.3 times the longer face side wide, and their labels.
 
     Columns: yaw, pitch, roll, five points x, y in face sides from the middle, mouth, share of the
-    face hidden, hand or mask (0 none, 1 hand, 2 mask), glasses, identity.
+    face hidden, hand or mask (0 none, 1 hand, 2 mask), glasses, identity, then x, y, depth of the
+    marks on the head, in face sides as well.
     """
     cuts, rows = [], []
     for number in range(first, first + count):
         rng = np.random.default_rng([22, number])
-        identity = make_identity(studio.model, 2_000_000 + number // 3)
-        pose = random_pose(rng, wide=True)
-        what = int(rng.choice([0, 1, 2], p=[0.74, 0.16, 0.10]))
+        identity = dress(make_identity(studio.model, 2_000_000 + number // 3))
+        pose = any_pose(rng)
+        what = int(rng.choice([0, 1, 2], p=[0.80, 0.12, 0.08]))
         if what == 2:
             identity.look["mask"] = float(rng.uniform(0.05, 0.8))
-        linear, alpha, lab = studio.picture(rng, identity, pose, rng.uniform(1.6, 1.9), "face",
+        linear, alpha, lab = studio.picture(rng, identity, pose, rng.uniform(1.85, 2.1), "face",
                                             hand_over_face if what == 1 else None)
-        image = expose(linear, alpha, rng)
+        image = expose(linear, alpha, rng, surroundings)
         box = lab["box"]
         middle, side = (box[:2] + box[2:]) / 2, float(max(box[2:] - box[:2]))
-        cuts.append(cut(image, middle, 2.1 * side, 160))
+        cuts.append(cut(image, middle, 2.3 * side, 176))
         points = (lab["points"] - middle) / side
+        mesh = (lab["mesh"] - [*middle, 0]) / side
         rows.append([*pose, *points.ravel(), lab["mouth"], lab["face_hidden"], what,
-                     ("none", "clear", "dark").index(lab["glasses"]), number // 3])
+                     ("none", "clear", "dark").index(lab["glasses"]), number // 3, *mesh.ravel()])
     return dict(cuts=np.array(cuts, np.uint8), rows=np.array(rows, np.float32))
 
 

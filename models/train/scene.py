@@ -241,7 +241,8 @@ class Scene:
         for p in (self.skin, self.eye, self.plain):
             self._set(p, dict(shadow_map=0, noise=1))
         fur = 0.0 if look["hair"] == "bald" else 1.0
-        base = dict(common, **{k: v for k, v in look.items() if not isinstance(v, str)})
+        base = dict(common, full=0.0, beard_top=0.0, puff=0.0)
+        base.update({k: v for k, v in look.items() if not isinstance(v, str)})
         self._set(self.skin, dict(base, shell=0.0, shell_part=0.0, fur=fur, hand=0.0,
                                   comb=(0, 0, 0)))
         # depth first: the skin's shader is dear, and runs once for each pixel this way
@@ -251,20 +252,23 @@ class Scene:
         self.frame.color_mask = (True,) * 4
         gl.depth_func = "<="
         self.va_skin.render()
-        self._set(self.skin, dict(skin=0.55, lips=1.0, hand=1.0, fur=0.0, freckle=0.0, mask=0.0))
+        self._set(self.skin, dict(skin=0.55, lips=1.0, hand=1.0, fur=0.0, freckle=0.0, mask=0.0,
+                                  full=0.0))
         self.va_inner.render()
         self._set(self.skin, dict(base, fur=fur, hand=0.0))
         if fur:
-            layers = 6
+            layers = 6 if look.get("puff", 0) == 0 else 9
             for i in range(1, layers + 1):
                 part = i / layers
                 self._set(self.skin, dict(shell=float(part * look["hair_length"]), shell_part=part,
                                           comb=tuple(look["comb"])))
                 self.va_hair.render()
-        if look["beard"] > 0.55:
+        full = look.get("full", 0.0)
+        if look["beard"] > 0.55 or full:
+            length = look["beard_length"] if full else 0.12 * look["beard"]
             for i in range(1, 4):
-                self._set(self.skin, dict(shell=float(i / 3 * 0.12 * look["beard"]),
-                                          shell_part=i / 3, fur=2.0))
+                self._set(self.skin, dict(shell=float(i / 3 * length), shell_part=i / 3, fur=2.0,
+                                          comb=(0, -1.5, 0) if full else tuple(look["comb"])))
                 self.va_beard.render()
         for e in eyes:
             self._set(self.eye, dict(common, grain=look["grain"], **e))
@@ -299,7 +303,7 @@ class Scene:
                         (self.gl.buffer(rest.astype("f4").tobytes()), "3f 4f", "in_rest", "in_paint")],
             self.gl.buffer(part["t"].astype("i4").tobytes()), skip_errors=True)
         self._set(self.skin, dict(base, shell=0.0, shell_part=0.0, fur=0.0, hand=1.0,
-                                  **{k: 0.0 for k in ("brow", "bags", "beard", "crease", "wrinkle", "mask")},
+                                  **{k: 0.0 for k in ("brow", "bags", "beard", "crease", "wrinkle", "mask", "full")},
                                   lid_shadow=1.0))
         array.render()
 

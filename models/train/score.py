@@ -1,13 +1,14 @@
 """Measures the built-in networks: on held-out rendered people, and on the evaluation data.
 
     python3 score.py --models ../builtin [--shards FOLDER] [--data ../../../shared/data]
-                     [--pack ../../../shared/models]
+                     [--pack ../../../shared/models] [--labels ../../tests/data/labels]
 
 Nothing of the evaluation data is ever trained on. `--pack` (YuNet, FSA-Net) finds the faces in the
 recordings and gives a second opinion on head pose.
 """
 
 import argparse
+import csv
 from pathlib import Path
 
 import cv2
@@ -110,6 +111,11 @@ def faces_rendered(net, shards):
     print("  pose: mean error yaw, pitch, roll (degrees) "
           f"{error[pose].mean(0).round(1)}; within 30 degrees of yaw "
           f"{error[pose & (np.abs(t[:, 0]) < 30)].mean(0).round(1)}")
+    for low, high in ((0, 15), (15, 35), (35, 60), (60, 90)):
+        there = pose & (np.abs(t[:, 0]) >= low) & (np.abs(t[:, 0]) < high)
+        ratio = (g[there, 0] * np.sign(t[there, 0])).sum() / np.abs(t[there, 0]).sum()
+        print(f"  yaw {low} to {high}: {there.sum()} crops, mean error {error[there].mean(0).round(1)}, "
+              f"said {g[there, 16:19].mean(0).round(1)}, yaw read as {ratio:.2f} of the truth")
     away = np.linalg.norm((g[:, 3:13] - t[:, 3:13]).reshape(-1, 5, 2), axis=2) * 1.3
     print(f"  points: mean error {away[pose].mean(0).round(3)} face sides (eyes, nose, mouth)")
     yawn, shut = mouth & (t[:, 13] > 0.5), mouth & (t[:, 13] < 0.2)
@@ -187,6 +193,80 @@ def eye_squares(image, points):
     return out
 
 
+# How a unit follows a face without the pack (`agent`, cabin/face_state.rs): sides in YuNet's measure.
+SIDE_PER_EYE_MOUTH, MIDDLE_UP, ASIDE_PER_DEG = 2.89, 0.07, 0.0025
+RENDERED_SIDE = dataset.SIDE_PER_EYE_MOUTH / SIDE_PER_EYE_MOUTH
+RENDERED_DOWN = MIDDLE_UP - dataset.MIDDLE_UP * RENDERED_SIDE
+
+
+def state_square(middle, side):
+    """Middle and side of the face network's square for a face of YuNet's measure."""
+    return middle + [0, RENDERED_DOWN * side], 1.3 * RENDERED_SIDE * side
+
+
+def hand_labels(path, times):
+    """Yaw, pitch and face boxes of a recording, drawn straight between the labelled pictures."""
+    with open(path) as f:
+        rows = list(csv.DictReader(line for line in f if not line.startswith("#")))
+    at = np.array([float(r["t_s"]) for r in rows])
+    return {k: np.interp(times, at, [float(r[k]) for r in rows]) for k in (
+        "yaw_deg", "pitch_deg", "face_x0", "face_y0", "face_x1", "face_y1")}
+
+
+def followed(net, frames, middle, side):
+    """Poses and what error they say, the face followed from picture to picture as a unit does."""
+    out = []
+    for frame in frames:
+        at, wide = state_square(middle, side)
+        got = net.run(None, {"square": grey(crop(frame, at, wide), 80)})
+        out.append(np.concatenate([got[0][0], got[5][0], [got[3][0, 0]]]))
+        points = (got[1][0].reshape(5, 2) - 0.5) * wide + at
+        eyes, mouth = points[:2].mean(0), points[3:].mean(0)
+        raised = 1 + dataset.RAISED_PER_DEG * np.clip(got[0][0, 1], 0, dataset.MOST_RAISED_DEG)
+        if got[3][0, 0] >= 0.5:
+            now = SIDE_PER_EYE_MOUTH * np.linalg.norm(mouth - eyes) * raised
+            # as in faces.rs: a head's size changes slowly, and not by a doubtful reading
+            growth = 1 + 0.04 * max(0.0, 1 - got[5][0, :2].max() / 12)
+            side = side * np.clip(now / side, 1 / growth, growth)
+            middle = (eyes + mouth) / 2 - np.array([ASIDE_PER_DEG * got[0][0, 0], MIDDLE_UP]) * side
+    return np.array(out)
+
+
+def by_hand(net, data, labels):
+    """The face network alone on recordings, from the first labelled box on, against hand labels."""
+    for path in sorted((data / "driver_video").iterdir()):
+        table = labels / f"{path.stem}.csv"
+        if not table.exists():
+            continue
+        video, frames = cv2.VideoCapture(str(path)), []
+        step = 1 / video.get(cv2.CAP_PROP_FPS)
+        while True:
+            ok, frame = video.read()
+            if not ok:
+                break
+            frames.append(frame)
+        want = hand_labels(table, np.arange(len(frames)) * step)
+        h, w = frames[0].shape[:2]
+        x0, y0, x1, y1 = (want[k][0] * s for k, s in (("face_x0", w), ("face_y0", h),
+                                                      ("face_x1", w), ("face_y1", h)))
+        start = np.array([(x0 + x1) / 2, (y0 + y1) / 2]), y1 - y0
+        got = followed(net, frames, *start)
+        turned = followed(net, [f[:, ::-1] for f in frames], np.array([w - start[0][0], start[0][1]]), start[1])
+        yaw, pitch = want["yaw_deg"], want["pitch_deg"]
+        print(f"{path.name}: {len(frames)} frames, followed as a unit does, against hand labels")
+        print(f"  mirrored: differs by {np.abs(got[:, 0] + turned[:, 0]).mean():.1f} degrees of yaw")
+        for name, which in (("all", yaw < 999), ("yaw below 14", np.abs(yaw) < 14),
+                            ("yaw 14 to 35", (np.abs(yaw) >= 14) & (np.abs(yaw) < 35)),
+                            ("yaw from 35", np.abs(yaw) >= 35)):
+            if which.any():
+                e, p = np.abs(got[which, 0] - yaw[which]), np.abs(got[which, 1] - pitch[which])
+                print(f"  {name}: {which.sum()} frames, mean error yaw {e.mean():.1f}, pitch {p.mean():.1f}; "
+                      f"said {got[which, 3].mean():.1f}, {got[which, 4].mean():.1f}")
+        if np.ptp(yaw) > 20:
+            print(f"  yaw read = {np.polyfit(yaw, got[:, 0], 1).round(2)} of the label (slope, offset); "
+                  f"pitch {np.polyfit(pitch, got[:, 1], 1).round(2)}; yaw from {got[:, 0].min():.0f} to {got[:, 0].max():.0f}")
+
+
 def clips(models, data, pack):
     """All networks on the recordings of drivers, beside the pack's opinion."""
     nets = {n: session(models / n) for n in ("eye_state.onnx", "face_state.onnx", "phone.onnx")
@@ -206,9 +286,10 @@ def clips(models, data, pack):
             face = crop(frame, middle, 1.3 * side)
             row = dict(pack=pack.pose(face))
             if "face_state.onnx" in nets:
-                out = nets["face_state.onnx"].run(None, {"square": grey(face, 80)})
+                at, wide = state_square(middle, side)
+                out = nets["face_state.onnx"].run(None, {"square": grey(crop(frame, at, wide), 80)})
                 row.update(pose=out[0][0], mouth=out[2][0, 0], face=out[3][0, 0], covered=out[4][0, 0],
-                           points=np.linalg.norm((out[1][0].reshape(5, 2) - 0.5) * 1.3 * side + middle
+                           points=np.linalg.norm((out[1][0].reshape(5, 2) - 0.5) * wide + at
                                                  - points, axis=1).mean() / side)
             if "eye_state.onnx" in nets:
                 found = [nets["eye_state.onnx"].run(None, {"eye": e}) for e in eye_squares(frame, points)]
@@ -262,6 +343,7 @@ def main():
     parser.add_argument("--shards", type=Path)
     parser.add_argument("--data", type=Path)
     parser.add_argument("--pack", type=Path)
+    parser.add_argument("--labels", type=Path, help="hand labels of the recordings")
     a = parser.parse_args()
     scores = {"eye": ("eye_state.onnx", eyes_rendered), "face": ("face_state.onnx", faces_rendered),
               "phone": ("phone.onnx", phones_rendered)}
@@ -273,6 +355,8 @@ def main():
     if a.data and a.data.exists():
         if (a.models / "eye_state.onnx").exists():
             eyes_real(session(a.models / "eye_state.onnx"), a.data)
+        if a.labels and (a.models / "face_state.onnx").exists():
+            by_hand(session(a.models / "face_state.onnx"), a.data, a.labels)
         if a.pack and a.pack.exists():
             clips(a.models, a.data, Pack(a.pack))
 

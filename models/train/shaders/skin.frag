@@ -2,7 +2,7 @@
 in vec3 pos; in vec3 normal; in vec3 rest; in vec4 paint; in vec4 lit;
 uniform float skin, lips, lid_shadow, bags, wrinkle, freckle, brow, brow_height, brow_thick,
     brow_slope, brow_albedo, hair_albedo, beard, cloth, collar, shell, shell_part, hair_line,
-    liner, gloss, fur, crease, hand, mask;
+    liner, gloss, fur, crease, hand, mask, full, beard_top;
 layout(location = 0) out vec4 colour;
 float scalp(vec3 r) {
     // the hair's edge as seen from the side: how far forward it reaches at each height
@@ -12,6 +12,13 @@ float scalp(vec3 r) {
     float top = smoothstep(0.10, -0.06, r.z - reach) * smoothstep(6.5, 6.7, r.y);
     float ear = smoothstep(0.60, 0.68, abs(r.x)) * smoothstep(7.46, 7.38, r.y) * smoothstep(0.15, 0.30, r.z);
     return clamp(top - ear, 0.0, 1.0);
+}
+// a full beard: from the sideburns along the jaw, and over the lip
+float bearded(vec3 r, float side, float mid) {
+    float edge = 6.74 + beard_top + 1.15 * max(side - 0.36, 0.0) + 0.10 * mid;
+    float jaw = smoothstep(edge + 0.05, edge - 0.05, r.y) * step(6.05, r.y) * smoothstep(0.30, 0.45, r.z);
+    float lip = smoothstep(0.09, 0.05, abs(r.y - 6.86 + 0.25 * side)) * step(1.2, r.z) * step(side, 0.40);
+    return max(jaw, lip);
 }
 void main() {
     vec3 r = rest; float side = abs(r.x);
@@ -23,6 +30,7 @@ void main() {
         float m = scalp(r) * (0.75 + 0.9 * (grainy(vec3(r.x * 1.6, r.y * 0.25, r.z * 1.6)) - 0.3));
         if (fur > 1.5) m = max(smoothstep(6.75, 6.5, r.y + 0.35 * (side - 0.35)) * step(6.0, r.y) * step(0.55, r.z),
                                smoothstep(0.10, 0.05, abs(r.y - 6.80)) * step(1.3, r.z) * step(side, 0.34)) * (1.0 - paint.x);
+        if (fur > 1.5 && full > 0.0) m = bearded(r, side, mid) * (1.0 - paint.x) * min(1.0, full * 1.3);
         if (m * 1.15 < shell_part * 0.55 + (1.0 - strand) * 0.75 + 0.05) discard;
         float s = light(n, pos, paint.z, shadow_one(lit), 0.4);
         colour = vec4(vec3(hair_albedo * (0.4 + 0.9 * shell_part) * (0.6 + strand * 0.8) * s), 1.0);
@@ -57,6 +65,8 @@ void main() {
     // stubble
     float jaw = smoothstep(6.95, 6.6, r.y + 0.3 * (side - 0.35)) * step(6.0, r.y) * step(0.5, r.z) * (1.0 - paint.x);
     albedo *= 1.0 - 0.55 * beard * jaw * (0.5 + grainy(r * 5.0));
+    if (full > 0.0) albedo = mix(albedo, hair_albedo * (0.7 + 0.6 * grainy(r * vec3(6.0, 2.0, 6.0))),
+        (1.0 - hand) * min(1.0, full * (0.55 + 0.6 * grainy(r * 4.0))) * bearded(r, side, mid) * (1.0 - paint.x));
     if (fur > 0.5) albedo = mix(albedo, hair_albedo, 0.9 * scalp(r));
     float cloak = hand > 0.5 ? 0.0 : smoothstep(collar + 0.05, collar, r.y - 0.35 * side + 0.25 * r.z);
     float fold = 1.0 + 0.5 * slow + 0.15 * (grainy(vec3(r.x * 8.0, r.y * 8.0, 0.0)) - 0.5);
