@@ -7,16 +7,11 @@ use std::{
 };
 
 use clap::Parser;
-use mimalloc::MiMalloc;
 use rustix::process::{Resource, Rlimit, setrlimit};
 use temoin_agent::cli::Cli;
 
-/// Pictures of a megabyte come and go thirty times a second between blocks that stay for a minute.
-/// The C library's allocator breaks its memory up with that: it grows to twice what is in use.
-#[global_allocator]
-static ALLOCATOR: MiMalloc = MiMalloc;
-
 fn main() -> ExitCode {
+    temoin_media::limit_memory_arenas();
     let cli = Cli::parse();
     // Pictures are in this process's memory: a core dump would put them on the disk.
     let none = Rlimit { current: Some(0), maximum: Some(0) };

@@ -38,6 +38,26 @@ pub fn limit_opencv_threads(threads: u8) -> Result<(), frame::PictureError> {
     Ok(())
 }
 
+/// Makes the C library keep at most two memory arenas, for the whole process: to be called before
+/// there is a second thread. It keeps one for each thread else, and pictures of a megabyte that are
+/// made in one thread and freed in another break each of them up.
+///
+/// Does nothing where the C library is not glibc.
+pub fn limit_memory_arenas() {
+    #[cfg(target_env = "gnu")]
+    {
+        // Measured (`perception.rss_mb`): two take a fifth less than one for each thread, and no
+        // more processor time.
+        const MOST: std::ffi::c_int = 2;
+        #[expect(unsafe_code, reason = "the C library has no other way to be told")]
+        // SAFETY: `mallopt` takes two numbers, keeps no pointer, and may be called at any time.
+        let accepted = unsafe { libc::mallopt(libc::M_ARENA_MAX, MOST) };
+        if accepted != 1 {
+            tracing::debug!("the C library does not limit its memory arenas");
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use temoin_proto::time::MonoTime;
