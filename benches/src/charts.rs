@@ -85,6 +85,13 @@ impl Series {
     pub fn level(name: impl Into<String>, colour: RGBColor, x: &Range<f64>, y: f64) -> Self {
         Self::new(name, colour, Look::Line, vec![(x.start, y), (x.end, y)])
     }
+
+    /// What is told, less and more by its stated error. `told`: abscissa, value, error.
+    pub fn deviation(told: impl IntoIterator<Item = (f64, f64, f64)>) -> Self {
+        let ends = |(x, value, error)| [(x, value - error), (x, value + error)];
+        let points = told.into_iter().flat_map(ends).collect();
+        Self::new("one standard deviation", colour::GREY, Look::Dots, points)
+    }
 }
 
 /// A chart.

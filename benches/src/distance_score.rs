@@ -174,14 +174,8 @@ impl Scores<'_> {
             x: 0.0..far,
             y: 0.0..far * 1.3,
             series: vec![
-                Series::new(
-                    "one standard deviation",
-                    colour::GREY,
-                    Look::Dots,
-                    [-1.0, 1.0]
-                        .iter()
-                        .flat_map(|s| points(&|p| p.told.forward_m + s * p.told.error_m))
-                        .collect(),
+                Series::deviation(
+                    pairs.iter().map(|p| (p.label.forward_m, p.told.forward_m, p.told.error_m)),
                 ),
                 Series::new("told", colour::BLUE, Look::Dots, points(&|p| p.told.forward_m)),
                 Series::new("the same", colour::BLACK, Look::Line, vec![(0.0, 0.0), (far, far)]),

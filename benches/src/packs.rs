@@ -134,8 +134,8 @@ impl Pack {
         })
     }
 
-    /// Shows a clip, with the time of each stage. `mount` is how a road clip's camera is mounted. The second part says how the clip was read, where
-    /// that was not the usual way.
+    /// Shows a clip, with the time of each stage. `mount` is how a road clip's camera is mounted.
+    /// The second part says how the clip was read, where that was not the usual way.
     ///
     /// # Errors
     /// Where the networks cannot be used or the clip cannot be read.

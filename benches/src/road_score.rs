@@ -65,34 +65,34 @@ impl Scores<'_> {
         let read = |end: &str| labels::read(self.checkout, &format!("{name}{end}"));
         let vehicles = read("")?.map(|t| labels::vehicles(&t)).transpose().context(name.clone())?;
         let lanes = read("_lanes")?.map(|t| labels::lanes(&t)).transpose().context(name.clone())?;
-        self.road_figures(pack.end(), clip, (vehicles.as_ref(), lanes.as_ref()), seen)?;
+        let labels = (vehicles.as_ref(), lanes.as_ref());
+        self.road_figures(pack.end(), name, mount.as_ref(), labels, seen)?;
         // A clip without a labelled mount was seen on one that nobody measured already.
         if pack == Pack::Downloaded && mount.is_some() {
             let (seen, _) = pack.watch(clip, CameraMount::default())?;
-            let labels = (vehicles.as_ref(), lanes.as_ref());
-            self.road_figures(".unmeasured", clip, labels, &seen)?;
+            self.road_figures(".unmeasured", name, mount.as_ref(), labels, &seen)?;
         }
         Ok(())
     }
 
-    /// The figures of one way of seeing a clip, whose names end in `end`.
+    /// The figures of one way of seeing the clip of this name, whose names end in `end`; `mount` is
+    /// the labelled one.
     fn road_figures(
         &mut self,
         end: &str,
-        clip: &Clip,
+        name: &str,
+        mount: Option<&CameraMount>,
         (vehicles, lanes): (Option<&Labels<VehicleLabel>>, Option<&Labels<LaneLabel>>),
         seen: &Outcome,
     ) -> Result<()> {
-        let (name, roads) = (&clip.name, seen.roads());
+        let roads = seen.roads();
         match vehicles {
             Some(labels) => self.lead(end, name, labels, &roads),
             None => self.note(format!("{name}: no labels: its vehicles are not scored")),
         }
         self.lane(end, name, lanes, &roads)?;
-        if let (Some(mount), Some(vehicles), Some(lanes)) =
-            (mounts::labelled(self.checkout, clip)?, vehicles, lanes)
-        {
-            self.distances(end, name, &mount, (vehicles, lanes), seen)?;
+        if let (Some(mount), Some(vehicles), Some(lanes)) = (mount, vehicles, lanes) {
+            self.distances(end, name, mount, (vehicles, lanes), seen)?;
         }
         if end != Pack::BuiltIn.end() {
             // Without a network for vehicles there is but the lane, which is the same.
@@ -215,15 +215,10 @@ impl Scores<'_> {
             x: x.clone(),
             y: 0.0..far * 1.3,
             series: vec![
-                Series::new(
-                    "one standard deviation",
-                    colour::GREY,
-                    Look::Dots,
-                    [-1.0, 1.0]
-                        .iter()
-                        .flat_map(|s| over_time(&|r| lead(r).map(|l| l.distance_m + s * l.error_m)))
-                        .collect(),
-                ),
+                Series::deviation(roads.iter().filter_map(|r| {
+                    let lead = lead(r)?;
+                    Some((seconds(r.at), f64::from(lead.distance_m), f64::from(lead.error_m)))
+                })),
                 Series::new("distance", colour::BLUE, Look::Line, distance),
             ],
         };

@@ -60,6 +60,12 @@ impl Square {
     pub const fn upright(x: f32, y: f32, side: f32) -> Self {
         Self { x, y, side, angle_deg: 0.0 }
     }
+
+    /// The top left corner of an upright square, pixels of the picture.
+    #[must_use]
+    pub const fn corner(&self) -> [f32; 2] {
+        [self.x - self.side / 2.0, self.y - self.side / 2.0]
+    }
 }
 
 impl BgrPicture {

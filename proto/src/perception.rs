@@ -70,6 +70,24 @@ pub struct PictureBox {
     pub h: f32,
 }
 
+impl PictureBox {
+    /// With `part` of its sides more on each side; it may reach out of the picture.
+    #[must_use]
+    pub const fn grown(&self, part: f32) -> Self {
+        let (dx, dy) = (self.w * part, self.h * part);
+        Self { x: self.x - dx, y: self.y - dy, w: self.w + 2.0 * dx, h: self.h + 2.0 * dy }
+    }
+
+    /// The part of it that is in the picture.
+    #[must_use]
+    pub const fn clipped(&self) -> Self {
+        let (x, y) = (self.x.clamp(0.0, 1.0), self.y.clamp(0.0, 1.0));
+        let (right, bottom) =
+            ((self.x + self.w).clamp(0.0, 1.0), (self.y + self.h).clamp(0.0, 1.0));
+        Self { x, y, w: right - x, h: bottom - y }
+    }
+}
+
 /// Head pose in degrees against the camera: yaw positive to the driver's left, pitch positive
 /// up, roll positive towards the driver's right shoulder
 /// (VSS `Vehicle.Driver.*`; Tait-Bryan angles).
@@ -280,5 +298,20 @@ impl Sight {
             Observation::Driver(_) => CameraId::Cabin,
             Observation::Road(_) => CameraId::Road,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_box_grows_and_stays_in_the_picture() {
+        let low = PictureBox { x: 0.0, y: 0.75, w: 1.0, h: 0.25 };
+        let grown = low.grown(0.5);
+        assert_eq!(grown, PictureBox { x: -0.5, y: 0.625, w: 2.0, h: 0.5 });
+        assert_eq!(grown.clipped(), PictureBox { x: 0.0, y: 0.625, w: 1.0, h: 0.375 });
+        let outside = PictureBox { x: 1.5, y: -2.0, w: 0.5, h: 1.0 };
+        assert_eq!(outside.clipped(), PictureBox { x: 1.0, y: 0.0, w: 0.0, h: 0.0 });
     }
 }

@@ -243,7 +243,7 @@ impl BlurTracks {
             Keep::DriverFace => {
                 let gap = |seen: MonoTime| seen.since(at).max(at.since(seen));
                 let (seen, face) = self.faces.iter().min_by_key(|(seen, _)| gap(*seen))?;
-                (gap(*seen) <= FACE_FRESH).then(|| grown(face, FACE_MARGIN))
+                (gap(*seen) <= FACE_FRESH).then(|| face.grown(FACE_MARGIN))
             }
         }
     }
@@ -386,7 +386,7 @@ impl Track {
             }
             (None, None) => return None,
         };
-        Some(grown(&area, rules.margin))
+        Some(area.grown(rules.margin))
     }
 }
 
@@ -413,7 +413,7 @@ fn push<T>(row: &mut VecDeque<T>, item: T) {
 /// Everything that an area may have covered on its way for `seconds`.
 fn reach(area: &PictureBox, speeds: Option<EdgeSpeeds>, seconds: f32) -> PictureBox {
     match speeds {
-        None => grown(area, GROWTH_UNKNOWN * seconds),
+        None => area.grown(GROWTH_UNKNOWN * seconds),
         Some(speeds) => {
             let there = moved(area, speeds, seconds);
             let [left, top, right, bottom] = speeds.map(|s| s.abs() * seconds * GROWTH_PATH);
@@ -425,7 +425,7 @@ fn reach(area: &PictureBox, speeds: Option<EdgeSpeeds>, seconds: f32) -> Picture
                 w: path.w + 2.0 * dx,
                 h: path.h + 2.0 * dy,
             };
-            hull(&path, &grown(area, GROWTH_KNOWN * seconds))
+            hull(&path, &area.grown(GROWTH_KNOWN * seconds))
         }
     }
 }
@@ -446,12 +446,6 @@ fn hull(a: &PictureBox, b: &PictureBox) -> PictureBox {
     let (x, y) = (a.x.min(b.x), a.y.min(b.y));
     let (right, bottom) = ((a.x + a.w).max(b.x + b.w), (a.y + a.h).max(b.y + b.h));
     PictureBox { x, y, w: right - x, h: bottom - y }
-}
-
-/// A box with `part` of its sides more on each side.
-fn grown(area: &PictureBox, part: f32) -> PictureBox {
-    let (dx, dy) = (area.w * part, area.h * part);
-    PictureBox { x: area.x - dx, y: area.y - dy, w: area.w + 2.0 * dx, h: area.h + 2.0 * dy }
 }
 
 /// How far apart two boxes are, in sides of the larger one; infinite where their sizes differ too

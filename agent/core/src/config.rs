@@ -12,7 +12,8 @@ mod driver;
 mod validate;
 
 pub use driver::{
-    AttentionConfig, DriverSide, DrowsinessConfig, HeadwayConfig, PhoneConfig, ZoneEdges,
+    AttentionConfig, CLOSED_BELOW, DriverSide, DrowsinessConfig, HeadwayConfig, PhoneConfig,
+    ZoneEdges,
 };
 
 /// Kilometres an hour to metres a second.

@@ -95,8 +95,8 @@ fn line(seen: &DriverObservation) -> String {
 }
 
 fn print_times(eyes: &CabinEyes) {
-    for stage in Stage::ALL {
-        println!("  {}: {:.2} ms", stage.as_str(), eyes.times().mean_ms(stage));
+    for (stage, ms) in eyes.times().all_ms() {
+        println!("  {stage}: {ms:.2} ms");
     }
 }
 

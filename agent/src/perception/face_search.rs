@@ -42,13 +42,12 @@ impl Yunet {
         let side = yunet::INPUT_SIDE;
         let (bgr, scale, origin) = match square {
             Some(square) => {
-                let corner = [square.x - square.side / 2.0, square.y - square.side / 2.0];
                 let bgr = match picture.cut_bgr(square, u32::from(side)) {
                     // A face that left the picture.
                     Err(PictureError::Outside) => return Ok(Vec::new()),
                     bgr => bgr?,
                 };
-                (bgr, square.side / f32::from(side), corner)
+                (bgr, square.side / f32::from(side), square.corner())
             }
             None => {
                 let whole = picture.letterbox_bgr(u32::from(side))?;

@@ -11,8 +11,8 @@
 use temoin_proto::perception::PictureBox;
 
 use crate::{
-    infer::{InferError, Network},
-    perception::tensors::bgr_planes,
+    infer::InferError,
+    perception::{model::Model, tensors::bgr_planes},
 };
 use temoin_media::bgr::BgrPicture;
 
@@ -160,17 +160,17 @@ impl Found {
 /// `input` is kept between calls only to save its memory.
 ///
 /// # Errors
-/// Those of [`Network::run`], also for a picture of another size.
-pub fn look(
-    network: &mut Network,
+/// Those of [`Model::run`], also for a picture of another size.
+pub(crate) fn look(
+    network: &mut dyn Model,
     picture: &BgrPicture,
     input: &mut Vec<f32>,
     kinds: &[Kind],
     min_score: f32,
 ) -> Result<Vec<Found>, InferError> {
     bgr_planes(picture, 0.0, 1.0, input);
-    let outputs = network.run(input)?;
-    Ok(found(outputs.get(OUTPUT)?, kinds, min_score))
+    let given = network.run(input, &[OUTPUT])?;
+    Ok(found(given.first().map(Vec::as_slice).unwrap_or_default(), kinds, min_score))
 }
 
 /// The things of these kinds in a square picture of [`INPUT_SIDE`], the surest first, at least

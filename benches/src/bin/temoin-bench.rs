@@ -24,7 +24,6 @@ use temoin_benches::{
     viewing::{self, Views},
 };
 use temoin_hw::{pace::Speed, video_file::PictureSize};
-use temoin_proto::samples::Frame;
 use temoin_tests::{fleet::Fleet, process::Programs};
 
 const MB_PER_MIB: f64 = 1.048_576;
@@ -171,6 +170,7 @@ impl Cost {
         // By turns, so that other work on the machine meets all of them alike.
         let (mut agent, mut whole, mut replay, mut encoder) = (vec![], vec![], vec![], vec![]);
         let (mut one_picture, mut looking) = (None, vec![]);
+        let models_run = models_run(input);
         for n in 1..=repeat {
             say(&format!("measuring processor time, {n} of {repeat}"));
             let long = drive(fleet, input, Length::Long, pace)?;
@@ -190,7 +190,9 @@ impl Cost {
             if one_picture.is_none() {
                 one_picture = Some(bare::one_picture(&frames, &encoder_config)?);
             }
-            looking.extend(looking_at(input, &frames, speed)?);
+            if models_run {
+                looking.push(bare::looking(&frames, speed)?);
+            }
             encoder.push(bare::encoder_cpu_s(frames, &encoder_config, speed)? / window_s);
         }
         Ok(Self {
@@ -243,16 +245,17 @@ fn drive(fleet: &Fleet, input: &Input, length: Length, pace: Pace) -> Result<Dro
     line::drive(fleet, &arguments)
 }
 
-/// None where no model runs: the scripted drive has no face that a network could find.
-fn looking_at(input: &Input, frames: &[Frame], speed: Speed) -> Result<Option<Looking>> {
+/// Whether there is something to see, and models to see it: the scripted drive has no face that a
+/// network could find.
+fn models_run(input: &Input) -> bool {
     if matches!(input, Input::Simulated) {
-        return Ok(None);
+        return false;
     }
-    if let Err(e) = CabinEyes::open(&Config::for_files().perception()) {
+    let opened = CabinEyes::open(&Config::for_files().perception());
+    if let Err(e) = &opened {
         say(&format!("no models: {e}: run `make models`; the figures are without them"));
-        return Ok(None);
     }
-    bare::looking(frames, speed).map(Some)
+    opened.is_ok()
 }
 
 fn alerts(

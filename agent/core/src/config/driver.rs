@@ -3,6 +3,9 @@
 
 use serde::{Deserialize, Deserializer, Serialize};
 
+/// The default of [`DrowsinessConfig::closed_below`], which says why.
+pub const CLOSED_BELOW: f64 = 0.13;
+
 /// On which side the driver sits, so that mirrors have their names.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -257,7 +260,7 @@ impl Default for DrowsinessConfig {
             microsleep_s: 1.0,
             sleep_s: 3.0,
             unresponsive_s: 6.0,
-            closed_below: 0.13,
+            closed_below: CLOSED_BELOW,
             closed_part: 0.4,
             closed_below_least: 0.07,
             closed_below_most: 0.17,

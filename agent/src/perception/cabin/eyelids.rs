@@ -10,6 +10,7 @@
 //! implausibly is *not seen*. So are lids that look closed under a bowed head, where the driver
 //! may look down, or on a head turned far; lids that are clearly open are open there too.
 
+use temoin_agent_core::config::CLOSED_BELOW;
 use temoin_media::{bgr::Square, frame::I420View};
 use temoin_proto::perception::{EyeDirection, EyelidOpening, HeadPose, NotSeen, PerEye, Seen};
 
@@ -72,8 +73,6 @@ const ONE_EYE: f32 = 0.7;
 /// The same where the other was looked at and could not be judged: what hides one eye may be over
 /// the other as well.
 const OTHER_EYE_HIDDEN: f32 = 0.5;
-/// The detectors take less for closed until they know the driver (`drowsiness.closed_below`).
-const CLOSED_BELOW: f32 = 0.13;
 /// Two measures of one eye, on both sides of it and this far from each other: neither can be
 /// believed. Two deviations of their difference on held-out rendered eyes (0.052).
 const CONTRADICT: f32 = 0.1;
@@ -342,7 +341,7 @@ fn one_eye(
             let eye = of_pack(&pack);
             let (low, high) = (eye.opening.min(own.opening), eye.opening.max(own.opening));
             let agree = 1.0 - (high - low) / DISAGREE_OPENING;
-            let across = low < CLOSED_BELOW && high >= CLOSED_BELOW;
+            let across = f64::from(low) < CLOSED_BELOW && f64::from(high) >= CLOSED_BELOW;
             if (across && high - low > CONTRADICT) || agree <= 0.0 {
                 return Err(NotSeen::EyesUnclear);
             }

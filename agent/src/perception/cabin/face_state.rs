@@ -28,10 +28,10 @@ const RENDERED_SIDE_PER_EYE_MOUTH: f32 = 2.48;
 /// rendered faces. A network that is shown too large a square draws the points too far apart, by
 /// half of the error; followed from picture to picture with YuNet's scale the box would grow
 /// until it filled the picture.
-pub(super) const RENDERED_SIDE: f32 = RENDERED_SIDE_PER_EYE_MOUTH / SIDE_PER_EYE_MOUTH;
+const RENDERED_SIDE: f32 = RENDERED_SIDE_PER_EYE_MOUTH / SIDE_PER_EYE_MOUTH;
 /// The middle of a rendered face lies this many of YuNet's sides below the middle of YuNet's box
 /// (0.03 rendered sides above the middle between eyes and mouth, against [`MIDDLE_UP_SIDES`]).
-pub(super) const RENDERED_DOWN_SIDES: f32 = MIDDLE_UP_SIDES - 0.03 * RENDERED_SIDE;
+const RENDERED_DOWN_SIDES: f32 = MIDDLE_UP_SIDES - 0.03 * RENDERED_SIDE;
 /// A smaller face has too few pixels.
 const MIN_FACE_SIDE_PX: f32 = 28.0;
 /// Below this probability it is no face. Own choice: validate.
@@ -116,10 +116,7 @@ impl FaceState {
         if face.side() < MIN_FACE_SIDE_PX {
             return Ok(Err(NotSeen::FaceUnclear));
         }
-        let [x, y] = face.middle();
-        let side = face.side();
-        let square =
-            Square::upright(x, y + RENDERED_DOWN_SIDES * side, CUT_SIDES * RENDERED_SIDE * side);
+        let square = rendered_square(face, CUT_SIDES, 0.0);
         let cut = picture.cut(square, INPUT_SIDE)?;
         if light_is_bad(cut.view().luma_stats()) {
             return Ok(Err(NotSeen::BadLight));
@@ -131,6 +128,14 @@ impl FaceState {
     }
 }
 
+/// A square of so many sides of a rendered face, so many of them below the middle of the face: the
+/// networks were trained on rendered people.
+pub(super) fn rendered_square(face: &Face, sides: f32, down_sides: f32) -> Square {
+    let ([x, y], side) = (face.middle(), face.side());
+    let down = RENDERED_DOWN_SIDES + down_sides * RENDERED_SIDE;
+    Square::upright(x, y + down * side, sides * RENDERED_SIDE * side)
+}
+
 /// The network's numbers; `None` where one is not a number.
 fn read(given: &[Vec<f32>], square: Square) -> Option<FaceReading> {
     let [yaw_deg, pitch_deg, roll_deg] = finite(given.first())?;
@@ -139,7 +144,7 @@ fn read(given: &[Vec<f32>], square: Square) -> Option<FaceReading> {
     let [face] = finite(given.get(3))?;
     let [covered] = finite(given.get(4))?;
     let [yaw_error_deg, pitch_error_deg, _] = finite::<3>(given.get(5))?;
-    let (left, top) = (square.x - square.side / 2.0, square.y - square.side / 2.0);
+    let [left, top] = square.corner();
     let mut points = [[0.0; 2]; 5];
     for (point, [x, y]) in points.iter_mut().zip(flat.as_chunks::<2>().0) {
         *point = [left + x * square.side, top + y * square.side];

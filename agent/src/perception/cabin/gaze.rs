@@ -26,7 +26,7 @@ const HALF_AT_DEG: f32 = 6.0;
 const DISAGREE_DEG: f32 = 25.0;
 /// One eye alone against both.
 const ONE_EYE: f32 = 0.6;
-/// Lids this near to each other hide the iris: what PERCLOS calls closed (`drowsiness.closed_below`).
+/// Lids this near to each other hide the iris: what PERCLOS calls closed, a fifth of the gap.
 /// Between this and the limit of closed, the iris tells lids that are lowered over a look down from
 /// lids that fall: 3 of 35 photographed closed eyes that read 0.09 to 0.12 seem to look far down.
 const MIN_OPENING: f32 = 0.09;

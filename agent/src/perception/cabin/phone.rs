@@ -30,9 +30,9 @@ use temoin_proto::{
 
 use crate::perception::{
     PerceptionError,
-    cabin::face_state::{RENDERED_DOWN_SIDES, RENDERED_SIDE},
+    cabin::face_state::rendered_square,
     model::{Model, finite},
-    tensors::{bgr_planes, light_is_bad, luma},
+    tensors::{light_is_bad, luma},
     yolox::{self, Found, Kind},
     yunet::Face,
 };
@@ -123,10 +123,7 @@ impl Phone {
         picture: &I420View<'_>,
         face: &Face,
     ) -> Result<Seen<PhoneUse>, PerceptionError> {
-        let [x, y] = face.middle();
-        let side = face.side();
-        let down = RENDERED_DOWN_SIDES + DOWN_SIDES * RENDERED_SIDE;
-        let square = Square::upright(x, y + down * side, CUT_SIDES * RENDERED_SIDE * side);
+        let square = rendered_square(face, CUT_SIDES, DOWN_SIDES);
         let cut = picture.cut(square, INPUT_SIDE)?;
         if light_is_bad(cut.view().luma_stats()) {
             return Ok(Seen::Unknown(NotSeen::BadLight));
@@ -157,13 +154,9 @@ impl Phone {
             Err(PictureError::Outside) => return Ok(Some(Detected { score: 0.0, at_ear: false })),
             bgr => bgr?,
         };
-        bgr_planes(&bgr, 0.0, 1.0, &mut self.input);
-        let given = net.run(&self.input, &[yolox::OUTPUT])?;
-        let numbers = given.first().map(Vec::as_slice).unwrap_or_default();
         let scale = square.side / f32::from(yolox::INPUT_SIDE);
-        let corner = [square.x - square.side / 2.0, square.y - square.side / 2.0];
-        let found = yolox::found(numbers, &[Kind::Phone], DETECTED);
-        let phones = found.iter().map(|f| f.placed(scale, corner));
+        let found = yolox::look(net.as_mut(), &bgr, &mut self.input, &[Kind::Phone], DETECTED)?;
+        let phones = found.iter().map(|f| f.placed(scale, square.corner()));
         // The surest comes first.
         let mut phones = phones.filter(|f| PHONE_SIDES.contains(&(f.w.max(f.h) / side)));
         let detected = |f: Found| Detected { score: f.score, at_ear: is_at_ear(&f, face) };

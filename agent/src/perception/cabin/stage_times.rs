@@ -22,13 +22,11 @@ pub enum Stage {
 /// Processor time of each stage of a look at the cabin.
 pub type StageTimes = Times<Stage>;
 
-impl Stage {
-    /// Every stage, in the order of a look.
-    pub const ALL: [Self; 6] =
-        [Self::Face, Self::Others, Self::FaceState, Self::Head, Self::Eyes, Self::Phone];
+impl Stages for Stage {
+    const ALL: &'static [Self] =
+        &[Self::Face, Self::Others, Self::FaceState, Self::Head, Self::Eyes, Self::Phone];
 
-    /// Its name in figures.
-    pub const fn as_str(self) -> &'static str {
+    fn as_str(self) -> &'static str {
         match self {
             Self::Face => "face",
             Self::Others => "others",
@@ -37,13 +35,5 @@ impl Stage {
             Self::Eyes => "eyes",
             Self::Phone => "phone",
         }
-    }
-}
-
-impl Stages for Stage {
-    const ALL: &'static [Self] = &Self::ALL;
-
-    fn as_str(self) -> &'static str {
-        self.as_str()
     }
 }

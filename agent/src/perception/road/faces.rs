@@ -64,7 +64,7 @@ impl Faces {
                 areas.push(head_area(person, size));
             }
         }
-        areas.extend(faces.iter().map(|f| grown(&f.fractions(size), MARGIN)));
+        areas.extend(faces.iter().map(|f| f.fractions(size).grown(MARGIN).clipped()));
         Ok(areas.into_iter().map(|area| PrivateArea { kind: PrivateKind::Face, area }).collect())
     }
 }
@@ -103,32 +103,13 @@ fn head_square(person: &Found) -> Square {
 fn head_area(person: &Found, (width, height): (f32, f32)) -> PictureBox {
     let head = (0.22 * person.h).max(0.45 * person.w).min(person.h);
     let (x, w) = (person.x + 0.15 * person.w, 0.7 * person.w);
-    clipped(&PictureBox {
+    PictureBox {
         x: x / width,
         y: (person.y - 0.02 * person.h) / height,
         w: w / width,
         h: head / height,
-    })
-}
-
-/// A box with a margin on each side, cut at the picture's edges.
-pub(super) fn grown(b: &PictureBox, margin: f32) -> PictureBox {
-    clipped(&PictureBox {
-        x: b.x - b.w * margin,
-        y: b.y - b.h * margin,
-        w: b.w * (1.0 + 2.0 * margin),
-        h: b.h * (1.0 + 2.0 * margin),
-    })
-}
-
-/// The part of a box that is in the picture.
-pub(super) fn clipped(b: &PictureBox) -> PictureBox {
-    let part = |from: f32, len: f32| {
-        let (a, z) = (from.clamp(0.0, 1.0), (from + len).clamp(0.0, 1.0));
-        (a, z - a)
-    };
-    let ((x, w), (y, h)) = (part(b.x, b.w), part(b.y, b.h));
-    PictureBox { x, y, w, h }
+    }
+    .clipped()
 }
 
 #[cfg(test)]
@@ -163,7 +144,5 @@ mod tests {
         let area = head_area(&person, (1280.0, 720.0));
         assert!(area.y >= 0.0 && area.y + area.h < 0.1, "{area:?}");
         assert!(area.x * 1280.0 > 600.0 && (area.x + area.w) * 1280.0 < 680.0, "{area:?}");
-        let all = grown(&PictureBox { x: 0.0, y: 0.9, w: 1.0, h: 0.1 }, 0.5);
-        assert!((all.x, all.w) == (0.0, 1.0) && all.y + all.h <= 1.0, "{all:?}");
     }
 }

@@ -25,6 +25,7 @@ use std::path::PathBuf;
 
 use temoin_agent_core::road::{
     camera::{CameraMount, RoadCamera},
+    distance::Horizon,
     scene::{Findings, Scene},
     tracks::{Detection, PixelBox, VehicleKind},
 };
@@ -187,26 +188,25 @@ impl RoadEyes {
         self.times.look();
         let size = (picture.width(), picture.height());
         let camera = RoadCamera::new(&self.mount, self.video_width_px, size);
-        let horizon_px = match (&camera, self.scene.horizon()) {
-            (Some(_), Some(horizon)) => horizon.row_px,
-            (Some(camera), None) => camera.horizon_px,
-            (None, _) => f64::from(size.1) / 2.0,
+        let horizon = match (&camera, self.scene.horizon()) {
+            (Some(_), Some(learned)) => learned,
+            (Some(camera), None) => Horizon {
+                row_px: camera.horizon_px,
+                sigma_px: camera.px_of_deg(camera.horizon_sigma_deg),
+            },
+            // All of the picture.
+            (None, _) => Horizon { row_px: f64::from(size.1) / 2.0, sigma_px: f64::from(size.1) },
         };
         let found = match &mut self.networks {
             Err(_) => Err(NotSeen::NoModel),
             Ok(networks) => {
-                let found =
-                    self.times.measure(Stage::Vehicles, || networks.found(&picture, horizon_px));
+                let found = self
+                    .times
+                    .measure(Stage::Vehicles, || networks.found(&picture, horizon.row_px));
                 fault(&mut self.faults.vehicles, found)
             }
         };
-        let horizon_sigma_px = match (&camera, self.scene.horizon()) {
-            (Some(_), Some(horizon)) => horizon.sigma_px,
-            (Some(camera), None) => camera.px_of_deg(camera.horizon_sigma_deg),
-            // All of the picture.
-            (None, _) => f64::from(size.1),
-        };
-        let others = self.others(&picture, (horizon_px, horizon_sigma_px), found.as_deref());
+        let others = self.others(&picture, &horizon, found.as_deref());
         let Some(camera) = camera else {
             // Smaller than anything that a camera gives.
             let observation = RoadObservation::unseen(frame.at, NotSeen::Blurred);
@@ -222,13 +222,13 @@ impl RoadEyes {
         };
         let light =
             if light_is_bad(picture.luma_stats()) { Err(NotSeen::BadLight) } else { Ok(()) };
-        let points = self
-            .times
-            .measure(Stage::Marks, || marks::mark_points(&picture, &camera, horizon_px, &boxes));
+        let points = self.times.measure(Stage::Marks, || {
+            marks::mark_points(&picture, &camera, horizon.row_px, &boxes)
+        });
         let findings = Findings {
             at: frame.at,
             light,
-            ahead: visibility::ahead(&picture, &camera, horizon_px),
+            ahead: visibility::ahead(&picture, &camera, horizon.row_px),
             vehicles: vehicles.as_deref().map_err(|why| *why),
             marks: &points,
         };
@@ -241,7 +241,7 @@ impl RoadEyes {
     fn others(
         &mut self,
         picture: &I420View<'_>,
-        (horizon_px, horizon_sigma_px): (f64, f64),
+        horizon: &Horizon,
         found: Result<&[Stepped], &NotSeen>,
     ) -> Result<Vec<PrivateArea>, NotSeen> {
         let times = &mut self.times;
@@ -251,7 +251,7 @@ impl RoadEyes {
                 let persons: Vec<Found> =
                     all.iter().filter(|f| f.kind == Kind::Person).copied().collect();
                 let faces = times.measure(Stage::Faces, || {
-                    networks.faces.areas(picture, single(horizon_px), &persons)
+                    networks.faces.areas(picture, single(horizon.row_px), &persons)
                 });
                 let plates = times.measure(Stage::Plates, || plates::areas(picture, &all));
                 faces.and_then(|mut faces| {
@@ -261,13 +261,13 @@ impl RoadEyes {
             }
             (_, Err(_), Ok(cascades)) | (Err(_), _, Ok(cascades)) => {
                 // Where the horizon may be at the highest.
-                let top_px = horizon_px - 2.0 * horizon_sigma_px;
-                let band = face_band(size(picture).1, horizon_px, 2.0 * horizon_sigma_px);
+                let top_px = horizon.row_px - 2.0 * horizon.sigma_px;
+                let band = face_band(size(picture).1, horizon);
                 let faces = times.measure(Stage::Faces, || cascades.faces(picture, &band));
                 let plates = times.measure(Stage::Plates, || upright_edges(picture, top_px));
                 let area = |kind| move |area| PrivateArea { kind, area };
                 faces.map_err(PerceptionError::from).map(|faces| {
-                    let faces = faces.iter().map(|f| faces::grown(f, CASCADE_MARGIN));
+                    let faces = faces.iter().map(|f| f.grown(CASCADE_MARGIN).clipped());
                     let plates = plates.into_iter().map(area(PrivateKind::PossiblePlate));
                     faces.map(area(PrivateKind::Face)).chain(plates).collect()
                 })
@@ -281,10 +281,10 @@ impl RoadEyes {
 
 /// Around the horizon as far as it may be, and so far more as faces near by are from it: the lens
 /// is about as high as they are.
-fn face_band(height_px: f32, horizon_px: f64, reach_px: f64) -> PictureBox {
-    let (middle, reach) = (single(horizon_px) / height_px, single(reach_px) / height_px);
-    let half = reach + CASCADE_BAND;
-    faces::clipped(&PictureBox { x: 0.0, y: middle - half, w: 1.0, h: 2.0 * half })
+fn face_band(height_px: f32, horizon: &Horizon) -> PictureBox {
+    let middle = single(horizon.row_px) / height_px;
+    let half = single(2.0 * horizon.sigma_px) / height_px + CASCADE_BAND;
+    PictureBox { x: 0.0, y: middle - half, w: 1.0, h: 2.0 * half }.clipped()
 }
 
 /// Keeps what failed, logged once for each run of failures.
@@ -365,9 +365,10 @@ impl Networks {
         let horizon = single(horizon_px).clamp(0.0, size.1);
         let (x, y) = (size.0 / 2.0, horizon + (0.5 - MIDDLE_HORIZON) * side);
         let input = yolox::INPUT_SIDE;
-        let cut = picture.cut_bgr(Square::upright(x, y, side), u32::from(input))?;
+        let square = Square::upright(x, y, side);
+        let cut = picture.cut_bgr(square, u32::from(input))?;
         let step_px = side / f32::from(input);
-        let corner = [x - side / 2.0, y - side / 2.0];
+        let corner = square.corner();
         let limit = f32::from(input) - 3.0;
         // What the square's edge cuts is seen better in the whole picture.
         let inside = |f: &&Found| f.x > 3.0 && f.y > 3.0 && f.x + f.w < limit && f.y + f.h < limit;

@@ -8,7 +8,6 @@
 use temoin_media::{frame::I420View, plates::plate_like};
 use temoin_proto::perception::{PictureBox, PrivateArea, PrivateKind};
 
-use super::faces::{clipped, grown};
 use crate::perception::{
     PerceptionError,
     face_search::size,
@@ -50,14 +49,16 @@ pub(super) fn areas(
 ) -> Result<Vec<PrivateArea>, PerceptionError> {
     let mut near: Vec<Near> = vehicles.iter().filter_map(|v| near(v, size(picture))).collect();
     near.sort_by(|a, b| b.metre_px.total_cmp(&a.metre_px));
-    let mut areas: Vec<PictureBox> = near.iter().map(|one| band(one, size(picture))).collect();
-    let legible = |n: &&Near| n.metre_px * CHARACTER_M >= SEARCHED_CHARACTER_PX;
-    for one in near.iter().filter(legible).take(MOST_SEARCHED) {
-        let whole = one.vehicle.fractions(size(picture));
-        let alike = plate_like(picture, &whole, one.metre_px * PLATE_M)?;
+    let mut areas = Vec::new();
+    for (n, one) in near.iter().enumerate() {
         let band = band(one, size(picture));
-        let outside = alike.iter().map(|b| grown(b, MARGIN)).filter(|b| !holds(&band, b));
-        areas.extend(outside);
+        areas.push(band);
+        if n < MOST_SEARCHED && one.metre_px * CHARACTER_M >= SEARCHED_CHARACTER_PX {
+            let whole = one.vehicle.fractions(size(picture));
+            let alike = plate_like(picture, &whole, one.metre_px * PLATE_M)?;
+            let grown = alike.iter().map(|b| b.grown(MARGIN).clipped());
+            areas.extend(grown.filter(|b| !holds(&band, b)));
+        }
     }
     Ok(areas.into_iter().map(|area| PrivateArea { kind: PrivateKind::Plate, area }).collect())
 }
@@ -101,12 +102,13 @@ fn band(one: &Near, (width, height): (f32, f32)) -> PictureBox {
         Kind::Truck | Kind::Bus => (0.1, 0.45, 0.8, 0.55),
         Kind::Car | Kind::Bicycle | Kind::Person | Kind::Phone => (0.2, 0.42, 0.6, 0.55),
     };
-    clipped(&PictureBox {
+    PictureBox {
         x: (v.x + x * v.w) / width,
         y: (v.y + y * v.h) / height,
         w: w * v.w / width,
         h: h * v.h / height,
-    })
+    }
+    .clipped()
 }
 
 #[cfg(test)]

@@ -20,13 +20,11 @@ pub enum RoadStage {
 /// Processor time of each stage of a look at the road.
 pub type RoadTimes = Times<RoadStage>;
 
-impl RoadStage {
-    /// Every stage.
-    pub const ALL: [Self; 5] =
-        [Self::Vehicles, Self::Marks, Self::Scene, Self::Faces, Self::Plates];
+impl Stages for RoadStage {
+    const ALL: &'static [Self] =
+        &[Self::Vehicles, Self::Marks, Self::Scene, Self::Faces, Self::Plates];
 
-    /// Its name in figures.
-    pub const fn as_str(self) -> &'static str {
+    fn as_str(self) -> &'static str {
         match self {
             Self::Vehicles => "vehicles",
             Self::Marks => "marks",
@@ -34,13 +32,5 @@ impl RoadStage {
             Self::Faces => "faces",
             Self::Plates => "plates",
         }
-    }
-}
-
-impl Stages for RoadStage {
-    const ALL: &'static [Self] = &Self::ALL;
-
-    fn as_str(self) -> &'static str {
-        self.as_str()
     }
 }
