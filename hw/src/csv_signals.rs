@@ -384,13 +384,11 @@ impl CsvSignals {
                 return Err("a position outside of the globe".to_owned());
             }
             self.ready.push_back(Signal::Gnss(GnssFix {
-                at,
                 utc_unix_ms: row.get(Quantity::UtcMs).and_then(whole_ms),
-                lat_deg,
-                lon_deg,
                 speed_mps: speed.map(f64::abs),
                 course_deg: row.get(Quantity::Course).map(|c| c.rem_euclid(360.0)),
                 hdop: row.get(Quantity::Hdop),
+                ..GnssFix::new(at, lat_deg, lon_deg)
             }));
         }
         if let Some(v) = row.get(Quantity::Button) {

@@ -68,13 +68,11 @@ impl GpxFile {
                 .find(|e| WAY_MS.contains(&(p.utc_ms - e.utc_ms)))
                 .map(|e| e.way_to(p));
             fixes.push_back(Signal::Gnss(GnssFix {
-                at,
                 utc_unix_ms: Some(p.utc_ms),
-                lat_deg: p.lat_deg,
-                lon_deg: p.lon_deg,
                 speed_mps: p.speed_mps.or(way.map(|(mps, _)| mps)),
                 course_deg: way.and_then(|(_, course)| course),
                 hdop: p.hdop,
+                ..GnssFix::new(at, p.lat_deg, p.lon_deg)
             }));
         }
         Ok(Self { fixes })

@@ -60,13 +60,11 @@ impl NmeaFix {
     /// The same as a sample.
     pub fn at(&self, at: MonoTime) -> GnssFix {
         GnssFix {
-            at,
             utc_unix_ms: self.utc_unix_ms,
-            lat_deg: self.lat_deg,
-            lon_deg: self.lon_deg,
             speed_mps: self.speed_mps,
             course_deg: self.course_deg,
             hdop: self.hdop,
+            ..GnssFix::new(at, self.lat_deg, self.lon_deg)
         }
     }
 }

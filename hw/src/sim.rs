@@ -547,14 +547,16 @@ impl SimSignals {
         if n.is_multiple_of(GNSS_EVERY) && !self.script.fault(lost, t_s) {
             let (north, east) = v.north_east_m;
             self.ready.push_back(Signal::Gnss(GnssFix {
-                at,
                 // The simulation knows no calendar.
                 utc_unix_ms: None,
-                lat_deg: START_DEG.0 + north / METRES_PER_DEGREE,
-                lon_deg: START_DEG.1 + east / (METRES_PER_DEGREE * START_DEG.0.to_radians().cos()),
                 speed_mps: Some(v.speed_mps),
                 course_deg: Some(v.course_deg),
                 hdop: Some(0.9),
+                ..GnssFix::new(
+                    at,
+                    START_DEG.0 + north / METRES_PER_DEGREE,
+                    START_DEG.1 + east / (METRES_PER_DEGREE * START_DEG.0.to_radians().cos()),
+                )
             }));
         }
         for act in &self.script.acts {

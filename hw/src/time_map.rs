@@ -74,6 +74,8 @@ pub(crate) fn restamp(mut signal: Signal, at: MonoTime) -> Signal {
         Signal::Gnss(s) => s.at = at,
         Signal::Imu(s) => s.at = at,
         Signal::Speed(s) => s.at = at,
+        Signal::Wheels(s) => s.at = at,
+        Signal::Control(s) => s.at = at,
         Signal::Button(s) => s.at = at,
     }
     signal

@@ -98,12 +98,36 @@ pub struct GnssFix {
     pub lat_deg: f64,
     /// Longitude, degrees, east positive, WGS 84.
     pub lon_deg: f64,
+    /// Height above mean sea level.
+    pub alt_m: Option<f64>,
     /// Speed over ground (SOG).
     pub speed_mps: Option<f64>,
     /// Course over ground (COG), degrees clockwise from true north.
     pub course_deg: Option<f64>,
     /// Horizontal dilution of precision.
     pub hdop: Option<f64>,
+    /// One standard deviation of the position on the ground, where the receiver says so.
+    pub position_error_m: Option<f64>,
+    /// One standard deviation of the speed, where the receiver says so.
+    pub speed_error_mps: Option<f64>,
+}
+
+impl GnssFix {
+    /// A fix of which nothing but time and place is known.
+    pub const fn new(at: MonoTime, lat_deg: f64, lon_deg: f64) -> Self {
+        Self {
+            at,
+            utc_unix_ms: None,
+            lat_deg,
+            lon_deg,
+            alt_m: None,
+            speed_mps: None,
+            course_deg: None,
+            hdop: None,
+            position_error_m: None,
+            speed_error_mps: None,
+        }
+    }
 }
 
 /// One IMU sample in vehicle axes (VSS `Vehicle.Acceleration.*`, `Vehicle.AngularVelocity.*`).
@@ -126,6 +150,65 @@ pub struct VehicleSpeed {
     pub mps: f64,
 }
 
+/// The speeds of the wheels from the vehicle's bus.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct WheelSpeeds {
+    /// When they were received.
+    pub at: MonoTime,
+    /// Front left, front right, rear left, rear right, metres a second.
+    pub mps: [f64; 4],
+}
+
+/// Where the gear lever is (VSS `Vehicle.Powertrain.Transmission.SelectedGear`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Gear {
+    /// Park.
+    Park,
+    /// Reverse.
+    Reverse,
+    /// Neutral.
+    Neutral,
+    /// Any forward gear.
+    Forward,
+}
+
+/// The turn signals (VSS `Vehicle.Body.Lights.DirectionIndicator.*`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum TurnSignal {
+    /// None.
+    Off,
+    /// Left.
+    Left,
+    /// Right.
+    Right,
+    /// Both: hazard lights.
+    Both,
+}
+
+/// What one of the vehicle's controls says, from its bus.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum ControlState {
+    /// Whether the brake pedal is pressed (VSS `Vehicle.Chassis.Brake.PedalPosition` above 0).
+    BrakePressed(bool),
+    /// Where the gear lever is.
+    Gear(Gear),
+    /// The turn signals.
+    TurnSignal(TurnSignal),
+    /// Whether the driver's belt is fastened (VSS `Vehicle.Cabin.Seat.Row1.DriverSide.IsBelted`).
+    BeltFastened(bool),
+    /// Engine speed, turns a minute (VSS `Vehicle.Powertrain.CombustionEngine.Speed`).
+    EngineRpm(f64),
+}
+
+/// A control of the vehicle at one moment.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ControlSample {
+    /// When it was received.
+    pub at: MonoTime,
+    /// What it says.
+    pub state: ControlState,
+}
+
 /// The driver's button.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ButtonPress {
@@ -140,8 +223,12 @@ pub enum Signal {
     Gnss(GnssFix),
     /// IMU.
     Imu(ImuSample),
-    /// Vehicle bus.
+    /// The vehicle's speed from its bus.
     Speed(VehicleSpeed),
+    /// The speeds of its wheels.
+    Wheels(WheelSpeeds),
+    /// One of its controls.
+    Control(ControlSample),
     /// Button.
     Button(ButtonPress),
 }
@@ -153,6 +240,8 @@ impl Signal {
             Self::Gnss(s) => s.at,
             Self::Imu(s) => s.at,
             Self::Speed(s) => s.at,
+            Self::Wheels(s) => s.at,
+            Self::Control(s) => s.at,
             Self::Button(s) => s.at,
         }
     }

@@ -301,7 +301,8 @@ fn check_signals(source: Result<impl SignalSource, SignalError>) {
                 assert!(gyro.iter().all(|v| v.is_finite()), "{gyro:?}");
             }
             Signal::Speed(s) => assert!(s.mps.is_finite() && s.mps >= 0.0, "{}", s.mps),
-            Signal::Button(_) => {}
+            Signal::Wheels(s) => assert!(s.mps.iter().all(|v| v.is_finite() && *v >= 0.0), "{s:?}"),
+            Signal::Control(_) | Signal::Button(_) => {}
         }
     }
     assert!(matches!(source.next_signal(), Ok(None)), "goes on after its end");

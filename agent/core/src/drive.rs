@@ -321,6 +321,8 @@ impl Drive {
             Signal::Speed(s) => self.on_bus(s, out),
             Signal::Gnss(s) => self.on_gnss(s, out),
             Signal::Imu(s) => self.on_imu(s, out),
+            // Nothing is decided upon them yet.
+            Signal::Wheels(_) | Signal::Control(_) => {}
             // A press is never late: it is a person's wish.
             Signal::Button(press) => self.decide(Finding::Button(press.at.min(self.now)), out),
         }

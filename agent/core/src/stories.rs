@@ -354,15 +354,7 @@ fn input_strategy() -> impl Strategy<Value = (u64, Input)> {
             )
         }),
         (at(), number(), prop::option::of(number())).prop_map(move |(now, lat_deg, speed_mps)| {
-            let fix = GnssFix {
-                at: t(now),
-                utc_unix_ms: None,
-                lat_deg,
-                lon_deg: 1.0,
-                speed_mps,
-                course_deg: None,
-                hdop: None,
-            };
+            let fix = GnssFix { speed_mps, ..GnssFix::new(t(now), lat_deg, 1.0) };
             (now, Input::Signal(Signal::Gnss(fix)))
         }),
         (at(), at()).prop_map(move |(now, at)| {

@@ -156,15 +156,7 @@ mod tests {
     }
 
     fn fix(at: f64, speed_mps: Option<f64>) -> GnssFix {
-        GnssFix {
-            at: t(at),
-            utc_unix_ms: None,
-            lat_deg: 0.0,
-            lon_deg: 0.0,
-            speed_mps,
-            course_deg: None,
-            hdop: None,
-        }
+        GnssFix { speed_mps, ..GnssFix::new(t(at), 0.0, 0.0) }
     }
 
     #[test]

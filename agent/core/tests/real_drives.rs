@@ -53,13 +53,9 @@ mod tests {
         signals.extend(speed.iter().map(|r| Signal::Speed(VehicleSpeed { at: at(r), mps: r[1] })));
         signals.extend(rows(&dir.join("gnss_ublox.csv")).iter().map(|r| {
             Signal::Gnss(GnssFix {
-                at: at(r),
-                utc_unix_ms: None,
-                lat_deg: r[1],
-                lon_deg: r[2],
                 speed_mps: Some(r[3]),
                 course_deg: Some(r[6]),
-                hdop: None,
+                ..GnssFix::new(at(r), r[1], r[2])
             })
         }));
         signals.sort_by_key(Signal::at);
@@ -73,7 +69,11 @@ mod tests {
         assert!(signals.len() > 5000, "{}", signals.len());
         let fastest = signals.iter().filter_map(|s| match s {
             Signal::Speed(s) => Some(s.mps),
-            Signal::Gnss(_) | Signal::Imu(_) | Signal::Button(_) => None,
+            Signal::Gnss(_)
+            | Signal::Imu(_)
+            | Signal::Wheels(_)
+            | Signal::Control(_)
+            | Signal::Button(_) => None,
         });
         let limit_kmh = fastest.fold(0.0, f64::max) * 3.6 - 4.0;
         let run = |speed_limit_kmh: Option<f64>| {

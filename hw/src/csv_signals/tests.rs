@@ -69,13 +69,10 @@ fn one_row_gives_all_its_signals() {
                 gyro_rad_s: None
             }),
             Signal::Gnss(GnssFix {
-                at: ZERO,
                 utc_unix_ms: Some(1_533_226_488_299),
-                lat_deg: 54.5,
-                lon_deg: -6.5,
                 speed_mps: Some(10.0),
                 course_deg: Some(270.0),
-                hdop: None,
+                ..GnssFix::new(ZERO, 54.5, -6.5)
             }),
             Signal::Button(ButtonPress { at: at(1.0) }),
             Signal::Button(ButtonPress { at: at(4.0) }),

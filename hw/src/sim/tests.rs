@@ -61,6 +61,7 @@ fn sensors_agree_with_each_other() {
                 }
                 before = Some(*fix);
             }
+            Signal::Wheels(_) | Signal::Control(_) => panic!("{s:?}"),
             Signal::Button(b) => assert_eq!(b.at.secs_from(ZERO).round(), 45.0),
         }
     }
