@@ -235,7 +235,7 @@ impl Config {
             blur: BlurConfig::default(),
             road_camera: CameraMount::default(),
             devices: DeviceConfig::default(),
-            rules: CoreConfig::default(),
+            rules: CoreConfig::for_recordings(),
         }
         .with_environment()
     }

@@ -93,7 +93,7 @@ impl Run {
         let (results, _) = tokio::sync::mpsc::unbounded_channel();
         let eyes = perception.map(|fake| (CameraId::Cabin, Eyes::in_loop(Box::new(fake), 5.0)));
         let parts = Parts {
-            rules: CoreConfig::default(),
+            rules: CoreConfig::for_recordings(),
             privacy: PrivacyState::Recording,
             encoder: EncoderConfig::new(SIZE.0, SIZE.1, 15),
             label: "van-12".to_owned(),

@@ -122,7 +122,7 @@ fn core(c: &mut Criterion) {
         b.iter_batched(
             || inputs.clone(),
             |inputs| {
-                let mut drive = Drive::new(CoreConfig::default(), PrivacyState::Recording);
+                let mut drive = Drive::new(CoreConfig::for_recordings(), PrivacyState::Recording);
                 let mut out = Vec::new();
                 for (at, input) in inputs {
                     drive.step(at, input, &mut out);

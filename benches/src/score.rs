@@ -36,7 +36,7 @@ pub fn scripted(script: Script) -> Result<Outcome> {
         size: PictureSize { width: 160, height: 90, fps: 15 },
         stop: StopToken::new(),
     };
-    let mut rules = CoreConfig::default();
+    let mut rules = CoreConfig::for_recordings();
     rules.vehicle.speed_limit_kmh = Some(script.limit_mps() * 3.6);
     let drive = Replay::simulated(script, &options)?;
     let script = drive.script().context("a simulated drive without a script")?;

@@ -266,7 +266,7 @@ fn steady(
     clip: impl Iterator<Item = Result<ReplayItem>>,
     perception: &mut dyn Perception,
 ) -> Result<Outcome> {
-    let rules = CoreConfig::default();
+    let rules = CoreConfig::for_recordings();
     run_at(clip, rules, Some(CLIP_SPEED_MPS), &mut |frame| perception.observe(frame))
 }
 
@@ -274,7 +274,7 @@ fn steady(
 /// 90 km/h. Perception does not look again.
 pub fn looped(once: &Outcome, for_s: f64) -> Outcome {
     let period = Duration::from_secs_f64(once.length_s + 1.0 / CABIN_HZ);
-    let mut core = Core::new(CoreConfig::default(), PrivacyState::Recording);
+    let mut core = Core::new(CoreConfig::for_recordings(), PrivacyState::Recording);
     let (mut outcome, mut decided) = (Outcome::default(), Vec::new());
     let mut shift = Duration::ZERO;
     while shift.as_secs_f64() < for_s && !once.sights.is_empty() {

@@ -45,6 +45,8 @@ pub struct CoreConfig {
     pub vehicle: VehicleConfig,
     /// Freshness of the sensors.
     pub timebase: TimebaseConfig,
+    /// How the unit is screwed in.
+    pub mount: MountConfig,
     /// Harsh braking, acceleration and cornering.
     pub harsh: HarshConfig,
     /// Speeding.
@@ -67,6 +69,14 @@ pub struct CoreConfig {
     pub spool: SpoolConfig,
     /// Uploading.
     pub upload: UploadConfig,
+}
+
+impl CoreConfig {
+    /// The defaults for recordings and simulations: their description says how the axes lie.
+    pub fn for_recordings() -> Self {
+        let mount = MountConfig { aligned: true, ..MountConfig::default() };
+        Self { mount, ..Self::default() }
+    }
 }
 
 /// Weight class: heavier vehicles get lower limits.
@@ -96,10 +106,9 @@ pub struct VehicleConfig {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TimebaseConfig {
-    /// A bus speed older than this is unknown. Buses send it at 10–100 Hz. Own choice.
-    pub bus_fresh_s: f64,
-    /// A GNSS speed older than this is unknown. Receivers send 1–10 Hz. Own choice.
-    pub gnss_fresh_s: f64,
+    /// A speed is unknown while its standard deviation is more than this, km/h. 5 is the margin of
+    /// speeding. Own choice.
+    pub max_speed_error_kmh: f64,
     /// A gap in the IMU longer than this restarts its filter, so 10 Hz are needed. Own choice.
     pub imu_gap_s: f64,
     /// A source silent for this long is reported in device health. Own choice.
@@ -111,11 +120,42 @@ pub struct TimebaseConfig {
 impl Default for TimebaseConfig {
     fn default() -> Self {
         Self {
-            bus_fresh_s: 0.5,
-            gnss_fresh_s: 2.0,
+            max_speed_error_kmh: 5.0,
             imu_gap_s: 0.2,
             health_after_s: 5.0,
             future_tolerance_s: 1.0,
+        }
+    }
+}
+
+/// How the unit is screwed in.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct MountConfig {
+    /// The IMU's axes are the vehicle's (x forward, y left, z up), as an installer measured or a
+    /// recording was made. Else they are learned in the first minutes of driving, and until then
+    /// there are no accelerations.
+    pub aligned: bool,
+    /// How far that may be wrong, one standard deviation, degrees. Own choice.
+    pub aligned_sigma_deg: f64,
+    /// Learned axes are used once they are known to within this, degrees. At 6 degrees a braking of
+    /// 0.36 g shows 0.04 g of cornering. Own choice.
+    pub aligned_within_deg: f64,
+    /// The unit was turned where its axes are off by more than this, degrees. Own choice: above the
+    /// steepest ramps.
+    pub turned_deg: f64,
+    /// For so many seconds of steady driving or standing. Own choice.
+    pub turned_s: f64,
+}
+
+impl Default for MountConfig {
+    fn default() -> Self {
+        Self {
+            aligned: false,
+            aligned_sigma_deg: 10.0,
+            aligned_within_deg: 6.0,
+            turned_deg: 15.0,
+            turned_s: 30.0,
         }
     }
 }

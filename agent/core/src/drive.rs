@@ -17,7 +17,7 @@
 //! the driver, and so does every new driver; events flagged before keep what was recorded until then.
 //! A crash leaves nothing: this is RAM only. What was flagged is the edge's record.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use temoin_proto::{
     events::Event,
@@ -34,8 +34,10 @@ use crate::{
     config::{CoreConfig, secs},
     driver::{DriverState, DriverWatch},
     gop_ring::{AccessUnit, Gop, GopRing, RingLimits, RingMetrics, Tail, Video},
+    harsh_check::HarshCheck,
     harsh_motion::HarshMotion,
     headway::{RoadState, headway},
+    motion::mount::{LearnedMount, MountChange},
     policy::{Alert, Finding, Policy, PrivacyState},
     signal_history::{ClipSignals, FacePoint, SignalHistory},
     speeding::{Speeding, SpeedingStep},
@@ -110,6 +112,8 @@ pub enum Health {
     Back(Source),
     /// Something was learned of the driver, or could not be.
     Calibration(Calibrated),
+    /// How the unit sits is known now, or not any more.
+    Mount(MountChange),
     /// A camera has this fault; None: it has none any more.
     Camera {
         /// Which camera.
@@ -146,6 +150,9 @@ pub enum Command {
     Health(Health),
 }
 
+/// Speeds further apart leave the time between them unknown to the speeding rule.
+const SPEED_GAP: Duration = Duration::from_secs(2);
+
 /// See the module.
 #[derive(Debug)]
 pub struct Drive {
@@ -169,6 +176,7 @@ pub struct Drive {
 #[derive(Debug)]
 struct Detectors {
     harsh: HarshMotion,
+    harsh_check: HarshCheck,
     speeding: Speeding,
     driver: DriverWatch,
     policy: Policy,
@@ -178,11 +186,8 @@ impl Detectors {
     fn new(config: &CoreConfig, privacy: PrivacyState) -> Self {
         Self {
             harsh: HarshMotion::new(&config.harsh, config.vehicle.class),
-            speeding: Speeding::new(
-                &config.speeding,
-                config.vehicle.speed_limit_kmh,
-                secs(config.timebase.gnss_fresh_s),
-            ),
+            harsh_check: HarshCheck::default(),
+            speeding: Speeding::new(&config.speeding, config.vehicle.speed_limit_kmh, SPEED_GAP),
             driver: DriverWatch::new(config),
             policy: Policy::new(config.policy.clone(), privacy),
         }
@@ -190,8 +195,18 @@ impl Detectors {
 }
 
 impl Drive {
-    /// A run that begins in a privacy state. The configuration must have been validated.
+    /// A run that begins in a privacy state, of a unit of which nothing was learned. The configuration
+    /// must have been validated.
     pub fn new(config: CoreConfig, privacy: PrivacyState) -> Self {
+        Self::with_mount(config, privacy, None)
+    }
+
+    /// The same of a unit that knows how it sat when it was last switched off.
+    pub fn with_mount(
+        config: CoreConfig,
+        privacy: PrivacyState,
+        learned: Option<LearnedMount>,
+    ) -> Self {
         let span = secs(config.ring.span_s);
         Self {
             now: MonoTime::ZERO,
@@ -201,7 +216,7 @@ impl Drive {
             next_local: 0,
             guards: guards(&config),
             cameras: cameras(&config),
-            vehicle: VehicleState::new(&config.timebase, &config.harsh),
+            vehicle: VehicleState::new(&config, learned),
             detectors: Detectors::new(&config, privacy),
             road: None,
             ring: GopRing::new(RingLimits { span, camera_bytes: config.ring.camera_bytes }),
@@ -257,6 +272,11 @@ impl Drive {
     pub fn set_speed_limit(&mut self, limit_kmh: Option<f64>) {
         self.config.vehicle.speed_limit_kmh = limit_kmh;
         self.detectors.speeding.set_limit(limit_kmh);
+    }
+
+    /// How the unit sits, as far as it is known: to be kept for the next start.
+    pub fn learned_mount(&self) -> Option<LearnedMount> {
+        self.vehicle.mount().learned()
     }
 
     /// The privacy state.
@@ -321,8 +341,9 @@ impl Drive {
             Signal::Speed(s) => self.on_bus(s, out),
             Signal::Gnss(s) => self.on_gnss(s, out),
             Signal::Imu(s) => self.on_imu(s, out),
-            // Nothing is decided upon them yet.
-            Signal::Wheels(_) | Signal::Control(_) => {}
+            Signal::Control(s) => self.vehicle.on_control(s),
+            // The speed says the same.
+            Signal::Wheels(_) => {}
             // A press is never late: it is a person's wish.
             Signal::Button(press) => self.decide(Finding::Button(press.at.min(self.now)), out),
         }
@@ -330,14 +351,17 @@ impl Drive {
 
     fn on_bus(&mut self, s: &VehicleSpeed, out: &mut Vec<Command>) {
         if self.admit(Source::Bus, s.at).is_some() {
-            self.vehicle.on_bus(s);
+            let change = self.vehicle.on_bus(s);
+            self.on_mount(change, out);
             self.on_speed(s.at, out);
         }
     }
 
     fn on_gnss(&mut self, fix: &GnssFix, out: &mut Vec<Command>) {
         if self.admit(Source::Gnss, fix.at).is_some() {
-            self.vehicle.on_gnss(fix);
+            let change = self.vehicle.on_gnss(fix);
+            self.on_mount(change, out);
+            self.detectors.harsh_check.on_fix(fix);
             if self.recording() && fix.lat_deg.is_finite() && fix.lon_deg.is_finite() {
                 self.history.push_fix(*fix);
             }
@@ -355,23 +379,43 @@ impl Drive {
             Some(SpeedingStep::Event(event)) => self.decide(Finding::Event(event), out),
             None => {}
         }
+        self.judge_harsh(out);
+    }
+
+    fn on_mount(&mut self, change: Option<MountChange>, out: &mut Vec<Command>) {
+        if let Some(change) = change {
+            out.push(Command::Health(Health::Mount(change)));
+            self.detectors.harsh.unknown();
+            self.detectors.harsh_check.unknown();
+        }
+    }
+
+    /// Flags the harsh manoeuvres that the measured speed or turn bears out.
+    fn judge_harsh(&mut self, out: &mut Vec<Command>) {
+        for event in self.detectors.harsh_check.judge(self.now, self.vehicle.measured()) {
+            self.decide(Finding::Event(event), out);
+        }
     }
 
     fn on_imu(&mut self, s: &ImuSample, out: &mut Vec<Command>) {
         let Some(admission) = self.admit(Source::Imu, s.at) else { return };
         let Some(motion) = self.vehicle.on_imu(s, admission) else {
             self.detectors.harsh.unknown();
+            self.detectors.harsh_check.unknown();
             return;
         };
         if self.recording() {
             self.history.push_motion(motion);
         }
-        let speed_mps = self.vehicle.speed(s.at).map(|s| s.mps);
-        let mut events = Vec::new();
-        self.detectors.harsh.step(&motion, speed_mps, &mut events);
-        for event in events {
-            self.decide(Finding::Event(event), out);
+        let speed = self.vehicle.speed(s.at);
+        let Detectors { harsh, harsh_check, .. } = &mut self.detectors;
+        harsh_check.on_motion(&motion, speed.as_ref());
+        let mut felt = Vec::new();
+        harsh.step(&motion, speed.map(|s| s.mps), &mut felt);
+        for event in felt {
+            harsh_check.wait(event);
         }
+        self.judge_harsh(out);
     }
 
     fn on_driver(&mut self, o: &DriverObservation, out: &mut Vec<Command>) {
@@ -428,7 +472,8 @@ impl Drive {
         self.privacy = privacy;
         self.wipe(CutReason::PrivacyChanged, out);
         if privacy == PrivacyState::Off {
-            self.vehicle = VehicleState::new(&self.config.timebase, &self.config.harsh);
+            // How the unit sits says nothing of anybody.
+            self.vehicle = VehicleState::new(&self.config, self.learned_mount());
             // What is not listened to is not silent.
             self.guards = guards(&self.config);
             self.cameras = cameras(&self.config);

@@ -141,7 +141,7 @@ mod tests {
         let t = MonoTime::from_secs_f64;
         for n in 0..10_000_u32 {
             let at = t(f64::from(n) / 100.0);
-            history.push_speed(Speed { at, mps: 1.0, source: SpeedSource::Bus });
+            history.push_speed(Speed { at, mps: 1.0, sigma_mps: 0.1, source: SpeedSource::Bus });
             history.push_face(FacePoint { at, face: None });
         }
         let all = history.range(MonoTime::ZERO, t(1e6));

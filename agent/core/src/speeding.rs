@@ -156,8 +156,12 @@ mod tests {
             .filter_map(|n| {
                 let s = f64::from(n) / f64::from(hz);
                 let at = MonoTime::from_secs_f64(s);
-                let speed =
-                    kmh(s).map(|v| Speed { at, mps: v * KMH_TO_MPS, source: SpeedSource::Bus });
+                let speed = kmh(s).map(|v| Speed {
+                    at,
+                    mps: v * KMH_TO_MPS,
+                    sigma_mps: 0.1,
+                    source: SpeedSource::Bus,
+                });
                 let step = speeding.step(at, speed.as_ref())?;
                 Some((s, matches!(step, SpeedingStep::Event(_))))
             })
@@ -190,7 +194,7 @@ mod tests {
         let mut speeding = Speeding::new(&SpeedingConfig::default(), Some(50.0), secs(2.0));
         for s in 0..60_u32 {
             let at = MonoTime::from_secs_f64(f64::from(s) * 3.0);
-            let speed = Speed { at, mps: 40.0, source: SpeedSource::Gnss };
+            let speed = Speed { at, mps: 40.0, sigma_mps: 0.1, source: SpeedSource::Gnss };
             assert_eq!(speeding.step(at, Some(&speed)), None);
         }
     }

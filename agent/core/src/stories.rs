@@ -440,7 +440,7 @@ proptest! {
         if sorted {
             inputs.sort_by_key(|(now, _)| *now);
         }
-        let mut drive = Drive::new(CoreConfig::default(), PrivacyState::Recording);
+        let mut drive = Drive::new(CoreConfig::for_recordings(), PrivacyState::Recording);
         let (mut out, mut owed) = (Vec::new(), BTreeMap::new());
         let mut next_local = 0;
         inputs.push((300_000, Input::End));

@@ -82,7 +82,7 @@ impl Told {
 impl Story {
     pub(crate) fn at_kmh(kmh: f64) -> Self {
         Self {
-            config: CoreConfig::default(),
+            config: CoreConfig::for_recordings(),
             privacy: PrivacyState::Recording,
             perception_hz: 10,
             ms: 0,
@@ -245,6 +245,8 @@ impl Story {
                 let moving = if self.mps > 0.0 { STANDARD_GRAVITY_MPS2 } else { 0.0 };
                 // 12 Hz, as an engine and a road shake a van.
                 let shake = self.vibration_g * (at.as_secs_f64() * 75.0).sin();
+                // A van that is pushed to the left turns to the left.
+                let turn = if self.mps > 1.0 { self.lateral_g * moving / self.mps } else { 0.0 };
                 let accel_mps2 = [
                     (self.longitudinal_g + shake) * moving,
                     (self.lateral_g + shake) * moving,
@@ -253,7 +255,7 @@ impl Story {
                 inputs.push(Input::Signal(Signal::Imu(ImuSample {
                     at,
                     accel_mps2,
-                    gyro_rad_s: None,
+                    gyro_rad_s: Some([0.0, 0.0, turn]),
                 })));
                 self.mps = (self.mps + self.longitudinal_g * moving * 0.02).max(0.0);
             }

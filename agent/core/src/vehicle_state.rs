@@ -1,49 +1,67 @@
-//! How the vehicle moves: a thin fusion of bus, GNSS and IMU (ISO 8855: x forward, y left, z up).
+//! How the vehicle moves, by all sensors together (ISO 8855: x forward, y left, z up).
 //!
-//! Speed (VSS `Vehicle.Speed`) is the bus's while fresh, else GNSS's while fresh, else unknown.
-//! Acceleration (`Vehicle.Acceleration.*`) is the IMU's through a first-order low-pass with the
-//! exact step for the time passed, so that the sample rate does not change what comes out. After a
-//! gap the filter starts anew and says nothing for three time constants.
+//! Speed (VSS `Vehicle.Speed`) is fused by [`crate::motion::speed_filter`] from the bus, GNSS and the
+//! accelerometer. Acceleration (`Vehicle.Acceleration.*`) is the IMU's, turned into the vehicle's
+//! axes by what [`crate::motion::mount`] learned, through a first-order low-pass with the exact
+//! step for the time passed, so that the sample rate does not change what comes out; without what is
+//! no change of motion: the road's grade and camber, a mounting that is not level, the sensor's
+//! bias. Forward these are what the speed filter finds; sideways, the slow mean of what speed times
+//! turn rate does not explain. After a gap the filter starts anew and says nothing for three time
+//! constants.
 //!
-//! Not done: the road's grade is in the longitudinal value (a 10 % slope is 0.1 g), and so is a
-//! mounting that `hw` did not level.
-//!
-//! INVARIANT: what is not finite or not possible for a road vehicle never gets in.
+//! INVARIANT: what is not finite or not possible for a road vehicle never gets in. INVARIANT: while
+//! the unit's axes are not known, no acceleration is.
 
-use std::time::Duration;
+use std::{collections::VecDeque, time::Duration};
 
 use temoin_proto::{
-    samples::{GnssFix, ImuSample, VehicleSpeed},
+    samples::{ControlSample, ControlState, Gear, GnssFix, ImuSample, VehicleSpeed},
     time::MonoTime,
 };
 
+pub use crate::motion::speed_filter::SpeedSource;
 use crate::{
-    config::{HarshConfig, TimebaseConfig, secs},
+    config::{CoreConfig, KMH_TO_MPS, secs},
+    motion::{
+        mount::{LearnedMount, MountChange, MountLearner},
+        speed_filter::{Estimate, Measured, SpeedFilter},
+        standstill::Standstill,
+        yaw::YawRate,
+    },
     timebase::Admission,
 };
 
-/// Faster than any van: a wrong reading.
-const MAX_SPEED_MPS: f64 = 120.0;
 /// Beyond what the sensors in use can measure (16 g).
 const MAX_ACCEL_MPS2: f64 = 160.0;
-
-/// Which sensor a speed is from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SpeedSource {
-    /// The vehicle's bus.
-    Bus,
-    /// GNSS, speed over ground.
-    Gnss,
-}
+/// A bus speed's error: a step of 0.5 km/h, and 1 % of tyre and calibration.
+const BUS_SIGMA: [f64; 2] = [0.1, 0.01];
+/// A GNSS speed's error where the receiver says nothing, m/s, for each HDOP. Doppler speeds under an
+/// open sky err by 0.05 to 0.1 m/s. Own choice: validate.
+const GNSS_SIGMA_MPS: f64 = 0.15;
+/// And its delay against the accelerometer, seconds: while the speed changes, that is an error.
+const GNSS_DELAY_S: f64 = 0.2;
+/// Fixes are compared with those about so long before.
+const FIXES_S: f64 = 1.0;
+/// A position's error where the receiver says nothing, metres.
+const FIX_SIGMA_M: f64 = 5.0;
+/// What speed times turn rate does not explain sideways is followed this slowly: camber and roll.
+const CAMBER_S: f64 = 20.0;
+/// Measured speeds that are kept for judging manoeuvres.
+const KEPT: Duration = Duration::from_secs(8);
+/// 8 s at 100 Hz.
+const MAX_KEPT: usize = 800;
+const EARTH_RADIUS_M: f64 = 6_371_000.0;
 
 /// A speed that can be believed.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Speed {
-    /// When it was measured.
+    /// The moment it is for.
     pub at: MonoTime,
     /// Metres a second, 0 or more.
     pub mps: f64,
-    /// Which sensor.
+    /// One standard deviation.
+    pub sigma_mps: f64,
+    /// Which sensor it rests on most.
     pub source: SpeedSource,
 }
 
@@ -56,7 +74,7 @@ pub struct Motion {
     pub longitudinal_mps2: f64,
     /// Lateral, left positive, m/s².
     pub lateral_mps2: f64,
-    /// Yaw rate, left positive, rad/s, where there is a gyroscope. Not filtered.
+    /// Yaw rate, left positive, rad/s, where there is a gyroscope. Without its bias; not filtered.
     pub yaw_rate_rad_s: Option<f64>,
 }
 
@@ -69,47 +87,98 @@ struct LowPass {
 /// See the module.
 #[derive(Clone, Debug)]
 pub struct VehicleState {
-    bus_fresh: Duration,
-    gnss_fresh: Duration,
     imu_gap: Duration,
     low_pass: Duration,
-    bus: Option<Speed>,
-    gnss: Option<Speed>,
+    mount: MountLearner,
+    speed: SpeedFilter,
+    standstill: Standstill,
+    yaw: YawRate,
     filter: Option<LowPass>,
+    /// Sideways, what is no turn, m/s².
+    camber_mps2: f64,
+    bus: Option<(MonoTime, f64)>,
+    reversing: bool,
+    fixes: VecDeque<GnssFix>,
+    measured: VecDeque<Measured>,
 }
 
 impl VehicleState {
-    /// Nothing is known yet.
-    pub fn new(timebase: &TimebaseConfig, harsh: &HarshConfig) -> Self {
+    /// Nothing is known yet but, perhaps, how the unit sat when it was last switched off.
+    pub fn new(config: &CoreConfig, learned: Option<LearnedMount>) -> Self {
+        let imu_gap = secs(config.timebase.imu_gap_s);
+        let max_sigma_mps = config.timebase.max_speed_error_kmh * KMH_TO_MPS;
         Self {
-            bus_fresh: secs(timebase.bus_fresh_s),
-            gnss_fresh: secs(timebase.gnss_fresh_s),
-            imu_gap: secs(timebase.imu_gap_s),
-            low_pass: secs(harsh.low_pass_s),
-            bus: None,
-            gnss: None,
+            imu_gap,
+            low_pass: secs(config.harsh.low_pass_s),
+            mount: MountLearner::new(&config.mount, learned),
+            speed: SpeedFilter::new(max_sigma_mps, imu_gap),
+            standstill: Standstill::default(),
+            yaw: YawRate::default(),
             filter: None,
+            camber_mps2: 0.0,
+            bus: None,
+            reversing: false,
+            fixes: VecDeque::new(),
+            measured: VecDeque::new(),
         }
     }
 
     /// Takes the bus's speed.
-    pub fn on_bus(&mut self, s: &VehicleSpeed) {
-        self.bus = possible(s.at, s.mps, SpeedSource::Bus);
+    pub fn on_bus(&mut self, s: &VehicleSpeed) -> Option<MountChange> {
+        self.bus = Some((s.at, s.mps));
+        let sigma_mps = BUS_SIGMA[0] + BUS_SIGMA[1] * s.mps.abs();
+        self.on_measured(Measured { at: s.at, mps: s.mps, sigma_mps, source: SpeedSource::Bus })
     }
 
-    /// Takes a fix. One without a speed says that the speed is not known.
-    pub fn on_gnss(&mut self, fix: &GnssFix) {
-        self.gnss = fix.speed_mps.and_then(|mps| possible(fix.at, mps, SpeedSource::Gnss));
+    /// Takes a control of the vehicle.
+    pub const fn on_control(&mut self, s: &ControlSample) {
+        if let ControlState::Gear(gear) = s.state {
+            self.reversing = matches!(gear, Gear::Reverse);
+        }
     }
 
-    /// Takes an IMU sample that was admitted as `admission`. None while the filter settles, and
-    /// where the sample is not possible.
-    pub fn on_imu(&mut self, s: &ImuSample, admission: Admission) -> Option<Motion> {
-        let [x, y, _] = s.accel_mps2;
-        if ![x, y].iter().all(|a| a.abs() <= MAX_ACCEL_MPS2) {
-            self.filter = None;
+    /// Takes a fix. One without a speed says nothing; neither does one whose speed its position
+    /// belies.
+    pub fn on_gnss(&mut self, fix: &GnssFix) -> Option<MountChange> {
+        let mps = fix.speed_mps.filter(|mps| mps.is_finite())?;
+        let credible = self.agrees_with_position(fix, mps);
+        self.keep_fix(fix);
+        if !credible {
             return None;
         }
+        let mps = if self.stands(fix.at) { 0.0 } else { mps };
+        let own = GNSS_SIGMA_MPS * fix.hdop.filter(|h| h.is_finite()).unwrap_or(1.0).max(1.0);
+        let said = fix.speed_error_mps.filter(|e| e.is_finite() && *e > 0.0);
+        let changing_mps2 = self.filter.map_or(0.0, |f| f.xy_mps2[0] - self.bias_mps2(fix.at));
+        let sigma_mps = said.unwrap_or(own).hypot(GNSS_DELAY_S * changing_mps2);
+        if let Some(course_deg) = fix.course_deg {
+            self.yaw.on_course(fix.at, course_deg, mps, fix.speed_error_mps);
+        }
+        self.on_measured(Measured { at: fix.at, mps, sigma_mps, source: SpeedSource::Gnss })
+    }
+
+    /// Takes an IMU sample in the unit's axes that was admitted as `admission`. None while the
+    /// filter settles or the unit's axes are not known, and where the sample is not possible.
+    pub fn on_imu(&mut self, s: &ImuSample, admission: Admission) -> Option<Motion> {
+        if !s.accel_mps2.iter().all(|a| a.abs() <= MAX_ACCEL_MPS2) {
+            self.filter = None;
+            self.speed.on_accel(s.at, None);
+            return None;
+        }
+        self.mount.on_imu(s);
+        self.standstill.on_imu(s);
+        let Some(axes) = self.mount.axes() else {
+            self.filter = None;
+            self.speed.on_accel(s.at, None);
+            return None;
+        };
+        let [x, y, _] = axes.vehicle(s.accel_mps2);
+        let turn = s.gyro_rad_s.map(|g| axes.vehicle(g)[2]);
+        let stands = self.stands(s.at);
+        let yaw_rate_rad_s = turn.and_then(|rate| self.yaw.on_gyro(s.at, rate, stands));
+        // In reverse, what pushes forward slows down.
+        self.speed.on_accel(s.at, Some(if self.reversing { -x } else { x }));
+
         let previous = match (self.filter, admission) {
             (Some(f), Admission::Next(dt)) if dt <= self.imu_gap => Some((f, dt)),
             (None | Some(_), Admission::First | Admission::Next(_)) => None,
@@ -121,103 +190,101 @@ impl VehicleState {
             LowPass { since: f.since, xy_mps2: [fx + weight * (x - fx), fy + weight * (y - fy)] }
         });
         self.filter = Some(filter);
-        let [longitudinal_mps2, lateral_mps2] = filter.xy_mps2;
+        let [filtered_x, filtered_y] = filter.xy_mps2;
+        let estimate = self.speed.estimate(s.at);
+        if let (Some((_, dt)), Some(rate), Some(speed)) = (previous, yaw_rate_rad_s, estimate) {
+            let unexplained = filtered_y - rate * speed.mps;
+            let weight = 1.0 - (-dt.as_secs_f64() / CAMBER_S).exp();
+            self.camber_mps2 += weight * (unexplained - self.camber_mps2);
+        }
+        let bias_mps2 = if self.reversing { 0.0 } else { self.bias_mps2(s.at) };
         (s.at.since(filter.since) >= self.low_pass * 3).then_some(Motion {
             at: s.at,
-            longitudinal_mps2,
-            lateral_mps2,
-            yaw_rate_rad_s: s.gyro_rad_s.map(|[_, _, z]| z).filter(|z| z.is_finite()),
+            longitudinal_mps2: filtered_x - bias_mps2,
+            lateral_mps2: filtered_y - self.camber_mps2,
+            yaw_rate_rad_s,
         })
     }
 
     /// The speed at `at`, where it is known.
     pub fn speed(&self, at: MonoTime) -> Option<Speed> {
-        let fresh = |s: &Speed, within| at.since(s.at) <= within;
-        self.bus
-            .filter(|s| fresh(s, self.bus_fresh))
-            .or_else(|| self.gnss.filter(|s| fresh(s, self.gnss_fresh)))
+        let Estimate { mps, sigma_mps, .. } = self.speed.estimate(at)?;
+        let bus = self.bus.is_some_and(|(seen, _)| at.since(seen) <= Duration::from_secs(1));
+        let source = if bus { SpeedSource::Bus } else { SpeedSource::Gnss };
+        Some(Speed { at, mps, sigma_mps, source })
+    }
+
+    /// Whether the vehicle is known to stand.
+    pub fn stands(&self, at: MonoTime) -> bool {
+        match self.bus.filter(|(seen, _)| at.since(*seen) <= Duration::from_secs(1)) {
+            Some((_, mps)) => mps <= 0.1,
+            None => self.standstill.stands(at),
+        }
+    }
+
+    /// Measured speeds of the last seconds that were believed, in order of arrival.
+    pub const fn measured(&self) -> &VecDeque<Measured> {
+        &self.measured
+    }
+
+    /// How the unit sits.
+    pub const fn mount(&self) -> &MountLearner {
+        &self.mount
+    }
+
+    fn on_measured(&mut self, measured: Measured) -> Option<MountChange> {
+        if !self.speed.on_measured(measured) {
+            return None;
+        }
+        self.measured.push_back(measured);
+        while self.measured.len() > MAX_KEPT
+            || self.measured.front().is_some_and(|m| measured.at.since(m.at) > KEPT)
+        {
+            self.measured.pop_front();
+        }
+        // Backwards the regression would point the other way.
+        let change =
+            if self.reversing { None } else { self.mount.on_speed(measured.at, measured.mps) };
+        if change == Some(MountChange::Turned) {
+            self.filter = None;
+            self.camber_mps2 = 0.0;
+        }
+        change
+    }
+
+    fn bias_mps2(&self, at: MonoTime) -> f64 {
+        self.speed.estimate(at).map_or(0.0, |e| e.bias_mps2)
+    }
+
+    /// Whether the way between two fixes is as long as the speed says.
+    fn agrees_with_position(&self, fix: &GnssFix, mps: f64) -> bool {
+        let before = self.fixes.iter().rev().find(|f| fix.at.since(f.at).as_secs_f64() >= FIXES_S);
+        let Some(before) = before else { return true };
+        let seconds = fix.at.since(before.at).as_secs_f64();
+        let said_m = mps.midpoint(before.speed_mps.unwrap_or(mps)) * seconds;
+        let sigma = |f: &GnssFix| f.position_error_m.unwrap_or(FIX_SIGMA_M);
+        let may_differ_m = 3.0 * sigma(fix).hypot(sigma(before)) + 0.3 * said_m;
+        // Two positions may jump and the speed be right; one that stays belies a speed.
+        said_m - distance_m(fix, before) <= may_differ_m
+    }
+
+    fn keep_fix(&mut self, fix: &GnssFix) {
+        if self.fixes.back().is_some_and(|last| last.at >= fix.at) {
+            return;
+        }
+        self.fixes.push_back(*fix);
+        while self.fixes.len() > 64
+            || self.fixes.get(1).is_some_and(|f| fix.at.since(f.at).as_secs_f64() > FIXES_S)
+        {
+            self.fixes.pop_front();
+        }
     }
 }
 
-fn possible(at: MonoTime, mps: f64, source: SpeedSource) -> Option<Speed> {
-    (0.0..=MAX_SPEED_MPS).contains(&mps).then_some(Speed { at, mps, source })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn t(s: f64) -> MonoTime {
-        MonoTime::from_secs_f64(s)
-    }
-
-    fn state() -> VehicleState {
-        VehicleState::new(&TimebaseConfig::default(), &HarshConfig::default())
-    }
-
-    fn fix(at: f64, speed_mps: Option<f64>) -> GnssFix {
-        GnssFix { speed_mps, ..GnssFix::new(t(at), 0.0, 0.0) }
-    }
-
-    #[test]
-    fn speed_is_the_best_fresh_one_or_unknown() {
-        let mut v = state();
-        let known = |v: &VehicleState, at| v.speed(t(at)).map(|s| (s.mps, s.source));
-        assert_eq!(known(&v, 0.0), None);
-        v.on_gnss(&fix(1.0, Some(9.0)));
-        v.on_bus(&VehicleSpeed { at: t(1.0), mps: 10.0 });
-        assert_eq!(known(&v, 1.5), Some((10.0, SpeedSource::Bus)));
-        assert_eq!(known(&v, 1.6), Some((9.0, SpeedSource::Gnss)));
-        assert_eq!(known(&v, 3.0), Some((9.0, SpeedSource::Gnss)));
-        assert_eq!(known(&v, 3.1), None);
-        v.on_gnss(&fix(3.2, None));
-        assert_eq!(known(&v, 3.2), None);
-        for mps in [f64::NAN, -1.0, 1e9, f64::INFINITY] {
-            v.on_bus(&VehicleSpeed { at: t(4.0), mps });
-            assert_eq!(known(&v, 4.0), None, "{mps}");
-        }
-    }
-
-    /// Feeds a step of 4 m/s² of braking at `hz` and gives the filtered value 0.2 s into it.
-    fn braked_after_one_time_constant(hz: u32) -> f64 {
-        let mut v = state();
-        let mut last = 0.0;
-        for n in 0..=(hz * 12 / 10) {
-            let at = f64::from(n) / f64::from(hz);
-            let x = if at > 1.0 { -4.0 } else { 0.0 };
-            let s = ImuSample { at: t(at), accel_mps2: [x, 0.0, 9.81], gyro_rad_s: None };
-            let admission =
-                if n == 0 { Admission::First } else { Admission::Next(secs(1.0 / f64::from(hz))) };
-            let motion = v.on_imu(&s, admission);
-            assert_eq!(motion.is_some(), at >= 0.6, "{at}");
-            last = motion.map_or(0.0, |m| m.longitudinal_mps2);
-        }
-        last
-    }
-
-    #[test]
-    fn the_filter_does_not_depend_on_the_rate() {
-        let expected = -4.0 * (1.0 - (-1.0_f64).exp());
-        for hz in [10, 25, 50, 100, 200] {
-            let got = braked_after_one_time_constant(hz);
-            assert!((got - expected).abs() < 0.01, "{hz} Hz: {got}");
-        }
-    }
-
-    #[test]
-    fn a_gap_or_nonsense_starts_the_filter_anew() {
-        for (bad, dt) in [([0.0; 3], 0.6), ([f64::NAN, 0.0, 0.0], 0.01), ([1e9, 0.0, 0.0], 0.01)] {
-            let mut v = state();
-            let mut feed = |at, accel_mps2, dt| {
-                v.on_imu(
-                    &ImuSample { at: t(at), accel_mps2, gyro_rad_s: None },
-                    Admission::Next(secs(dt)),
-                )
-            };
-            assert_eq!(feed(0.0, [0.0; 3], 0.1), None);
-            assert!(feed(0.7, [0.0; 3], 0.1).is_some());
-            assert_eq!(feed(0.8, bad, dt), None);
-            assert_eq!(feed(0.9, [0.0; 3], 0.1), None);
-        }
-    }
+/// Over the ground, metres; for distances that are short against the earth.
+fn distance_m(a: &GnssFix, b: &GnssFix) -> f64 {
+    let north = (a.lat_deg - b.lat_deg).to_radians();
+    let middle = a.lat_deg.midpoint(b.lat_deg).to_radians();
+    let east = (a.lon_deg - b.lon_deg + 540.0).rem_euclid(360.0) - 180.0;
+    EARTH_RADIUS_M * north.hypot(east.to_radians() * middle.cos())
 }

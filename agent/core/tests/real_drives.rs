@@ -77,7 +77,7 @@ mod tests {
         });
         let limit_kmh = fastest.fold(0.0, f64::max) * 3.6 - 4.0;
         let run = |speed_limit_kmh: Option<f64>| {
-            let mut config = CoreConfig::default();
+            let mut config = CoreConfig::for_recordings();
             config.vehicle.speed_limit_kmh = speed_limit_kmh;
             let mut drive = Drive::new(config, PrivacyState::Recording);
             let mut out = Vec::new();

@@ -181,7 +181,7 @@ fn scripted(to: &mut Vec<Figure>) -> Result<()> {
 
 /// A drive without anybody to see.
 fn blind(drive: &Drive) -> Result<Outcome> {
-    watch::run(watch::open(drive)?, CoreConfig::default(), &mut |frame| {
+    watch::run(watch::open(drive)?, CoreConfig::for_recordings(), &mut |frame| {
         Sight::unseen(frame.camera, frame.at, NotSeen::NoModel)
     })
 }
@@ -237,7 +237,7 @@ fn head_turns(data: &Path, folder: &Path, to: &mut Vec<Figure>) -> Result<()> {
     let motorway = folder.join("motorway");
     drives::motorway(data, &motorway)?;
     let drive = Drive { road: None, ..Drive::load(&motorway)? };
-    let mut rules = CoreConfig::default();
+    let mut rules = CoreConfig::for_recordings();
     rules.vehicle.speed_limit_kmh = Some(100.0);
     let outcome = watch::run(watch::open(&drive)?, rules, &mut |frame| perception.observe(frame))?;
 

@@ -61,11 +61,15 @@ impl CoreConfig {
             c.within("vehicle.speed_limit_kmh", limit, 5.0, 200.0);
         }
         let t = &self.timebase;
-        c.within("timebase.bus_fresh_s", t.bus_fresh_s, 0.02, 5.0);
-        c.within("timebase.gnss_fresh_s", t.gnss_fresh_s, 0.1, 10.0);
+        c.within("timebase.max_speed_error_kmh", t.max_speed_error_kmh, 0.5, 20.0);
         c.within("timebase.imu_gap_s", t.imu_gap_s, 0.02, 5.0);
         c.within("timebase.health_after_s", t.health_after_s, 1.0, 600.0);
         c.within("timebase.future_tolerance_s", t.future_tolerance_s, 0.0, 10.0);
+        let m = &self.mount;
+        c.within("mount.aligned_sigma_deg", m.aligned_sigma_deg, 0.1, 45.0);
+        c.within("mount.aligned_within_deg", m.aligned_within_deg, 0.5, 30.0);
+        c.within("mount.turned_deg", m.turned_deg, 5.0, 45.0);
+        c.within("mount.turned_s", m.turned_s, 5.0, 600.0);
         let h = &self.harsh;
         for (key, g) in [
             ("harsh.braking_g", h.braking_g),
