@@ -1,7 +1,8 @@
 //! The core's statements in words for device health.
 
 use temoin_agent_core::{
-    calibration::Calibrated, camera_health::CameraFault, drive::Health, timebase::Source,
+    calibration::Calibrated, camera_health::CameraFault, drive::Health, motion::mount::MountChange,
+    timebase::Source,
 };
 use temoin_proto::samples::CameraId;
 
@@ -29,6 +30,14 @@ pub(crate) fn report(board: &HealthBoard, health: Health) {
             "perception.open_eyes",
             State::Degraded,
             "not learned: the openings are beyond what eyes measure; check the camera's view of the face",
+        ),
+        Health::Mount(MountChange::Aligned) => {
+            board.set("imu.mount", State::Ok, "how the unit sits is known");
+        }
+        Health::Mount(MountChange::Turned) => board.set(
+            "imu.mount",
+            State::Degraded,
+            "the unit was turned or knocked: it learns anew how it sits, and until then harsh motion is unknown; check its mount",
         ),
         Health::Camera { camera, fault } => camera_fault(board, camera, fault),
         Health::ClipEmpty { .. } => {

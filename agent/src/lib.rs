@@ -26,6 +26,7 @@ pub mod infer;
 mod journal;
 pub mod metrics;
 pub mod model_pack;
+pub mod mount_file;
 pub mod net;
 pub mod perception;
 pub mod pipeline;

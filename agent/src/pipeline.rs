@@ -23,8 +23,9 @@ use std::{
 use temoin_agent_core::{
     clip::ClipPlan,
     config::CoreConfig,
-    drive::{Command, Cut, Drive, Input, Lamp},
+    drive::{Command, Cut, Drive, Health, Input, Lamp},
     gop_ring::{self, Video},
+    motion::mount::LearnedMount,
     policy::{AlertKind, PrivacyState},
 };
 use temoin_hw::{
@@ -51,6 +52,7 @@ use crate::{
     health::{HealthBoard, State},
     journal::{self, Entry},
     metrics::Metrics,
+    mount_file,
     perception::DriverSeat,
     privacy_blur::BlurConfig,
     recorder::{Caption, Recorder, RecorderConfig},
@@ -116,6 +118,10 @@ pub struct Parts {
     pub privacy_told: watch::Sender<&'static str>,
     /// Where the fleet's standing orders are kept; None: nowhere.
     pub orders: Option<PathBuf>,
+    /// How the unit sat when it was last switched off.
+    pub mount: Option<LearnedMount>,
+    /// Where that is kept; None: nowhere.
+    pub mount_file: Option<PathBuf>,
     /// Device health.
     pub health: Arc<HealthBoard>,
 }
@@ -145,7 +151,7 @@ impl Pipeline {
         };
         let recorder = Recorder::new(config, Arc::clone(&parts.health));
         Self {
-            drive: Drive::new(parts.rules.clone(), parts.privacy),
+            drive: Drive::with_mount(parts.rules.clone(), parts.privacy, parts.mount),
             parts,
             recorder,
             stats: CameraStats::default(),
@@ -344,8 +350,19 @@ impl Pipeline {
         self.flush();
         self.step(Input::End);
         self.carry_out();
+        self.keep_mount();
         let at = self.parts.clock.now();
         journal::write(&Entry::Ended { at: self.since_zero(at) });
+    }
+
+    /// Keeps how the unit sits for the next start. Where that fails it is learned again.
+    fn keep_mount(&self) {
+        let (Some(path), Some(mount)) = (&self.parts.mount_file, self.drive.learned_mount()) else {
+            return;
+        };
+        if let Err(e) = mount_file::store(path, &mount) {
+            tracing::warn!(error = %e, "how the unit sits is not kept for the next start");
+        }
     }
 
     fn since_zero(&self, at: MonoTime) -> MonoTime {
@@ -376,7 +393,12 @@ impl Pipeline {
                         self.parts.health.set("lamp", State::Failed, e.to_string());
                     }
                 }
-                Command::Health(health) => crate::core_health::report(&self.parts.health, health),
+                Command::Health(health) => {
+                    crate::core_health::report(&self.parts.health, health);
+                    if matches!(health, Health::Mount(_)) {
+                        self.keep_mount();
+                    }
+                }
             }
         }
     }
@@ -459,6 +481,8 @@ const fn tone(kind: AlertKind) -> (Tone, &'static str) {
         AlertKind::RepeatedDistraction => (Tone::Distraction, "repeated_distraction"),
         AlertKind::Phone => (Tone::Distraction, "phone_in_hand"),
         AlertKind::Speeding => (Tone::Speeding, "speeding"),
+        AlertKind::Following => (Tone::Distance, "following_too_close"),
+        AlertKind::SeatBelt => (Tone::SeatBelt, "seat_belt"),
         AlertKind::Drowsiness => (Tone::EyesClosed, "drowsiness"),
         AlertKind::Microsleep => (Tone::EyesClosed, "microsleep"),
         AlertKind::Sleep => (Tone::EyesClosed, "sleep"),

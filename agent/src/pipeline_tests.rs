@@ -107,6 +107,8 @@ impl Run {
             results,
             privacy_told: watch::channel("recording").0,
             orders: None,
+            mount: None,
+            mount_file: None,
             health: Arc::new(HealthBoard::default()),
         };
         Self { pipeline: Pipeline::new(parts), clock, jobs }

@@ -33,6 +33,7 @@ use crate::{
     eyes::Eyes,
     health::{HealthBoard, State},
     identity::Identity,
+    mount_file,
     net::{Connector, CorrectedClock, TrustedTime},
     perception::{
         self, HealthStatement, MODELS, Perception, ROAD_MODELS,
@@ -115,6 +116,20 @@ pub fn run(run: Run) -> Result<()> {
     if let Some(stored) = &stored {
         clock = Arc::new(CorrectedClock { clock, time: Arc::clone(&stored.time) });
     }
+    let mount_file = match &source {
+        Source::Devices => stored.is_some().then(|| mount_file::path(&config.data_dir)),
+        // A recording says how its axes lie.
+        Source::Replay(..) => {
+            rules.mount.aligned = true;
+            None
+        }
+    };
+    let mount = mount_file.as_deref().and_then(|path| {
+        mount_file::load(path).unwrap_or_else(|e| {
+            tracing::warn!(error = %e, "how the unit sits is learned anew");
+            None
+        })
+    });
     let parts = Parts {
         rules,
         privacy: configured.into(),
@@ -130,6 +145,8 @@ pub fn run(run: Run) -> Result<()> {
         results,
         privacy_told,
         orders,
+        mount,
+        mount_file,
         health: Arc::clone(&health),
     };
     let (settled_told, settled) = watch::channel(false);

@@ -90,7 +90,13 @@ pub fn share(seen: &[DriverObservation], what: impl Fn(&DriverObservation) -> bo
 pub fn harsh_per_hour(outcome: &Outcome) -> f64 {
     let harsh = outcome.events.iter().filter(|(kind, _)| match kind {
         EventKind::HarshBraking | EventKind::HarshAcceleration | EventKind::HarshCornering => true,
-        EventKind::Speeding
+        EventKind::Collision
+        | EventKind::Rollover
+        | EventKind::Speeding
+        | EventKind::FollowingTooClose
+        | EventKind::RollingStop
+        | EventKind::SeatBelt
+        | EventKind::Idling
         | EventKind::LongDistraction
         | EventKind::RepeatedDistraction
         | EventKind::PhoneInHand

@@ -72,6 +72,10 @@ pub enum Alert {
     EyesClosed,
     /// Over the limit.
     Speeding,
+    /// Too near to the vehicle ahead.
+    Distance,
+    /// The belt is off.
+    SeatBelt,
     /// The button was heard: the last moments are kept.
     Saved,
 }

@@ -10,6 +10,10 @@ use crate::time::MonoTime;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EventKind {
+    /// A hard hit that changed the vehicle's speed.
+    Collision,
+    /// The vehicle lies on its side or roof.
+    Rollover,
     /// Deceleration over the class's limit.
     HarshBraking,
     /// Acceleration over the class's limit.
@@ -18,6 +22,14 @@ pub enum EventKind {
     HarshCornering,
     /// Over the limit for too long.
     Speeding,
+    /// Too short a time to the vehicle ahead, for too long.
+    FollowingTooClose,
+    /// Past a stop line without a stop.
+    RollingStop,
+    /// Driving with the belt off.
+    SeatBelt,
+    /// The engine runs and the vehicle stands, for too long.
+    Idling,
     /// Head or gaze off the road for too long.
     LongDistraction,
     /// Many short looks off the road that add up.
@@ -38,11 +50,17 @@ pub enum EventKind {
 
 impl EventKind {
     /// Every kind, in the order in which lists show them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 18] = [
+        Self::Collision,
+        Self::Rollover,
         Self::HarshBraking,
         Self::HarshAcceleration,
         Self::HarshCornering,
         Self::Speeding,
+        Self::FollowingTooClose,
+        Self::RollingStop,
+        Self::SeatBelt,
+        Self::Idling,
         Self::LongDistraction,
         Self::RepeatedDistraction,
         Self::PhoneInHand,
@@ -56,10 +74,16 @@ impl EventKind {
     /// The name on the wire, in the database and in figures.
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::Collision => "collision",
+            Self::Rollover => "rollover",
             Self::HarshBraking => "harsh_braking",
             Self::HarshAcceleration => "harsh_acceleration",
             Self::HarshCornering => "harsh_cornering",
             Self::Speeding => "speeding",
+            Self::FollowingTooClose => "following_too_close",
+            Self::RollingStop => "rolling_stop",
+            Self::SeatBelt => "seat_belt",
+            Self::Idling => "idling",
             Self::LongDistraction => "long_distraction",
             Self::RepeatedDistraction => "repeated_distraction",
             Self::PhoneInHand => "phone_in_hand",

@@ -306,10 +306,16 @@ impl ClipConfig {
     pub fn rolls(&self, kind: EventKind) -> (Duration, Duration) {
         match kind {
             EventKind::DriverSaved => (secs(self.saved_pre_roll_s), secs(self.saved_post_roll_s)),
-            EventKind::HarshBraking
+            EventKind::Collision
+            | EventKind::Rollover
+            | EventKind::HarshBraking
             | EventKind::HarshAcceleration
             | EventKind::HarshCornering
             | EventKind::Speeding
+            | EventKind::FollowingTooClose
+            | EventKind::RollingStop
+            | EventKind::SeatBelt
+            | EventKind::Idling
             | EventKind::LongDistraction
             | EventKind::RepeatedDistraction
             | EventKind::PhoneInHand

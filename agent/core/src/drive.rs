@@ -38,7 +38,7 @@ use crate::{
     harsh_motion::HarshMotion,
     headway::{RoadState, headway},
     motion::mount::{LearnedMount, MountChange},
-    policy::{Alert, Finding, Policy, PrivacyState},
+    policy::{Alert, AlertKind, Finding, Policy, PrivacyState},
     signal_history::{ClipSignals, FacePoint, SignalHistory},
     speeding::{Speeding, SpeedingStep},
     timebase::{Source, SourceGuard},
@@ -375,7 +375,9 @@ impl Drive {
             self.history.push_speed(speed);
         }
         match self.detectors.speeding.step(at, speed.as_ref()) {
-            Some(SpeedingStep::Voice) => self.decide(Finding::SpeedingVoice(at), out),
+            Some(SpeedingStep::Voice) => {
+                self.decide(Finding::Voice(Alert { kind: AlertKind::Speeding, at }), out);
+            }
             Some(SpeedingStep::Event(event)) => self.decide(Finding::Event(event), out),
             None => {}
         }

@@ -2,10 +2,11 @@
 //!
 //! | finding | alert in the cab | flagged |
 //! |---|---|---|
-//! | harsh motion | no | at once |
+//! | collision, rollover, harsh motion, rolling stop, idling | no | at once |
 //! | speeding | voice after 20 s | after 30 s |
 //! | microsleep, sleep, unresponsive, drowsiness | yes | at once |
-//! | long or repeated distraction, phone in hand | yes | if it goes on 2 s after the alert, or is the third of its kind in 10 min |
+//! | seat belt off | after 50 s | after 60 s |
+//! | long or repeated distraction, phone in hand, following too close | yes | if it goes on 2 s after the alert, or is the third of its kind in 10 min |
 //! | the driver's button | no | at once |
 //!
 //! A third one in 10 min is flagged and starts the count of its kind anew, so that three make one.
@@ -47,6 +48,10 @@ pub enum AlertKind {
     Phone,
     /// Over the limit.
     Speeding,
+    /// Keep your distance.
+    Following,
+    /// Fasten your belt.
+    SeatBelt,
     /// Take a break.
     Drowsiness,
     /// Eyes closed.
@@ -81,9 +86,9 @@ pub struct Episode {
 pub enum Finding {
     /// An event that needs no warning first.
     Event(Event),
-    /// Speeding for long enough to be told.
-    SpeedingVoice(MonoTime),
-    /// Warn first: a look off the road, or a phone, goes on.
+    /// This is to be told, and is no event yet.
+    Voice(Alert),
+    /// Warn first: a look off the road, a phone or a short headway goes on.
     Attention(Episode),
     /// The driver pressed the button.
     Button(MonoTime),
@@ -127,9 +132,7 @@ impl Policy {
     pub fn decide(&mut self, finding: Finding) -> Decision {
         let decision = match finding {
             Finding::Event(event) => Decision { alert: alert_for(&event), flag: Some(event) },
-            Finding::SpeedingVoice(at) => {
-                Decision { alert: Some(Alert { kind: AlertKind::Speeding, at }), flag: None }
-            }
+            Finding::Voice(alert) => Decision { alert: Some(alert), flag: None },
             Finding::Attention(episode) => self.attention(episode),
             Finding::Button(at) => Decision { alert: None, flag: self.button(at) },
         };
@@ -191,7 +194,13 @@ fn alert_for(event: &Event) -> Option<Alert> {
         EventKind::Microsleep => AlertKind::Microsleep,
         EventKind::Sleep => AlertKind::Sleep,
         EventKind::Unresponsive => AlertKind::Unresponsive,
-        EventKind::HarshBraking
+        EventKind::FollowingTooClose => AlertKind::Following,
+        EventKind::SeatBelt => AlertKind::SeatBelt,
+        EventKind::Collision
+        | EventKind::Rollover
+        | EventKind::RollingStop
+        | EventKind::Idling
+        | EventKind::HarshBraking
         | EventKind::HarshAcceleration
         | EventKind::HarshCornering
         | EventKind::Speeding

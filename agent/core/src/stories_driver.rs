@@ -457,7 +457,7 @@ proptest! {
             let event = match finding {
                 Finding::Event(event) => event,
                 Finding::Attention(episode) => episode.event,
-                Finding::SpeedingVoice(_) | Finding::Button(_) => panic!("of the vehicle"),
+                Finding::Voice(_) | Finding::Button(_) => panic!("of the vehicle"),
             };
             prop_assert!(event.start <= event.end);
             prop_assert!((0.0..=1.0).contains(&event.confidence), "{event:?}");

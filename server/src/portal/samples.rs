@@ -52,6 +52,25 @@ fn clip(slug: &'static str) -> ClipCell {
 pub(crate) fn numbers(kind: EventKind) -> Vec<Number> {
     let n = Number::new;
     match kind {
+        EventKind::Collision => vec![
+            n("peak", 4.2, "g"),
+            n("threshold", 2.0, "g"),
+            n("speed_change", 14.0, "km/h"),
+            n("speed", 38.0, "km/h"),
+        ],
+        EventKind::Rollover => vec![n("angle", 92.0, "°"), n("threshold", 60.0, "°")],
+        EventKind::FollowingTooClose => vec![
+            n("shortest", 0.48, "s"),
+            n("kept", 17.2, "s"),
+            n("threshold", 0.7, "s"),
+            n("speed", 96.0, "km/h"),
+            n("ignored_for", 2.1, "s"),
+        ],
+        EventKind::RollingStop => vec![n("slowest", 14.0, "km/h"), n("threshold", 5.0, "km/h")],
+        EventKind::SeatBelt => {
+            vec![n("unbelted", 60.2, "s"), n("threshold", 60.0, "s"), n("speed", 41.0, "km/h")]
+        }
+        EventKind::Idling => vec![n("idle", 5.0, "min"), n("threshold", 5.0, "min")],
         EventKind::HarshBraking => {
             vec![n("peak", 0.478, "g"), n("threshold", 0.36, "g"), n("speed", 61.7, "km/h")]
         }

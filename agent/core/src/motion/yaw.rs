@@ -60,7 +60,7 @@ impl Default for YawRate {
 impl YawRate {
     /// Takes the gyroscope's rate about the vertical, left positive, rad/s; the rate without its bias.
     pub fn on_gyro(&mut self, at: MonoTime, rate: f64, stands: bool) -> Option<f64> {
-        if !(rate.abs() <= MAX_RATE) {
+        if rate.is_nan() || rate.abs() > MAX_RATE {
             self.gap();
             return None;
         }

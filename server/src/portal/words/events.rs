@@ -9,10 +9,16 @@ use super::{quantity, unbroken};
 /// What a kind of event is called.
 pub(crate) const fn kind(kind: EventKind) -> &'static str {
     match kind {
+        EventKind::Collision => "Possible collision",
+        EventKind::Rollover => "Possible rollover",
         EventKind::HarshBraking => "Harsh braking",
         EventKind::HarshAcceleration => "Harsh acceleration",
         EventKind::HarshCornering => "Harsh cornering",
         EventKind::Speeding => "Speeding",
+        EventKind::FollowingTooClose => "Following too close",
+        EventKind::RollingStop => "Rolled through a stop",
+        EventKind::SeatBelt => "Seat belt off",
+        EventKind::Idling => "Idling",
         EventKind::LongDistraction => "Long distraction",
         EventKind::RepeatedDistraction => "Repeated distraction",
         EventKind::PhoneInHand => "Phone in hand",
@@ -27,10 +33,16 @@ pub(crate) const fn kind(kind: EventKind) -> &'static str {
 /// The same, as short as a filter needs it.
 pub(crate) const fn kind_short(kind: EventKind) -> &'static str {
     match kind {
+        EventKind::Collision => "Collision",
+        EventKind::Rollover => "Rollover",
         EventKind::HarshBraking => "Braking",
         EventKind::HarshAcceleration => "Acceleration",
         EventKind::HarshCornering => "Cornering",
         EventKind::Speeding => "Speeding",
+        EventKind::FollowingTooClose => "Following",
+        EventKind::RollingStop => "Stop",
+        EventKind::SeatBelt => "Belt",
+        EventKind::Idling => "Idling",
         EventKind::LongDistraction => "Distraction",
         EventKind::RepeatedDistraction => "Repeated",
         EventKind::PhoneInHand => "Phone",
@@ -60,9 +72,15 @@ fn value(numbers: &[Number], name: &str) -> Option<f64> {
 /// The one number a list shows, such as `peak 0.48 g`.
 pub(crate) fn key_number(kind: EventKind, numbers: &[Number]) -> Option<String> {
     let (name, unit, before, after) = match kind {
-        EventKind::HarshBraking | EventKind::HarshAcceleration | EventKind::HarshCornering => {
-            ("peak", "g", "peak ", "")
-        }
+        EventKind::Rollover => ("angle", "°", "", " from upright"),
+        EventKind::FollowingTooClose => ("shortest", "s", "down to ", ""),
+        EventKind::RollingStop => ("slowest", "km/h", "no slower than ", ""),
+        EventKind::SeatBelt => ("unbelted", "s", "", " unbelted"),
+        EventKind::Idling => ("idle", "min", "", ""),
+        EventKind::Collision
+        | EventKind::HarshBraking
+        | EventKind::HarshAcceleration
+        | EventKind::HarshCornering => ("peak", "g", "peak ", ""),
         EventKind::Speeding => ("peak", "km/h", "up to ", ""),
         EventKind::LongDistraction | EventKind::RepeatedDistraction => {
             ("off_road", "s", "", " off road")
@@ -172,6 +190,57 @@ pub(crate) fn sentence(kind: EventKind, numbers: &[Number]) -> String {
             )
         }
         EventKind::Microsleep | EventKind::Sleep | EventKind::Unresponsive => eyes(),
+        EventKind::Collision => {
+            let peak = get("peak").map_or_else(
+                || "a hard hit".to_owned(),
+                |v| format!("a hit of {}", quantity(v, "g")),
+            );
+            let change = get("speed_change").map_or_else(String::new, |v| {
+                format!(" that changed its speed by {}", quantity(v, "km/h"))
+            });
+            format!("The van took {peak}{change}{}.{}", at("at"), rule("g", ""))
+        }
+        EventKind::Rollover => {
+            let angle = get("angle").map_or_else(
+                || "far from upright".to_owned(),
+                |v| format!("{} from upright", quantity(v, "°")),
+            );
+            format!("The van lay {angle}.{}", rule("°", ""))
+        }
+        EventKind::FollowingTooClose => {
+            let shortest = get("shortest")
+                .map_or_else(String::new, |v| format!(" down to {}", quantity(v, "s")));
+            let kept =
+                get("kept").map_or_else(String::new, |v| format!(" for {}", quantity(v, "s")));
+            let counts = get("threshold").map_or_else(String::new, |t| {
+                format!(" The rule counts below {}.", quantity(t, "s"))
+            });
+            let flagged = flagged();
+            format!(
+                "The time to the vehicle ahead was too short{kept}{}:{shortest}.{counts}{flagged}",
+                at("at")
+            )
+            .replace(":.", ".")
+        }
+        EventKind::RollingStop => {
+            let slowest = get("slowest").map_or_else(
+                || "without a stop".to_owned(),
+                |v| format!("no slower than {}", quantity(v, "km/h")),
+            );
+            format!("The van passed a stop line {slowest}.{}", rule("km/h", ""))
+        }
+        EventKind::SeatBelt => {
+            let unbelted = get("unbelted")
+                .map_or_else(|| "for too long".to_owned(), |v| format!("for {}", quantity(v, "s")));
+            format!("The driver's belt was off while the van drove {unbelted}.{}", rule("s", ""))
+        }
+        EventKind::Idling => {
+            let idle = get("idle").map_or_else(
+                || "for too long".to_owned(),
+                |v| format!("for {}", quantity(v, "min")),
+            );
+            format!("The van stood {idle} with its engine running.{}", rule("min", ""))
+        }
         EventKind::DriverSaved => {
             "The driver pressed the button to keep this recording.".to_owned()
         }
@@ -190,9 +259,16 @@ pub(crate) struct Measured {
 /// What the rule compared with what.
 pub(crate) fn measured(kind: EventKind, numbers: &[Number]) -> Option<Measured> {
     let (name, unit) = match kind {
-        EventKind::HarshBraking | EventKind::HarshAcceleration | EventKind::HarshCornering => {
-            ("peak", "g")
-        }
+        EventKind::Rollover => ("angle", "°"),
+        EventKind::SeatBelt => ("unbelted", "s"),
+        EventKind::Idling => ("idle", "min"),
+        EventKind::RollingStop => ("slowest", "km/h"),
+        // Shorter is worse: a bar that grows would say the opposite.
+        EventKind::FollowingTooClose => return None,
+        EventKind::Collision
+        | EventKind::HarshBraking
+        | EventKind::HarshAcceleration
+        | EventKind::HarshCornering => ("peak", "g"),
         EventKind::Speeding => ("peak", "km/h"),
         EventKind::LongDistraction | EventKind::RepeatedDistraction => ("off_road", "s"),
         EventKind::PhoneInHand => ("held", "s"),
