@@ -406,11 +406,15 @@ impl Pipeline {
     fn flag(&mut self, local: u64, event: &temoin_proto::events::Event, plan: ClipPlan) {
         let id = EventId::new();
         let clip = match plan {
-            ClipPlan::Own(_) => None,
-            ClipPlan::Shared { with, .. } => self.flagged.get(&with).map(|(_, clip, _)| *clip),
+            ClipPlan::None => Err("no pictures are kept of this kind of event".to_owned()),
+            ClipPlan::Own(_) => Ok(ClipId::default()),
+            ClipPlan::Shared { with, .. } => {
+                Ok(self.flagged.get(&with).map(|(_, clip, _)| *clip).unwrap_or_default())
+            }
+        };
+        if let Ok(clip) = clip {
+            self.flagged.insert(local, (id, clip, (event.start, event.end)));
         }
-        .unwrap_or_default();
-        self.flagged.insert(local, (id, clip, (event.start, event.end)));
         if event.kind == EventKind::DriverSaved
             && let Err(e) = self.parts.speaker.play(Tone::Saved)
         {
@@ -427,7 +431,7 @@ impl Pipeline {
             confidence: event.confidence.clamp(0.0, 1.0),
             rule: event.rule.to_owned(),
             numbers: event.numbers.clone(),
-            clip: Ok(clip),
+            clip,
         };
         let (start, end) = (self.since_zero(event.start), self.since_zero(event.end));
         journal::write(&Entry::Event { record: &record, start, end });

@@ -42,6 +42,8 @@ impl ClipWindow {
 pub enum ClipPlan {
     /// One of its own.
     Own(ClipWindow),
+    /// None: no pictures are kept of this kind of event.
+    None,
     /// That of an event flagged before, which is still open.
     Shared {
         /// That event.
@@ -94,7 +96,7 @@ impl ClipOrders {
 
     /// Orders the clip of a flagged event.
     pub fn order(&mut self, local: u64, event: &Event) -> ClipPlan {
-        let (pre, post) = self.config.rolls(event.kind);
+        let Some((pre, post)) = self.config.rolls(event.kind) else { return ClipPlan::None };
         let max = secs(self.config.max_clip_s);
         for order in self.open.iter_mut().filter(|o| o.kind == event.kind) {
             let limit = order.window.from + max;

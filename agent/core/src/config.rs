@@ -6,14 +6,19 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use temoin_proto::{events::EventKind, samples::STANDARD_GRAVITY_MPS2};
+use temoin_proto::events::EventKind;
 
 mod driver;
+mod motion;
 mod validate;
 
 pub use driver::{
     AttentionConfig, CLOSED_BELOW, DriverSide, DrowsinessConfig, HeadwayConfig, PhoneConfig,
     ZoneEdges,
+};
+pub use motion::{
+    CollisionConfig, FollowingConfig, HarshConfig, IdlingConfig, MountConfig, RollingStopConfig,
+    RolloverConfig, SeatBeltConfig, SpeedingConfig,
 };
 
 /// Kilometres an hour to metres a second.
@@ -49,8 +54,20 @@ pub struct CoreConfig {
     pub mount: MountConfig,
     /// Harsh braking, acceleration and cornering.
     pub harsh: HarshConfig,
+    /// Collision.
+    pub collision: CollisionConfig,
+    /// Rollover.
+    pub rollover: RolloverConfig,
     /// Speeding.
     pub speeding: SpeedingConfig,
+    /// Following too close.
+    pub following: FollowingConfig,
+    /// Rolling through a stop.
+    pub rolling_stop: RollingStopConfig,
+    /// Seat belt.
+    pub seat_belt: SeatBeltConfig,
+    /// Idling.
+    pub idling: IdlingConfig,
     /// Where the driver looks; long and repeated distraction.
     pub attention: AttentionConfig,
     /// Closed eyes and PERCLOS.
@@ -128,122 +145,6 @@ impl Default for TimebaseConfig {
     }
 }
 
-/// How the unit is screwed in.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct MountConfig {
-    /// The IMU's axes are the vehicle's (x forward, y left, z up), as an installer measured or a
-    /// recording was made. Else they are learned in the first minutes of driving, and until then
-    /// there are no accelerations.
-    pub aligned: bool,
-    /// How far that may be wrong, one standard deviation, degrees. Own choice.
-    pub aligned_sigma_deg: f64,
-    /// Learned axes are used once they are known to within this, degrees. At 6 degrees a braking of
-    /// 0.36 g shows 0.04 g of cornering. Own choice.
-    pub aligned_within_deg: f64,
-    /// The unit was turned where its axes are off by more than this, degrees. Own choice: above the
-    /// steepest ramps.
-    pub turned_deg: f64,
-    /// For so many seconds of steady driving or standing. Own choice.
-    pub turned_s: f64,
-}
-
-impl Default for MountConfig {
-    fn default() -> Self {
-        Self {
-            aligned: false,
-            aligned_sigma_deg: 10.0,
-            aligned_within_deg: 6.0,
-            turned_deg: 15.0,
-            turned_s: 30.0,
-        }
-    }
-}
-
-/// Harsh braking, acceleration and cornering. Limits: GPS Insight's fleet thresholds guide;
-/// Digital Matter's 4.4 m/s² (0.45 g) and 5.5 m/s² for turns lie above them.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct HarshConfig {
-    /// Instead of the class's braking limit, g.
-    pub braking_g: Option<f64>,
-    /// Instead of the class's acceleration limit, g.
-    pub acceleration_g: Option<f64>,
-    /// Instead of the class's cornering limit, g.
-    pub cornering_g: Option<f64>,
-    /// How long the filtered value must stay over the limit.
-    pub hold_s: f64,
-    /// Nothing begins below this speed: kerbs, ramps and doors are not driving.
-    pub min_speed_kmh: f64,
-    /// Time constant of the first-order low-pass on the IMU. 0.2 s (0.8 Hz) keeps manoeuvres,
-    /// which last a second and more, and takes a 50 ms pothole of 1 g down to 0.22 g. Own choice.
-    pub low_pass_s: f64,
-    /// A manoeuvre is over when the value was below `release` times the limit for `rearm_s`:
-    /// one braking that pumps is one event. Own choice.
-    pub release: f64,
-    /// See `release`. Own choice.
-    pub rearm_s: f64,
-}
-
-impl Default for HarshConfig {
-    fn default() -> Self {
-        Self {
-            braking_g: None,
-            acceleration_g: None,
-            cornering_g: None,
-            hold_s: 0.3,
-            min_speed_kmh: 10.0,
-            low_pass_s: 0.2,
-            release: 0.7,
-            rearm_s: 1.0,
-        }
-    }
-}
-
-impl HarshConfig {
-    /// The limits that apply, m/s²: braking, acceleration, cornering.
-    pub fn limits_mps2(&self, class: VehicleClass) -> [f64; 3] {
-        let [b, a, c] = match class {
-            VehicleClass::Light => [0.38, 0.37, 0.38],
-            VehicleClass::Van => [0.36, 0.35, 0.35],
-        };
-        [
-            self.braking_g.unwrap_or(b),
-            self.acceleration_g.unwrap_or(a),
-            self.cornering_g.unwrap_or(c),
-        ]
-        .map(|g| g * STANDARD_GRAVITY_MPS2)
-    }
-}
-
-/// Speeding: over the limit by more than max(`margin_kmh`, `margin_percent`).
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct SpeedingConfig {
-    /// Margin, km/h. Speedometers and GNSS differ by this much. Own choice.
-    pub margin_kmh: f64,
-    /// Margin, percent of the limit (Lightfoot uses 12 %).
-    pub margin_percent: f64,
-    /// Voice in the cab after this long (Netradyne: 20 s).
-    pub voice_after_s: f64,
-    /// Event after this long (Netradyne: 30 s).
-    pub event_after_s: f64,
-    /// Below the margin for this long before it can be a new event. Own choice.
-    pub rearm_s: f64,
-}
-
-impl Default for SpeedingConfig {
-    fn default() -> Self {
-        Self {
-            margin_kmh: 5.0,
-            margin_percent: 10.0,
-            voice_after_s: 20.0,
-            event_after_s: 30.0,
-            rearm_s: 10.0,
-        }
-    }
-}
-
 /// Warn first, then flag.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -302,10 +203,13 @@ impl Default for ClipConfig {
 }
 
 impl ClipConfig {
-    /// Time before and after an event of this kind.
-    pub fn rolls(&self, kind: EventKind) -> (Duration, Duration) {
+    /// Time before and after an event of this kind; none where no pictures are kept of it.
+    pub fn rolls(&self, kind: EventKind) -> Option<(Duration, Duration)> {
         match kind {
-            EventKind::DriverSaved => (secs(self.saved_pre_roll_s), secs(self.saved_post_roll_s)),
+            EventKind::Idling => None,
+            EventKind::DriverSaved => {
+                Some((secs(self.saved_pre_roll_s), secs(self.saved_post_roll_s)))
+            }
             EventKind::Collision
             | EventKind::Rollover
             | EventKind::HarshBraking
@@ -315,14 +219,13 @@ impl ClipConfig {
             | EventKind::FollowingTooClose
             | EventKind::RollingStop
             | EventKind::SeatBelt
-            | EventKind::Idling
             | EventKind::LongDistraction
             | EventKind::RepeatedDistraction
             | EventKind::PhoneInHand
             | EventKind::Drowsiness
             | EventKind::Microsleep
             | EventKind::Sleep
-            | EventKind::Unresponsive => (secs(self.pre_roll_s), secs(self.post_roll_s)),
+            | EventKind::Unresponsive => Some((secs(self.pre_roll_s), secs(self.post_roll_s))),
         }
     }
 }
@@ -385,6 +288,7 @@ impl Default for UploadConfig {
 #[cfg(test)]
 mod tests {
     use serde::de::value::{Error, MapDeserializer};
+    use temoin_proto::samples::STANDARD_GRAVITY_MPS2;
 
     use super::*;
 
@@ -397,8 +301,9 @@ mod tests {
         assert_eq!(g(VehicleClass::Van), [36.0, 35.0, 35.0]);
         assert_eq!(g(VehicleClass::Light), [38.0, 37.0, 38.0]);
         assert_eq!(c.vehicle.speed_limit_kmh, None);
-        assert_eq!(c.clip.rolls(EventKind::DriverSaved), (secs(30.0), secs(30.0)));
-        assert_eq!(c.clip.rolls(EventKind::Sleep), (secs(10.0), secs(5.0)));
+        assert_eq!(c.clip.rolls(EventKind::DriverSaved), Some((secs(30.0), secs(30.0))));
+        assert_eq!(c.clip.rolls(EventKind::Sleep), Some((secs(10.0), secs(5.0))));
+        assert_eq!(c.clip.rolls(EventKind::Idling), None);
     }
 
     #[test]

@@ -17,7 +17,7 @@
 //! the driver, and so does every new driver; events flagged before keep what was recorded until then.
 //! A crash leaves nothing: this is RAM only. What was flagged is the edge's record.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use temoin_proto::{
     events::Event,
@@ -34,15 +34,13 @@ use crate::{
     config::{CoreConfig, secs},
     driver::{DriverState, DriverWatch},
     gop_ring::{AccessUnit, Gop, GopRing, RingLimits, RingMetrics, Tail, Video},
-    harsh_check::HarshCheck,
-    harsh_motion::HarshMotion,
     headway::{RoadState, headway},
     motion::mount::{LearnedMount, MountChange},
-    policy::{Alert, AlertKind, Finding, Policy, PrivacyState},
+    policy::{Alert, Finding, Policy, PrivacyState},
     signal_history::{ClipSignals, FacePoint, SignalHistory},
-    speeding::{Speeding, SpeedingStep},
     timebase::{Source, SourceGuard},
     vehicle_state::VehicleState,
+    vehicle_watch::VehicleWatch,
 };
 
 /// What comes in. Samples of one source come in order; sources need not be in step.
@@ -150,9 +148,6 @@ pub enum Command {
     Health(Health),
 }
 
-/// Speeds further apart leave the time between them unknown to the speeding rule.
-const SPEED_GAP: Duration = Duration::from_secs(2);
-
 /// See the module.
 #[derive(Debug)]
 pub struct Drive {
@@ -175,9 +170,7 @@ pub struct Drive {
 /// What remembers the driver's conduct.
 #[derive(Debug)]
 struct Detectors {
-    harsh: HarshMotion,
-    harsh_check: HarshCheck,
-    speeding: Speeding,
+    vehicle: VehicleWatch,
     driver: DriverWatch,
     policy: Policy,
 }
@@ -185,9 +178,7 @@ struct Detectors {
 impl Detectors {
     fn new(config: &CoreConfig, privacy: PrivacyState) -> Self {
         Self {
-            harsh: HarshMotion::new(&config.harsh, config.vehicle.class),
-            harsh_check: HarshCheck::default(),
-            speeding: Speeding::new(&config.speeding, config.vehicle.speed_limit_kmh, SPEED_GAP),
+            vehicle: VehicleWatch::new(config),
             driver: DriverWatch::new(config),
             policy: Policy::new(config.policy.clone(), privacy),
         }
@@ -237,7 +228,7 @@ impl Drive {
         match input {
             Input::Signal(signal) => self.on_signal(&signal, out),
             Input::Driver(observation) => self.on_driver(&observation, out),
-            Input::Road(observation) => self.on_road(&observation),
+            Input::Road(observation) => self.on_road(&observation, out),
             Input::Camera(stats) => self.on_camera(&stats, out),
             Input::AccessUnit(unit) => self.on_access_unit(unit),
             Input::Privacy(privacy) => self.on_privacy(privacy, out),
@@ -271,12 +262,18 @@ impl Drive {
     /// The fleet set another speed limit; None: unknown.
     pub fn set_speed_limit(&mut self, limit_kmh: Option<f64>) {
         self.config.vehicle.speed_limit_kmh = limit_kmh;
-        self.detectors.speeding.set_limit(limit_kmh);
+        self.detectors.vehicle.set_limit(limit_kmh);
     }
 
     /// How the unit sits, as far as it is known: to be kept for the next start.
     pub fn learned_mount(&self) -> Option<LearnedMount> {
         self.vehicle.mount().learned()
+    }
+
+    /// The way driven since the run began, metres, as far as speeds were measured; the way of a
+    /// driver who is not to be watched is not in it.
+    pub const fn driven_m(&self) -> f64 {
+        self.vehicle.driven_m()
     }
 
     /// The privacy state.
@@ -329,6 +326,11 @@ impl Drive {
         guard.admit(at, now).ok()
     }
 
+    /// Whether a time cannot be believed; of samples that no guard watches.
+    fn is_from_the_future(&self, at: MonoTime) -> bool {
+        at > self.now + secs(self.config.timebase.future_tolerance_s)
+    }
+
     fn recording(&self) -> bool {
         self.privacy == PrivacyState::Recording
     }
@@ -341,7 +343,12 @@ impl Drive {
             Signal::Speed(s) => self.on_bus(s, out),
             Signal::Gnss(s) => self.on_gnss(s, out),
             Signal::Imu(s) => self.on_imu(s, out),
-            Signal::Control(s) => self.vehicle.on_control(s),
+            Signal::Control(s) => {
+                if !self.is_from_the_future(s.at) {
+                    self.vehicle.on_control(s);
+                    self.detectors.vehicle.on_control(s);
+                }
+            }
             // The speed says the same.
             Signal::Wheels(_) => {}
             // A press is never late: it is a person's wish.
@@ -361,7 +368,7 @@ impl Drive {
         if self.admit(Source::Gnss, fix.at).is_some() {
             let change = self.vehicle.on_gnss(fix);
             self.on_mount(change, out);
-            self.detectors.harsh_check.on_fix(fix);
+            self.detectors.vehicle.on_fix(fix);
             if self.recording() && fix.lat_deg.is_finite() && fix.lon_deg.is_finite() {
                 self.history.push_fix(*fix);
             }
@@ -374,50 +381,27 @@ impl Drive {
         if let Some(speed) = speed.filter(|_| self.recording()) {
             self.history.push_speed(speed);
         }
-        match self.detectors.speeding.step(at, speed.as_ref()) {
-            Some(SpeedingStep::Voice) => {
-                self.decide(Finding::Voice(Alert { kind: AlertKind::Speeding, at }), out);
-            }
-            Some(SpeedingStep::Event(event)) => self.decide(Finding::Event(event), out),
-            None => {}
-        }
-        self.judge_harsh(out);
+        let mut findings = Vec::new();
+        self.detectors.vehicle.on_speed(at, &self.vehicle, &mut findings);
+        self.decide_all(findings, out);
     }
 
     fn on_mount(&mut self, change: Option<MountChange>, out: &mut Vec<Command>) {
         if let Some(change) = change {
             out.push(Command::Health(Health::Mount(change)));
-            self.detectors.harsh.unknown();
-            self.detectors.harsh_check.unknown();
-        }
-    }
-
-    /// Flags the harsh manoeuvres that the measured speed or turn bears out.
-    fn judge_harsh(&mut self, out: &mut Vec<Command>) {
-        for event in self.detectors.harsh_check.judge(self.now, self.vehicle.measured()) {
-            self.decide(Finding::Event(event), out);
+            self.detectors.vehicle.on_mount();
         }
     }
 
     fn on_imu(&mut self, s: &ImuSample, out: &mut Vec<Command>) {
         let Some(admission) = self.admit(Source::Imu, s.at) else { return };
-        let Some(motion) = self.vehicle.on_imu(s, admission) else {
-            self.detectors.harsh.unknown();
-            self.detectors.harsh_check.unknown();
-            return;
-        };
-        if self.recording() {
+        let motion = self.vehicle.on_imu(s, admission);
+        if let Some(motion) = motion.filter(|_| self.recording()) {
             self.history.push_motion(motion);
         }
-        let speed = self.vehicle.speed(s.at);
-        let Detectors { harsh, harsh_check, .. } = &mut self.detectors;
-        harsh_check.on_motion(&motion, speed.as_ref());
-        let mut felt = Vec::new();
-        harsh.step(&motion, speed.map(|s| s.mps), &mut felt);
-        for event in felt {
-            harsh_check.wait(event);
-        }
-        self.judge_harsh(out);
+        let mut findings = Vec::new();
+        self.detectors.vehicle.on_imu(s, motion.as_ref(), &self.vehicle, &mut findings);
+        self.decide_all(findings, out);
     }
 
     fn on_driver(&mut self, o: &DriverObservation, out: &mut Vec<Command>) {
@@ -430,27 +414,23 @@ impl Drive {
         let speed_mps = self.vehicle.speed(o.at).map(|s| s.mps);
         let watched = self.detectors.driver.step(o, speed_mps);
         out.extend(watched.calibrated.into_iter().map(|c| Command::Health(Health::Calibration(c))));
-        for finding in watched.findings {
-            self.decide(finding, out);
-        }
+        self.decide_all(watched.findings, out);
     }
 
-    fn on_road(&mut self, o: &RoadObservation) {
-        if self.privacy == PrivacyState::Off {
+    fn on_road(&mut self, o: &RoadObservation, out: &mut Vec<Command>) {
+        if self.privacy == PrivacyState::Off || self.admit(Source::Road, o.at).is_none() {
             return;
         }
-        if self.admit(Source::Road, o.at).is_some() {
-            // Nothing is decided upon it yet; its silence is device health.
-            let speed_mps = self.vehicle.speed(o.at).map(|s| s.mps);
-            let headway = headway(&o.lead, speed_mps, &self.config.headway);
-            self.road = Some(RoadState { at: o.at, headway });
-        }
+        let speed_mps = self.vehicle.speed(o.at).map(|s| s.mps);
+        let road =
+            RoadState { at: o.at, headway: headway(&o.lead, speed_mps, &self.config.headway) };
+        self.road = Some(road);
+        let finding = self.detectors.vehicle.on_road(&road, speed_mps);
+        self.decide_all(finding, out);
     }
 
     fn on_camera(&mut self, stats: &PictureStats, out: &mut Vec<Command>) {
-        // From the future: its clock cannot be believed.
-        let tolerance = secs(self.config.timebase.future_tolerance_s);
-        if self.privacy == PrivacyState::Off || stats.at > self.now + tolerance {
+        if self.privacy == PrivacyState::Off || self.is_from_the_future(stats.at) {
             return;
         }
         let speed_mps = self.vehicle.speed(stats.at).map(|s| s.mps);
@@ -474,8 +454,7 @@ impl Drive {
         self.privacy = privacy;
         self.wipe(CutReason::PrivacyChanged, out);
         if privacy == PrivacyState::Off {
-            // How the unit sits says nothing of anybody.
-            self.vehicle = VehicleState::new(&self.config, self.learned_mount());
+            self.vehicle.forget(&self.config);
             // What is not listened to is not silent.
             self.guards = guards(&self.config);
             self.cameras = cameras(&self.config);
@@ -490,6 +469,12 @@ impl Drive {
         self.history.clear();
         self.detectors = Detectors::new(&self.config, self.privacy);
         self.road = None;
+    }
+
+    fn decide_all(&mut self, findings: impl IntoIterator<Item = Finding>, out: &mut Vec<Command>) {
+        for finding in findings {
+            self.decide(finding, out);
+        }
     }
 
     fn decide(&mut self, finding: Finding, out: &mut Vec<Command>) {

@@ -46,6 +46,8 @@ const FIXES_S: f64 = 1.0;
 const FIX_SIGMA_M: f64 = 5.0;
 /// What speed times turn rate does not explain sideways is followed this slowly: camber and roll.
 const CAMBER_S: f64 = 20.0;
+/// Over longer gaps between measured speeds the way is not known.
+const MAX_BETWEEN: Duration = Duration::from_secs(5);
 /// Measured speeds that are kept for judging manoeuvres.
 const KEPT: Duration = Duration::from_secs(8);
 /// 8 s at 100 Hz.
@@ -100,6 +102,7 @@ pub struct VehicleState {
     reversing: bool,
     fixes: VecDeque<GnssFix>,
     measured: VecDeque<Measured>,
+    driven_m: f64,
 }
 
 impl VehicleState {
@@ -120,7 +123,15 @@ impl VehicleState {
             reversing: false,
             fixes: VecDeque::new(),
             measured: VecDeque::new(),
+            driven_m: 0.0,
         }
+    }
+
+    /// Forgets how the vehicle moved. How the unit sits says nothing of anybody, and neither does the
+    /// sum of all ways.
+    pub fn forget(&mut self, config: &CoreConfig) {
+        let driven_m = self.driven_m;
+        *self = Self { driven_m, ..Self::new(config, self.mount.learned()) };
     }
 
     /// Takes the bus's speed.
@@ -227,6 +238,11 @@ impl VehicleState {
         &self.measured
     }
 
+    /// The way driven, metres, as far as speeds were measured.
+    pub const fn driven_m(&self) -> f64 {
+        self.driven_m
+    }
+
     /// How the unit sits.
     pub const fn mount(&self) -> &MountLearner {
         &self.mount
@@ -235,6 +251,13 @@ impl VehicleState {
     fn on_measured(&mut self, measured: Measured) -> Option<MountChange> {
         if !self.speed.on_measured(measured) {
             return None;
+        }
+        if let Some(last) = self.measured.back()
+            && measured.at > last.at
+            && measured.at.since(last.at) <= MAX_BETWEEN
+        {
+            let seconds = measured.at.since(last.at).as_secs_f64();
+            self.driven_m += last.mps.midpoint(measured.mps) * seconds;
         }
         self.measured.push_back(measured);
         while self.measured.len() > MAX_KEPT

@@ -39,6 +39,8 @@ const FADES_S: f64 = 1800.0;
 const RECENT_S: f64 = 120.0;
 /// A force whose size is further from gravity is no steady one.
 const MAX_OFF_GRAVITY_MPS2: f64 = 2.0;
+/// Seconds of steady force before it is called gravity.
+const GRAVITY_AFTER_S: f64 = 5.0;
 /// Seconds of evidence before anything is believed.
 const LEAST_EVIDENCE_S: f64 = 20.0;
 /// Forces are believed to be explained by speed and turns only in this ratio of sizes: half as
@@ -202,6 +204,12 @@ impl MountLearner {
     /// The axes, where they are known well enough.
     pub const fn axes(&self) -> Option<&Axes> {
         self.axes.as_ref()
+    }
+
+    /// The mean specific force of the last minutes in the unit's axes: gravity. None until it was
+    /// steady for some seconds.
+    pub fn gravity(&self) -> Option<[f64; 3]> {
+        (self.up_seconds >= GRAVITY_AFTER_S).then(|| self.up.to_array())
     }
 
     /// What is to outlive a restart: only what is known.
