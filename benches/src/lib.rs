@@ -9,6 +9,7 @@
 //! | [`watch`], [`piped`] | clips and drives, shown to perception |
 //! | [`packs`], [`labels`], [`mounts`], [`perception`] | with which networks, against which labels, on which mount, in which order |
 //! | [`eyes`], [`eye_score`], [`driver_score`], [`zone_score`], [`degraded`], [`road_score`], [`distance_score`], [`blur_score`], [`event_score`] | what perception gets right |
+//! | [`motion_score`], [`jair`] | what is right about how the vehicle is driven |
 //! | [`stats`], [`curves`], [`covered`], [`charts`] | numbers over lists, and pictures of them |
 //!
 //! INVARIANT: a figure names the data it was measured on, how often, and, where there is one, a
@@ -30,9 +31,11 @@ pub mod eye_score;
 pub mod eyes;
 pub mod figures;
 pub mod input;
+pub mod jair;
 pub mod labels;
 pub mod line;
 pub mod machine;
+pub mod motion_score;
 pub mod mounts;
 pub mod packs;
 pub mod perception;

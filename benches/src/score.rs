@@ -86,27 +86,14 @@ pub fn share(seen: &[DriverObservation], what: impl Fn(&DriverObservation) -> bo
     seen.iter().filter(|o| what(o)).count() as f64 / seen.len().max(1) as f64
 }
 
-/// Harsh manoeuvres in a drive, per hour.
-pub fn harsh_per_hour(outcome: &Outcome) -> f64 {
-    let harsh = outcome.events.iter().filter(|(kind, _)| match kind {
-        EventKind::HarshBraking | EventKind::HarshAcceleration | EventKind::HarshCornering => true,
-        EventKind::Collision
-        | EventKind::Rollover
-        | EventKind::Speeding
-        | EventKind::FollowingTooClose
-        | EventKind::RollingStop
-        | EventKind::SeatBelt
-        | EventKind::Idling
-        | EventKind::LongDistraction
-        | EventKind::RepeatedDistraction
-        | EventKind::PhoneInHand
-        | EventKind::Drowsiness
-        | EventKind::Microsleep
-        | EventKind::Sleep
-        | EventKind::Unresponsive
-        | EventKind::DriverSaved => false,
-    });
-    harsh.count() as f64 * 3600.0 / outcome.length_s.max(1.0)
+/// A drive without anybody to see.
+///
+/// # Errors
+/// Where the recording cannot be read.
+pub fn blind(drive: &Drive) -> Result<Outcome> {
+    watch::run(watch::open(drive)?, CoreConfig::for_recordings(), &mut |frame| {
+        Sight::unseen(frame.camera, frame.at, NotSeen::NoModel)
+    })
 }
 
 /// The whole of a real car's log of 342 s: speed and both accelerations.

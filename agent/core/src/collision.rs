@@ -17,17 +17,16 @@ use temoin_proto::{
     time::MonoTime,
 };
 
-use crate::config::{CollisionConfig, KMH_TO_MPS, secs};
+use crate::{
+    config::{CollisionConfig, KMH_TO_MPS, secs},
+    motion::free_fall::FreeFall,
+};
 
 /// The rule's name in events.
 pub const RULE: &str = "collision/1";
 
 /// Samples further apart than this do not see a hit.
 const MAX_BETWEEN: Duration = Duration::from_millis(25);
-/// Less force than this is free fall, m/s². Half of gravity is felt by no wheel for long.
-const WEIGHTLESS_MPS2: f64 = 4.0;
-/// So long in free fall is a drop of 4 cm. Own choice: a wheel over a crest takes less.
-const FALLS_FOR: Duration = Duration::from_millis(90);
 /// After a fall, hits are those of the unit for so long.
 const AFTER_FALL: Duration = Duration::from_secs(3);
 /// How long a hit on a van that is not known to drive waits.
@@ -65,8 +64,7 @@ pub struct Collision {
     /// Level forces of the last moments.
     level: VecDeque<(MonoTime, DVec3)>,
     last: Option<MonoTime>,
-    weightless_since: Option<MonoTime>,
-    fell: Option<MonoTime>,
+    fall: FreeFall,
     said: Option<MonoTime>,
     hit: Option<Hit>,
     waiting: Option<Waiting>,
@@ -79,8 +77,7 @@ impl Collision {
             config: config.clone(),
             level: VecDeque::new(),
             last: None,
-            weightless_since: None,
-            fell: None,
+            fall: FreeFall::default(),
             said: None,
             hit: None,
             waiting: None,
@@ -98,15 +95,14 @@ impl Collision {
         let (at, force) = (s.at, DVec3::from(s.accel_mps2));
         let follows = self.last.is_some_and(|last| at.since(last) <= MAX_BETWEEN);
         self.last = Some(at);
+        self.fall.on_imu(s);
         let up = gravity.and_then(|g| DVec3::from(g).try_normalize());
         let Some(up) = up.filter(|_| follows && force.is_finite()) else {
             self.level.clear();
-            self.weightless_since = None;
             self.hit = None;
             self.waiting = None;
             return None;
         };
-        self.falls(at, force);
         self.level.push_back((at, force.reject_from_normalized(up)));
         let window = secs(self.config.window_s);
         while self.level.len() > MAX_KEPT
@@ -118,7 +114,7 @@ impl Collision {
             return settled;
         }
         let calm = self.said.is_none_or(|said| at.since(said) >= REARM)
-            && self.fell.is_none_or(|fell| at.since(fell) >= AFTER_FALL);
+            && !self.fall.fell_within(at, AFTER_FALL);
         if !calm || self.waiting.is_some() {
             return None;
         }
@@ -130,17 +126,6 @@ impl Collision {
         }
         self.waiting = Some(Waiting { event, up, after: DVec3::ZERO, samples: 0.0 });
         None
-    }
-
-    fn falls(&mut self, at: MonoTime, force: DVec3) {
-        if force.length() > WEIGHTLESS_MPS2 {
-            self.weightless_since = None;
-            return;
-        }
-        let since = *self.weightless_since.get_or_insert(at);
-        if at.since(since) >= FALLS_FOR {
-            self.fell = Some(at);
-        }
     }
 
     /// What waited, if its time has come: `Some(None)` where the unit was moved.
@@ -157,7 +142,7 @@ impl Collision {
         }
         let Waiting { event, up, after, .. } = self.waiting.take()?;
         let same = after.angle_between(up).to_degrees() <= SAME_DEG
-            && self.fell.is_none_or(|fell| at.since(fell) >= AFTER_FALL);
+            && !self.fall.fell_within(at, AFTER_FALL);
         self.said = Some(at);
         Some(same.then_some(event))
     }

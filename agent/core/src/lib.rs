@@ -58,4 +58,6 @@ mod stories;
 #[cfg(test)]
 mod stories_driver;
 #[cfg(test)]
+mod stories_vehicle;
+#[cfg(test)]
 mod story;

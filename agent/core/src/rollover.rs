@@ -14,7 +14,10 @@ use temoin_proto::{
     time::MonoTime,
 };
 
-use crate::config::{KMH_TO_MPS, RolloverConfig, secs};
+use crate::{
+    config::{KMH_TO_MPS, RolloverConfig, secs},
+    motion::free_fall::FreeFall,
+};
 
 /// The rule's name in events.
 pub const RULE: &str = "rollover/1";
@@ -25,6 +28,8 @@ const MEAN_S: f64 = 0.3;
 const MAX_GAP: Duration = Duration::from_millis(500);
 /// It must have driven within so long.
 const DROVE_WITHIN: Duration = Duration::from_secs(15);
+/// After a fall the unit lies anyhow, until its new position is learned or it is put back.
+const AFTER_FALL: Duration = Duration::from_secs(3600);
 /// Forces of these sizes are gravity, m/s².
 const GRAVITY: std::ops::RangeInclusive<f64> = 5.0..=15.0;
 
@@ -34,6 +39,7 @@ pub struct Rollover {
     config: RolloverConfig,
     last: Option<MonoTime>,
     mean: DVec3,
+    fall: FreeFall,
     drove: Option<MonoTime>,
     over_since: Option<MonoTime>,
     said: bool,
@@ -46,6 +52,7 @@ impl Rollover {
             config: config.clone(),
             last: None,
             mean: DVec3::ZERO,
+            fall: FreeFall::default(),
             drove: None,
             over_since: None,
             said: false,
@@ -60,6 +67,7 @@ impl Rollover {
         speed_mps: Option<f64>,
     ) -> Option<Event> {
         let (at, force) = (s.at, DVec3::from(s.accel_mps2));
+        self.fall.on_imu(s);
         if speed_mps.is_some_and(|v| v >= self.config.min_speed_kmh * KMH_TO_MPS) {
             self.drove = Some(at);
         }
@@ -81,7 +89,9 @@ impl Rollover {
         }
         let since = *self.over_since.get_or_insert(at);
         let drove = self.drove.is_some_and(|drove| since.since(drove) <= DROVE_WITHIN);
-        if self.said || !drove || at.since(since) < secs(self.config.hold_s) {
+        // Weightless, it fell from its mount.
+        let fell = self.fall.fell_within(at, AFTER_FALL);
+        if self.said || !drove || fell || at.since(since) < secs(self.config.hold_s) {
             return None;
         }
         self.said = true;

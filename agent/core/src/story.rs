@@ -14,7 +14,9 @@ use temoin_proto::{
         DriverObservation, EyeDirection, EyelidOpening, FaceCover, HeadPose, LeadVehicle,
         MouthOpening, NotSeen, PerEye, PhoneUse, PictureBox, RoadObservation, Seen,
     },
-    samples::{ButtonPress, CameraId, ImuSample, STANDARD_GRAVITY_MPS2, Signal, VehicleSpeed},
+    samples::{
+        ButtonPress, CameraId, GnssFix, ImuSample, STANDARD_GRAVITY_MPS2, Signal, VehicleSpeed,
+    },
     time::MonoTime,
 };
 
@@ -28,7 +30,10 @@ use crate::{
 /// Milliseconds of the finest step.
 const STEP_MS: u64 = 1;
 
-#[derive(Clone, Debug)]
+/// Pushes on the sensor alone, g by seconds.
+type Shakes = std::sync::Arc<dyn Fn(f64) -> [f64; 3]>;
+
+#[derive(Clone)]
 pub(crate) struct Story {
     config: CoreConfig,
     privacy: PrivacyState,
@@ -46,6 +51,9 @@ pub(crate) struct Story {
     phone: Option<PhoneUse>,
     covered: bool,
     bus: bool,
+    gnss_hz: u64,
+    way_m: f64,
+    shakes: Shakes,
     cameras: Vec<CameraId>,
     inputs: Vec<(MonoTime, Input)>,
 }
@@ -98,6 +106,9 @@ impl Story {
             phone: None,
             covered: false,
             bus: true,
+            gnss_hz: 0,
+            way_m: 0.0,
+            shakes: std::sync::Arc::new(|_| [0.0; 3]),
             cameras: CameraId::ALL.to_vec(),
             inputs: Vec::new(),
         }
@@ -203,6 +214,18 @@ impl Story {
         self
     }
 
+    /// Fixes a second; 0: none.
+    pub(crate) fn gnss_hz(mut self, hz: u64) -> Self {
+        self.gnss_hz = hz;
+        self
+    }
+
+    /// What pushes the sensor and not the van, g by seconds: forward, left, up.
+    pub(crate) fn shakes(mut self, g: impl Fn(f64) -> [f64; 3] + 'static) -> Self {
+        self.shakes = std::sync::Arc::new(g);
+        self
+    }
+
     pub(crate) fn cameras(mut self, cameras: &[CameraId]) -> Self {
         self.cameras = cameras.to_vec();
         self
@@ -247,10 +270,11 @@ impl Story {
                 let shake = self.vibration_g * (at.as_secs_f64() * 75.0).sin();
                 // A van that is pushed to the left turns to the left.
                 let turn = if self.mps > 1.0 { self.lateral_g * moving / self.mps } else { 0.0 };
+                let [x, y, z] = (self.shakes)(at.as_secs_f64());
                 let accel_mps2 = [
-                    (self.longitudinal_g + shake) * moving,
-                    (self.lateral_g + shake) * moving,
-                    STANDARD_GRAVITY_MPS2,
+                    (self.longitudinal_g + shake) * moving + x * STANDARD_GRAVITY_MPS2,
+                    (self.lateral_g + shake) * moving + y * STANDARD_GRAVITY_MPS2,
+                    (1.0 + z) * STANDARD_GRAVITY_MPS2,
                 ];
                 inputs.push(Input::Signal(Signal::Imu(ImuSample {
                     at,
@@ -258,6 +282,14 @@ impl Story {
                     gyro_rad_s: Some([0.0, 0.0, turn]),
                 })));
                 self.mps = (self.mps + self.longitudinal_g * moving * 0.02).max(0.0);
+                self.way_m += self.mps * 0.02;
+            }
+            if self.gnss_hz > 0 && every(1000 / self.gnss_hz) {
+                let fix = GnssFix {
+                    speed_mps: Some(self.mps),
+                    ..GnssFix::new(at, 48.0 + (self.way_m / 6_371_000.0).to_degrees(), 2.0)
+                };
+                inputs.push(Input::Signal(Signal::Gnss(fix)));
             }
             if every(50) && self.bus {
                 inputs.push(Input::Signal(Signal::Speed(VehicleSpeed { at, mps: self.mps })));

@@ -311,3 +311,7 @@ fn distance_m(a: &GnssFix, b: &GnssFix) -> f64 {
     let east = (a.lon_deg - b.lon_deg + 540.0).rem_euclid(360.0) - 180.0;
     EARTH_RADIUS_M * north.hypot(east.to_radians() * middle.cos())
 }
+
+#[cfg(test)]
+#[path = "vehicle_state_tests.rs"]
+mod tests;

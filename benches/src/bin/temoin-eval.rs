@@ -30,9 +30,12 @@
 //! - `events.clip.*`: what was flagged in each clip of the cabin.
 //! - `events.head_turns_*`: one man's head turns with a real car's log at motorway speed. He looks away
 //!   for longer than 3.5 s once; the times are those at which a person sees it in the video.
-//! - `events.harsh_per_hour.*`: harsh manoeuvres that were flagged in two logs of ordinary driving
-//!   by real cars. Nobody labelled them, so these are at most false events; 7 minutes in all, so one
-//!   event makes 10 to 60 an hour.
+//! - `motion.jair.*`: hard manoeuvres that a driver made on purpose and wrote down, by a phone without
+//!   speed and in the earth's axes; `benches/src/jair.rs` says what is made up for them, and where the
+//!   limits come from. `.van` is the same at the van's limits.
+//! - `motion.comma.*`, `motion.cloudpose.*`: real cars in ordinary traffic, which nobody labelled, so that
+//!   events are at most false ones; 7 minutes and a few kilometres in all, so that one event makes many
+//!   per 100 km.
 //! - `gnss.nmea_*`: logs of real receivers through the parser: whether it gets to the end, and
 //!   whether it finds a position where a valid RMC sentence has one.
 #![forbid(unsafe_code)]
@@ -51,16 +54,13 @@ use temoin_benches::{
     figures::{self, Figure},
     labels,
     machine::{Machine, checkout, recordings},
+    motion_score,
     packs::Pack,
     perception::Scores,
-    score,
-    watch::{self, Outcome},
+    score, watch,
 };
 use temoin_hw::{Drive, sim::Script};
-use temoin_proto::{
-    events::EventKind,
-    perception::{NotSeen, Sight},
-};
+use temoin_proto::events::EventKind;
 use temoin_tests::drives;
 
 /// Scores perception and events on recorded data, where `shared/data` lies beside the checkout, and
@@ -131,7 +131,7 @@ fn recorded(
 ) -> Result<()> {
     let folder = tempfile::Builder::new().prefix("temoin-eval-").tempdir()?;
     let parts: [(&str, Part); 3] = [
-        ("telemetry", harsh),
+        ("telemetry", motion),
         ("nmea", |data, _, to| nmea(data, to)),
         ("driver_video/head_turns.mp4", head_turns),
     ];
@@ -179,29 +179,23 @@ fn scripted(to: &mut Vec<Figure>) -> Result<()> {
     Ok(())
 }
 
-/// A drive without anybody to see.
-fn blind(drive: &Drive) -> Result<Outcome> {
-    watch::run(watch::open(drive)?, CoreConfig::for_recordings(), &mut |frame| {
-        Sight::unseen(frame.camera, frame.at, NotSeen::NoModel)
-    })
-}
-
-fn harsh(data: &Path, folder: &Path, to: &mut Vec<Figure>) -> Result<()> {
-    say("real cars' logs");
-    let city = folder.join("city");
-    drives::city(data, &city)?;
-    let comma = Drive { cabin: None, road: None, ..Drive::load(&city)? };
-    for (name, drive, data_set) in [
-        ("events.harsh_per_hour.comma2k19", comma, "comma2k19, 60 s, not labelled"),
-        (
-            "events.harsh_per_hour.cloudpose",
-            score::cloudpose(data),
-            "cloudpose, 342 s, not labelled",
-        ),
-    ] {
-        let outcome = blind(&drive).with_context(|| data_set.to_owned())?;
-        let rate = score::harsh_per_hour(&outcome);
-        to.push(Figure::new(name, rate, "1/h", 1, data_set).goal("0"));
+fn motion(data: &Path, folder: &Path, to: &mut Vec<Figure>) -> Result<()> {
+    let telemetry = data.join("telemetry");
+    if telemetry.join("jair").is_dir() {
+        say("hard manoeuvres that were written down");
+        motion_score::jair(data, to)?;
+    }
+    if telemetry.join("comma2k19").is_dir() {
+        say("real cars' logs");
+        let city = folder.join("city");
+        drives::city(data, &city)?;
+        let comma = Drive { cabin: None, road: None, ..Drive::load(&city)? };
+        motion_score::comma(&comma, to).context("comma2k19")?;
+    }
+    if telemetry.join("cloudpose").is_dir() {
+        let cloudpose = score::cloudpose(data);
+        let outcome = score::blind(&cloudpose).context("cloudpose")?;
+        motion_score::per_100_km("cloudpose", &cloudpose, &outcome.events, to)?;
     }
     Ok(())
 }

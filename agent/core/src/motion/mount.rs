@@ -47,6 +47,9 @@ const LEAST_EVIDENCE_S: f64 = 20.0;
 /// much or twice as much is something else.
 const GAINS: std::ops::RangeInclusive<f64> = 0.5..=2.0;
 
+/// The level part of a direction forward: below this it points up or down.
+const LEAST_LEVEL: f64 = 0.3;
+
 /// What was learned, for the next start.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -71,9 +74,15 @@ impl Axes {
     /// Axes from up and forward; `None` where they span nothing.
     fn new(up: DVec3, forward: DVec3, sigma_deg: f64) -> Option<Self> {
         let up = up.try_normalize()?;
-        let forward = forward.reject_from_normalized(up).try_normalize()?;
+        let level = forward.try_normalize()?.reject_from_normalized(up);
+        // Nearly upright, what is left of it is noise.
+        let forward = level.try_normalize().filter(|_| level.length() > LEAST_LEVEL)?;
         let left = up.cross(forward);
-        Some(Self { to_vehicle: DMat3::from_cols(forward, left, up).transpose(), sigma_deg })
+        // NaN is not finite either.
+        left.is_finite().then(|| Self {
+            to_vehicle: DMat3::from_cols(forward, left, up).transpose(),
+            sigma_deg,
+        })
     }
 
     /// A vector of the unit in the vehicle's axes: forward, left, up (ISO 8855).
@@ -179,8 +188,7 @@ impl MountLearner {
             sigma_deg: config.aligned_sigma_deg,
         });
         let known = learned.or(said).and_then(|l| {
-            let axes = Axes::new(DVec3::from(l.up), DVec3::from(l.forward), l.sigma_deg)?;
-            axes.to_vehicle.is_finite().then_some((l, axes))
+            Some((l, Axes::new(DVec3::from(l.up), DVec3::from(l.forward), l.sigma_deg)?))
         });
         let up = known.map(|(l, _)| DVec3::from(l.up).normalize() * STANDARD_GRAVITY_MPS2);
         Self {
@@ -293,10 +301,13 @@ impl MountLearner {
         if self.up_seconds == 0.0 {
             self.recent_up = force;
         }
-        self.up_seconds = (self.up_seconds + seconds).min(UP_S);
-        self.up += (force - self.up) * (seconds / self.up_seconds).min(1.0);
         self.recent_up += (force - self.recent_up) * (seconds / self.config.turned_s).min(1.0);
         let off_deg = self.recent_up.angle_between(self.up).to_degrees();
+        // What looks like a ramp, or like a unit that was turned, moves up but little.
+        let believed =
+            if off_deg > self.config.turned_deg / 2.0 { seconds / 10.0 } else { seconds };
+        self.up_seconds = (self.up_seconds + believed).min(UP_S);
+        self.up += (force - self.up) * (believed / self.up_seconds).min(1.0);
         // A turned unit stays turned; a ramp is left again.
         self.off_seconds =
             if off_deg > self.config.turned_deg { self.off_seconds + seconds } else { 0.0 };
@@ -329,6 +340,9 @@ impl MountLearner {
 
     fn conclude(&mut self, up: DVec3) -> Option<MountChange> {
         let (forward, sigma_deg) = self.believed(up)?;
+        if self.belies_prior(up) {
+            return Some(self.start_anew());
+        }
         if let Some(recent_deg) = self.recent.sigma_deg()
             && recent_deg <= self.config.aligned_within_deg
         {
@@ -343,6 +357,18 @@ impl MountLearner {
         let was_known = self.axes.is_some();
         self.axes = Axes::new(up, forward, sigma_deg).or(self.axes);
         (!was_known && self.axes.is_some()).then_some(MountChange::Aligned)
+    }
+
+    /// Whether what is seen is sure, and far from what was known at the start.
+    fn belies_prior(&self, up: DVec3) -> bool {
+        let (Some((prior, prior_deg)), Some(seen_deg)) = (self.prior, self.evidence.sigma_deg())
+        else {
+            return false;
+        };
+        let off_deg =
+            self.evidence.forward.angle_between(prior.reject_from_normalized(up)).to_degrees();
+        seen_deg <= self.config.aligned_within_deg
+            && off_deg > self.config.turned_deg + 2.0 * seen_deg.hypot(prior_deg)
     }
 
     /// Forward by what was known before and by the evidence, each by its weight.
@@ -376,3 +402,7 @@ impl MountLearner {
         MountChange::Turned
     }
 }
+
+#[cfg(test)]
+#[path = "mount_tests.rs"]
+mod tests;

@@ -1,6 +1,6 @@
 //! A parked van, by its stillness: GNSS may tell 130 km/h of it, the accelerometer may not.
 //!
-//! Mean and variance of the specific force's size over a second, without any axis. A van that
+//! Mean and variance of the specific force over a second, all axes together. A van that
 //! drives shakes by 0.3 m/s² and more on the best road; an engine that idles may shake as much, and
 //! then nothing is said.
 //!
@@ -8,6 +8,7 @@
 
 use std::time::Duration;
 
+use glam::DVec3;
 use temoin_proto::{samples::ImuSample, time::MonoTime};
 
 /// The means reach back about this long.
@@ -26,7 +27,7 @@ const MAX_GAP: Duration = Duration::from_millis(500);
 #[derive(Clone, Debug, Default)]
 pub struct Standstill {
     last: Option<MonoTime>,
-    mean_mps2: f64,
+    mean: DVec3,
     variance: f64,
     still_since: Option<MonoTime>,
 }
@@ -34,18 +35,18 @@ pub struct Standstill {
 impl Standstill {
     /// Takes a sample; numbers that are none end the stillness.
     pub fn on_imu(&mut self, s: &ImuSample) {
-        let size = s.accel_mps2.iter().map(|a| a * a).sum::<f64>().sqrt();
-        let turn = s.gyro_rad_s.map(|g| g.iter().map(|w| w * w).sum::<f64>().sqrt());
+        let force = DVec3::from(s.accel_mps2);
+        let turn = s.gyro_rad_s.map(|g| DVec3::from(g).length());
         let gap = self.last.map(|last| s.at.since(last)).filter(|gap| *gap <= MAX_GAP);
         self.last = Some(s.at);
-        let Some(gap) = gap.filter(|_| size.is_finite()) else {
-            *self = Self { last: self.last, mean_mps2: size, ..Self::default() };
+        let Some(gap) = gap.filter(|_| force.is_finite()) else {
+            *self = Self { last: self.last, mean: force, ..Self::default() };
             return;
         };
         let weight = 1.0 - (-gap.as_secs_f64() / MEAN_S).exp();
-        let off = size - self.mean_mps2;
-        self.mean_mps2 += weight * off;
-        self.variance = (1.0 - weight) * (self.variance + weight * off * off);
+        let off = force - self.mean;
+        self.mean += weight * off;
+        self.variance = (1.0 - weight) * (self.variance + weight * off.length_squared());
         // Comparisons with NaN are false.
         let still = self.variance <= MAX_SHAKE_MPS2 * MAX_SHAKE_MPS2
             && turn.is_none_or(|t| t <= MAX_TURN_RAD_S);
@@ -64,12 +65,16 @@ mod tests {
     use super::*;
 
     fn run(shake: impl Fn(f64) -> f64, turn: f64) -> Standstill {
+        along([0.0, 0.0, 1.0], shake, turn)
+    }
+
+    fn along(axis: [f64; 3], shake: impl Fn(f64) -> f64, turn: f64) -> Standstill {
         let mut standstill = Standstill::default();
         for n in 0..500_u32 {
             let s = f64::from(n) / 100.0;
             standstill.on_imu(&ImuSample {
                 at: MonoTime::from_secs_f64(s),
-                accel_mps2: [1.0, 0.0, 9.7 + shake(s)],
+                accel_mps2: (DVec3::new(1.0, 0.0, 9.7) + DVec3::from(axis) * shake(s)).to_array(),
                 gyro_rad_s: Some([0.0, turn, 0.0]),
             });
         }
@@ -81,7 +86,9 @@ mod tests {
         let end = MonoTime::from_secs_f64(5.0);
         let sine = |amplitude: f64| move |s: f64| amplitude * (s * 75.0).sin();
         assert!(run(sine(0.05), 0.01).stands(end));
-        assert!(!run(sine(0.5), 0.01).stands(end), "shakes");
+        for axis in [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]] {
+            assert!(!along(axis, sine(0.5), 0.01).stands(end), "shakes along {axis:?}");
+        }
         assert!(!run(sine(0.05), 0.1).stands(end), "turns");
         let stops = |s: f64| if s < 4.0 { 0.6 * (s * 75.0).sin() } else { 0.0 };
         assert!(!run(stops, 0.0).stands(end), "not for long");

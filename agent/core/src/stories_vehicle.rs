@@ -1,0 +1,132 @@
+//! Whole drives of the vehicle, each with a name, and what must come of them.
+
+use temoin_proto::{
+    events::EventKind::{FollowingTooClose, HarshBraking, HarshCornering, Idling, SeatBelt},
+    samples::{ControlSample, ControlState, Signal},
+    time::MonoTime,
+};
+
+use crate::{
+    clip::ClipPlan,
+    drive::{Command, Drive, Input},
+    policy::{AlertKind, PrivacyState},
+    story::Story,
+};
+
+/// Pushes on the sensor that leave the van as it was, g by seconds.
+fn shaken(from_s: f64, g: impl Fn(f64) -> [f64; 3] + 'static) -> Story {
+    Story::at_kmh(60.0).shakes(move |s| if s >= from_s { g(s - from_s) } else { [0.0; 3] })
+}
+
+#[test]
+fn what_shakes_the_sensor_alone_is_no_manoeuvre() {
+    let still = |from: f64, to: f64, s: f64, g: [f64; 3]| {
+        if (from..to).contains(&s) { g } else { [0.0; 3] }
+    };
+    for (name, story) in [
+        (
+            "a speed bump",
+            shaken(20.0, move |s| match s {
+                s if s < 0.15 => [-0.9, 0.1, 1.5],
+                s if s < 0.5 => [-0.5, 0.0, -0.6],
+                s if s < 0.9 => [0.45, 0.0, 0.4],
+                _ => [0.0; 3],
+            }),
+        ),
+        ("a pothole", shaken(20.0, move |s| still(0.0, 0.05, s, [-1.8, 0.8, 3.0]))),
+        (
+            "a slammed door",
+            shaken(20.0, |s| {
+                let ring = 3.0 * (-s / 0.08).exp() * (s * 160.0).cos();
+                [0.3 * ring, ring, 0.5 * ring]
+            }),
+        ),
+        ("a unit that sags in its mount", shaken(20.0, |_| [-0.5, 0.3, -0.1])),
+        ("a hand on the unit", shaken(20.0, move |s| still(0.0, 1.5, s, [-0.7, -0.5, 0.2]))),
+        (
+            "a unit that drops",
+            shaken(20.0, |s| match s {
+                s if s < 0.3 => [0.0, 0.0, -1.0],
+                s if s < 0.34 => [4.0, 3.0, 7.0],
+                _ => [0.9, 0.4, -0.8],
+            }),
+        ),
+    ] {
+        let told = story.go(40.0).told();
+        assert_eq!(told.flagged(), [], "{name}");
+    }
+}
+
+#[test]
+fn braking_on_a_slope_is_measured_against_the_slope() {
+    // 12 % down: gravity pulls forward; braking lightly is no harsh braking, and a harsh one is.
+    let slope = |_: f64| [0.12, 0.0, 0.0];
+    let light = Story::at_kmh(70.0).shakes(slope).go(20.0).brakes(0.28).go(3.0).brakes(0.0);
+    assert_eq!(light.go(10.0).told().flagged(), []);
+    let hard = Story::at_kmh(70.0).shakes(slope).go(20.0).brakes(0.45).go(3.0).brakes(0.0);
+    assert_eq!(hard.go(10.0).told().flagged(), [HarshBraking]);
+}
+
+#[test]
+fn a_curve_at_speed_is_no_braking() {
+    let curve = Story::at_kmh(70.0).go(10.0).corners(0.45).go(3.0).corners(0.0).go(10.0);
+    assert_eq!(curve.told().flagged(), [HarshCornering]);
+}
+
+#[test]
+fn without_a_bus_the_receivers_speed_bears_braking_out() {
+    let story = Story::at_kmh(80.0).bus(false).gnss_hz(1).go(20.0).brakes(0.5).go(2.0);
+    let told = story.brakes(0.0).go(10.0).told();
+    assert_eq!(told.flagged(), [HarshBraking]);
+    // Said when the next fixes are there.
+    assert!(told.flags[0].1 < 23.5, "{:?}", told.flags);
+    let shaken = shaken(20.0, |s| if s < 2.0 { [-0.5, 0.0, 0.0] } else { [0.0; 3] });
+    assert_eq!(shaken.bus(false).gnss_hz(1).go(40.0).told().flagged(), []);
+    // No speed at all: unknown.
+    let blind = Story::at_kmh(80.0).bus(false).go(20.0).brakes(0.5).go(2.0).brakes(0.0).go(10.0);
+    assert_eq!(blind.told().flagged(), []);
+}
+
+#[test]
+fn too_close_is_warned_of_then_flagged() {
+    let near = |story: Story, seconds: u32| {
+        (0..seconds * 5).fold(story, |story, _| story.sees_ahead(11.0).go(0.2))
+    };
+    let told = near(Story::at_kmh(100.0).go(2.0), 25).told();
+    assert_eq!(told.flagged(), [FollowingTooClose]);
+    assert_eq!(told.alerts.iter().map(|a| a.0).collect::<Vec<_>>(), [AlertKind::Following]);
+    let heeded = near(Story::at_kmh(100.0).go(2.0), 16).go(20.0).told();
+    assert_eq!((heeded.flagged(), heeded.alerts.len()), (vec![], 1));
+    assert_eq!(near(Story::at_kmh(50.0).go(2.0), 30).told().alerts, []);
+}
+
+#[test]
+fn belt_and_idling_by_the_bus() {
+    let at = |s: f64| MonoTime::from_secs_f64(s);
+    let run = |kmh: f64, state: ControlState| {
+        let mut drive =
+            Drive::new(crate::config::CoreConfig::for_recordings(), PrivacyState::Recording);
+        let (mut out, mut said) = (vec![], vec![]);
+        for n in 0..4000_u32 {
+            let s = f64::from(n) / 10.0;
+            let speed = temoin_proto::samples::VehicleSpeed { at: at(s), mps: kmh / 3.6 };
+            drive.step(at(s), Input::Signal(Signal::Speed(speed)), &mut out);
+            let control = ControlSample { at: at(s), state };
+            drive.step(at(s), Input::Signal(Signal::Control(control)), &mut out);
+            // From the future: cannot be believed, and must not stay fresh for ever.
+            let future = ControlSample { at: at(1e6), state: ControlState::BeltFastened(false) };
+            drive.step(at(s), Input::Signal(Signal::Control(future)), &mut out);
+            said.extend(out.drain(..).filter_map(|c| match c {
+                Command::Flag { event, clip, .. } => {
+                    Some((event.kind, s.round(), clip == ClipPlan::None))
+                }
+                Command::Alert(_) | Command::Cut(_) | Command::Lamp(_) | Command::Health(_) => None,
+            }));
+        }
+        said
+    };
+    assert_eq!(run(40.0, ControlState::BeltFastened(false)), [(SeatBelt, 60.0, false)]);
+    assert_eq!(run(40.0, ControlState::BeltFastened(true)), []);
+    assert_eq!(run(0.0, ControlState::EngineRpm(780.0)), [(Idling, 300.0, true)]);
+    assert_eq!(run(40.0, ControlState::EngineRpm(2000.0)), []);
+}
