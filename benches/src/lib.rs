@@ -20,6 +20,7 @@
 pub mod bare;
 pub mod blur_score;
 pub mod charts;
+pub mod core_cost;
 pub mod covered;
 pub mod cpu;
 pub mod curves;

@@ -17,6 +17,7 @@ use clap::{Parser, ValueEnum};
 use temoin_agent::{config::Config, perception::CabinEyes};
 use temoin_benches::{
     bare::{self, Looking, OnePicture},
+    core_cost,
     figures::{self, Figure, median, percentile},
     input::{Input, Length},
     line::{self, Arrivals, Drove},
@@ -105,6 +106,8 @@ fn bench(args: &Args) -> Result<()> {
     fleet.enrol("[rules.vehicle]\nspeed_limit_kmh = 50\n")?;
 
     let mut figures = Vec::new();
+    say("a day of signals through the core");
+    core_cost::figures(&mut figures)?;
     let cost = Cost::measure(&fleet, &input, args.repeat, args.pace)?;
     say("driving in real time");
     let real = line::drive(&fleet, &input.arguments(Length::Long)?)?;
