@@ -8,8 +8,14 @@ use temoin_proto::{
         DriverSaved, Drowsiness, HarshAcceleration, HarshBraking, HarshCornering, LongDistraction,
         Microsleep, RepeatedDistraction, Sleep, Speeding,
     },
-    perception::{DriverObservation, EyelidOpening, HeadPose, NotSeen, PictureBox, Seen},
-    samples::{ButtonPress, CameraId, GnssFix, ImuSample, Signal, VehicleSpeed},
+    perception::{
+        DriverObservation, EyelidOpening, HeadPose, LeadVehicle, NotSeen, PictureBox,
+        RoadObservation, Seen,
+    },
+    samples::{
+        ButtonPress, CameraId, ControlSample, ControlState, Gear, GnssFix, ImuSample, Signal,
+        TurnSignal, VehicleSpeed,
+    },
     time::MonoTime,
 };
 
@@ -346,11 +352,29 @@ fn input_strategy() -> impl Strategy<Value = (u64, Input)> {
         (at(), at(), number()).prop_map(move |(now, at, mps)| {
             (now, Input::Signal(Signal::Speed(VehicleSpeed { at: t(at), mps })))
         }),
-        (at(), number(), number()).prop_map(move |(now, x, y)| {
-            let accel_mps2 = [x, y, 9.81];
+        (at(), prop::array::uniform3(number()), number()).prop_map(move |(now, accel_mps2, z)| {
+            let gyro_rad_s = Some([0.0, z / 10.0, z]);
+            (now, Input::Signal(Signal::Imu(ImuSample { at: t(now), accel_mps2, gyro_rad_s })))
+        }),
+        (at(), at(), number(), 0_u8..4).prop_map(move |(now, at, v, which)| {
+            let state = match which {
+                0 => ControlState::BeltFastened(v > 0.0),
+                1 => ControlState::Gear(if v > 0.0 { Gear::Reverse } else { Gear::Forward }),
+                2 => ControlState::TurnSignal(TurnSignal::Left),
+                _ => ControlState::EngineRpm(v * 100.0),
+            };
+            (now, Input::Signal(Signal::Control(ControlSample { at: t(at), state })))
+        }),
+        (at(), small(), small()).prop_map(move |(now, distance_m, error_m)| {
+            let area = PictureBox { x: 0.4, y: 0.4, w: 0.1, h: 0.1 };
+            let lead = Some(LeadVehicle { area, distance_m, error_m });
+            let lead = Seen::Known { value: lead, confidence: 0.9 };
             (
                 now,
-                Input::Signal(Signal::Imu(ImuSample { at: t(now), accel_mps2, gyro_rad_s: None })),
+                Input::Road(RoadObservation {
+                    lead,
+                    ..RoadObservation::unseen(t(now), NotSeen::NoModel)
+                }),
             )
         }),
         (at(), number(), prop::option::of(number())).prop_map(move |(now, lat_deg, speed_mps)| {

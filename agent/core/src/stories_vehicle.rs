@@ -1,8 +1,9 @@
 //! Whole drives of the vehicle, each with a name, and what must come of them.
 
+use proptest::prelude::*;
 use temoin_proto::{
     events::EventKind::{FollowingTooClose, HarshBraking, HarshCornering, Idling, SeatBelt},
-    samples::{ControlSample, ControlState, Signal},
+    samples::{ControlSample, ControlState, GnssFix, ImuSample, Signal, VehicleSpeed},
     time::MonoTime,
 };
 
@@ -109,7 +110,7 @@ fn belt_and_idling_by_the_bus() {
         let (mut out, mut said) = (vec![], vec![]);
         for n in 0..4000_u32 {
             let s = f64::from(n) / 10.0;
-            let speed = temoin_proto::samples::VehicleSpeed { at: at(s), mps: kmh / 3.6 };
+            let speed = VehicleSpeed { at: at(s), mps: kmh / 3.6 };
             drive.step(at(s), Input::Signal(Signal::Speed(speed)), &mut out);
             let control = ControlSample { at: at(s), state };
             drive.step(at(s), Input::Signal(Signal::Control(control)), &mut out);
@@ -129,4 +130,88 @@ fn belt_and_idling_by_the_bus() {
     assert_eq!(run(40.0, ControlState::BeltFastened(true)), []);
     assert_eq!(run(0.0, ControlState::EngineRpm(780.0)), [(Idling, 300.0, true)]);
     assert_eq!(run(40.0, ControlState::EngineRpm(2000.0)), []);
+}
+
+/// Ways in which a source goes wrong, by a number.
+#[derive(Clone, Copy, Debug)]
+struct Trouble {
+    /// 0 bus, 1 GNSS, 2 IMU.
+    source: u8,
+    /// 0 late, 1 doubled, 2 lost, 3 its clock jumps ahead, 4 back.
+    kind: u8,
+    from_s: f64,
+    for_s: f64,
+    by_s: f64,
+}
+
+impl Trouble {
+    fn meets(&self, now_s: f64, signal: &Signal) -> bool {
+        let source = match signal {
+            Signal::Speed(_) => 0,
+            Signal::Gnss(_) => 1,
+            Signal::Imu(_) => 2,
+            Signal::Wheels(_) | Signal::Control(_) | Signal::Button(_) => return false,
+        };
+        source == self.source && (self.from_s..self.from_s + self.for_s).contains(&now_s)
+    }
+}
+
+/// The same signal at another time of its own clock.
+fn shifted(signal: Signal, by_s: f64) -> Signal {
+    let moved = |at: MonoTime| MonoTime::from_secs_f64((at.as_secs_f64() + by_s).max(0.0));
+    match signal {
+        Signal::Speed(s) => Signal::Speed(VehicleSpeed { at: moved(s.at), ..s }),
+        Signal::Gnss(s) => Signal::Gnss(GnssFix { at: moved(s.at), ..s }),
+        Signal::Imu(s) => Signal::Imu(ImuSample { at: moved(s.at), ..s }),
+        Signal::Wheels(_) | Signal::Control(_) | Signal::Button(_) => signal,
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    /// Town driving, up to 0.2 g: whatever happens to the signals on their way, it makes no event.
+    #[test]
+    fn signals_that_go_wrong_make_no_event(
+        troubles in prop::collection::vec(
+            (0_u8..3, 0_u8..5, 0.0..60.0_f64, 0.1..20.0_f64, 0.05..30.0_f64).prop_map(
+                |(source, kind, from_s, for_s, by_s)| Trouble { source, kind, from_s, for_s, by_s },
+            ),
+            0..6,
+        ),
+        gnss_hz in prop_oneof![Just(1_u64), Just(5)],
+    ) {
+        let mut story = Story::at_kmh(30.0).gnss_hz(gnss_hz).cameras(&[]);
+        for _ in 0..6 {
+            story = story.go(2.0).accelerates(0.15).go(3.0).accelerates(0.0).corners(0.2).go(2.0);
+            story = story.corners(-0.2).go(2.0).corners(0.0).brakes(0.2).go(2.25).brakes(0.0);
+        }
+        let mut queue: Vec<(MonoTime, Input)> = Vec::new();
+        for (now, input) in story.inputs() {
+            let Input::Signal(signal) = input else { continue };
+            let (mut arrives, mut copies) = (*now, 1);
+            let met = troubles.iter().filter(|t| t.meets(now.as_secs_f64(), signal));
+            let mut signal = *signal;
+            for trouble in met {
+                match trouble.kind {
+                    0 => arrives = arrives + crate::config::secs(trouble.by_s.min(2.0)),
+                    1 => copies += 1,
+                    2 => copies = 0,
+                    3 => signal = shifted(signal, trouble.by_s),
+                    _ => signal = shifted(signal, -trouble.by_s),
+                }
+            }
+            queue.extend((0..copies).map(|_| (arrives, Input::Signal(signal))));
+        }
+        queue.sort_by_key(|(arrives, _)| *arrives);
+        let mut drive =
+            Drive::new(crate::config::CoreConfig::for_recordings(), PrivacyState::Recording);
+        let mut out = Vec::new();
+        for (arrives, input) in queue {
+            drive.step(arrives, input, &mut out);
+        }
+        let flagged: Vec<_> =
+            out.iter().filter(|c| matches!(c, Command::Flag { .. })).collect();
+        prop_assert!(flagged.is_empty(), "{flagged:?}");
+    }
 }

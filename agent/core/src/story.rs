@@ -342,6 +342,10 @@ impl Story {
         }
     }
 
+    pub(crate) fn inputs(&self) -> &[(MonoTime, Input)] {
+        &self.inputs
+    }
+
     /// Drives it without an end.
     pub(crate) fn drive(&self) -> (Drive, Vec<(MonoTime, Command)>) {
         let mut drive = Drive::new(self.config.clone(), self.privacy);
