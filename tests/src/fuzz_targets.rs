@@ -350,13 +350,13 @@ pub fn csv_signals(data: &[u8]) {
 /// One line of a CAN log: a frame that was read is read again from the form of `candump -l`.
 pub fn candump_line(data: &[u8]) {
     let Ok(line) = std::str::from_utf8(data) else { return };
-    let Some(frame) = candump::parse_line(line) else { return };
-    assert!(frame.t_s.is_finite() && frame.t_s >= 0.0 && frame.data.len() <= 64);
+    let Some((t_s, frame)) = candump::parse_line(line) else { return };
+    assert!(t_s.is_finite() && t_s >= 0.0 && frame.data.len() <= 64);
     let (extended, number) = (frame.id >> 31 == 1, frame.id & !(1 << 31));
     assert!(number <= 0x1fff_ffff);
     let id = if extended { format!("{number:08X}") } else { format!("{number:03X}") };
-    let again = format!("({}) can0 {id}#{}", frame.t_s, hex::encode(&frame.data));
-    assert_eq!(candump::parse_line(&again), Some(frame), "{again}");
+    let again = format!("({t_s}) can0 {id}#{}", hex::encode(&frame.data));
+    assert_eq!(candump::parse_line(&again), Some((t_s, frame)), "{again}");
 }
 
 /// A DBC file and, after [`DBC_END`], the log that it explains: the speed is `SPEED.SPEED`.
