@@ -25,6 +25,7 @@ pub mod isotp;
 pub mod nmea;
 pub mod obd;
 pub mod pace;
+pub mod receiver;
 pub mod replay;
 #[cfg(test)]
 mod shared_data;
@@ -33,6 +34,7 @@ mod sim_paint;
 mod sim_road;
 mod sim_scene;
 mod time_map;
+pub mod ubx;
 pub mod vehicle;
 pub mod video_file;
 
