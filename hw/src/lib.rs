@@ -11,6 +11,7 @@
 
 pub mod camera_v4l2;
 pub mod can_frame;
+pub mod can_socketcan;
 pub mod candump;
 pub mod clock;
 pub mod csv_signals;
@@ -20,6 +21,7 @@ pub mod drive;
 mod drive_file;
 mod frame_grid;
 pub mod gnss_serial;
+pub mod gpsd;
 pub mod gpx;
 pub mod isotp;
 pub mod nmea;

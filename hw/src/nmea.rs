@@ -1,4 +1,4 @@
-//! NMEA 0183 from GNSS receivers: RMC, GGA, GNS, VTG and GST of any talker.
+//! NMEA 0183 from GNSS receivers: RMC, GGA, GNS, GLL, VTG and GST of any talker.
 //!
 //! The fields of a sentence are read by the `nmea` crate (`nmea/sentence.rs` says what it lacks);
 //! its own table of sentences is not used: it keeps a state of the whole sky, and knows neither
@@ -9,11 +9,12 @@
 //! bytes. 'Not seen' stays unknown: nothing here guesses a position, a speed or a date.
 //!
 //! One fix an epoch: RMC carries it, with the HDOP, height and error of the GGA, GNS and GST of at
-//! most two seconds before. A receiver without RMC gives its fix by GGA or GNS (with VTG's speed),
-//! when the next epoch begins. A date before the receiver's GPS week rollover (1024 weeks early) is
+//! most two seconds before. An epoch without RMC gives its fix by GGA, GNS or GLL (with VTG's
+//! speed), when the next epoch begins; one of which RMC says that it is void gives none. A date before the receiver's GPS week rollover (1024 weeks early) is
 //! passed on as it is: `at`, not `utc_unix_ms`, orders samples.
 
 use std::{
+    collections::VecDeque,
     fs::File,
     io::{BufReader, Read},
     path::{Path, PathBuf},
@@ -72,7 +73,7 @@ pub struct NmeaParser {
     /// Midnight of the last date told, and the last whole UTC.
     midnight_ms: Option<i64>,
     last_utc_ms: Option<i64>,
-    /// A fix by GGA or GNS that no RMC has covered yet.
+    /// A fix by GGA, GNS or GLL that no RMC has covered yet.
     waiting: Option<ReceiverFix>,
     beside: Beside,
     last_rmc_time_ms: Option<i64>,
@@ -84,31 +85,27 @@ impl NmeaParser {
         Self::default()
     }
 
-    /// Takes one byte; gives a fix where it completes one.
-    pub fn push(&mut self, byte: u8) -> Option<ReceiverFix> {
+    /// Takes one byte, and adds to `out` what it completes: the fix of an epoch that has ended, that
+    /// of the newest, or both.
+    pub fn push(&mut self, byte: u8, out: &mut VecDeque<ReceiverFix>) {
         match byte {
             b'$' => {
                 self.sentence.clear();
                 self.in_sentence = true;
-                None
             }
             b'\r' | b'\n' if self.in_sentence => {
                 self.in_sentence = false;
                 let sentence = std::mem::take(&mut self.sentence);
-                let fix =
-                    checked(&sentence).and_then(sentence::read).and_then(|s| self.sentence(s));
+                if let Some(said) = checked(&sentence).and_then(sentence::read) {
+                    self.sentence(said, out);
+                }
                 self.sentence = sentence;
-                fix
             }
             0x20..=0x7e if self.in_sentence && self.sentence.len() < MAX_SENTENCE => {
                 self.sentence.push(byte);
-                None
             }
             // A binary protocol in between, or a line without an end.
-            _ => {
-                self.in_sentence = false;
-                None
-            }
+            _ => self.in_sentence = false,
         }
     }
 
@@ -117,60 +114,64 @@ impl NmeaParser {
         self.waiting.take().map(|fix| self.beside.complete(fix))
     }
 
-    fn sentence(&mut self, sentence: Sentence) -> Option<ReceiverFix> {
+    fn sentence(&mut self, sentence: Sentence, out: &mut VecDeque<ReceiverFix>) {
         match sentence {
             Sentence::Rmc { time_ms, midnight_ms, valid, place, speed_mps, course_deg } => {
-                // A fix of another moment that no RMC covered is let go: the receiver does send
-                // RMC.
+                self.end_epoch(time_ms, out);
+                // What RMC says of this moment is what counts.
                 self.waiting = None;
                 self.last_rmc_time_ms = time_ms;
                 if !valid {
-                    return None;
+                    return;
                 }
                 self.midnight_ms = midnight_ms.or(self.midnight_ms);
                 let utc = self.midnight_ms.zip(time_ms).map(|(midnight, t)| midnight + t);
                 self.last_utc_ms = utc.or(self.last_utc_ms);
-                let (lat_deg, lon_deg) = place?;
-                Some(self.beside.complete(ReceiverFix {
+                let Some((lat_deg, lon_deg)) = place else { return };
+                out.push_back(self.beside.complete(ReceiverFix {
                     time_of_day_ms: time_ms,
                     utc_unix_ms: utc,
                     speed_mps,
                     course_deg,
                     ..ReceiverFix::new(lat_deg, lon_deg)
-                }))
+                }));
             }
             Sentence::Position { time_ms, valid, place, hdop, alt_m } => {
-                let before = self.waiting.take();
-                let out = before.filter(|w| w.time_of_day_ms != time_ms || time_ms.is_none());
-                let out = out.map(|fix| self.beside.complete(fix));
-                if valid {
+                self.end_epoch(time_ms, out);
+                if valid && (hdop.is_some() || alt_m.is_some()) {
                     self.beside.hdop = time_ms.zip(hdop);
                     self.beside.alt_m = time_ms.zip(alt_m);
                 }
                 let covered = time_ms.is_some() && self.last_rmc_time_ms == time_ms;
-                if valid && !covered {
-                    let utc = time_ms.and_then(|t| self.utc_near(t));
-                    self.waiting = place.map(|(lat_deg, lon_deg)| ReceiverFix {
-                        time_of_day_ms: time_ms,
-                        utc_unix_ms: utc,
-                        alt_m,
-                        hdop,
-                        ..ReceiverFix::new(lat_deg, lon_deg)
-                    });
+                if !valid || covered || self.waiting.is_some() {
+                    return;
                 }
-                out
+                let utc = time_ms.and_then(|t| self.utc_near(t));
+                self.waiting = place.map(|(lat_deg, lon_deg)| ReceiverFix {
+                    time_of_day_ms: time_ms,
+                    utc_unix_ms: utc,
+                    alt_m,
+                    hdop,
+                    ..ReceiverFix::new(lat_deg, lon_deg)
+                });
             }
             Sentence::Vtg { speed_mps, course_deg } => {
                 if let Some(w) = &mut self.waiting {
                     w.course_deg = course_deg.or(w.course_deg);
                     w.speed_mps = speed_mps.or(w.speed_mps);
                 }
-                None
             }
             Sentence::Gst { time_ms, error_m } => {
                 self.beside.error_m = time_ms.map(|t| (t, error_m));
-                None
             }
+        }
+    }
+
+    /// Tells the fix that waits, where a sentence of another moment has come. Without times every
+    /// sentence is one of another moment.
+    fn end_epoch(&mut self, time_ms: Option<i64>, out: &mut VecDeque<ReceiverFix>) {
+        if self.waiting.is_some_and(|w| w.time_of_day_ms != time_ms || time_ms.is_none()) {
+            out.extend(self.waiting.take().map(|fix| self.beside.complete(fix)));
         }
     }
 

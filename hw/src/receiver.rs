@@ -84,6 +84,7 @@ pub struct Receiver {
     nmea: NmeaParser,
     /// What may become a frame: empty, or it begins with the first mark.
     pending: Vec<u8>,
+    by_nmea: VecDeque<ReceiverFix>,
     fixes: VecDeque<ReceiverFix>,
     left_out: u32,
 }
@@ -114,8 +115,9 @@ impl Receiver {
     pub fn finish(&mut self) {
         self.frames(true);
         self.to_nmea(b'\n');
-        let fix = self.nmea.finish();
-        self.nmea_fix(fix);
+        let last = self.nmea.finish();
+        self.by_nmea.extend(last);
+        self.take_nmea();
     }
 
     /// Takes whole frames out of what is pending, and gives what is none to NMEA. At the end
@@ -146,14 +148,17 @@ impl Receiver {
     }
 
     fn to_nmea(&mut self, byte: u8) {
-        let fix = self.nmea.push(byte);
-        self.nmea_fix(fix);
+        self.nmea.push(byte, &mut self.by_nmea);
+        self.take_nmea();
     }
 
-    fn nmea_fix(&mut self, fix: Option<ReceiverFix>) {
-        match fix {
-            Some(_) if self.left_out > 0 => self.left_out -= 1,
-            fix => self.fixes.extend(fix),
+    fn take_nmea(&mut self) {
+        for fix in self.by_nmea.drain(..) {
+            if self.left_out > 0 {
+                self.left_out -= 1;
+            } else {
+                self.fixes.push_back(fix);
+            }
         }
     }
 }

@@ -76,8 +76,8 @@ pub fn nav_pvt(payload: &[u8]) -> Option<ReceiverFix> {
     let p = payload.get(..PVT_LEN)?;
     let (valid, fix_type, flags) = (byte(p, 11)?, byte(p, 20)?, byte(p, 21)?);
     // 1 dead reckoning, 2 flat, 3 whole, 4 with dead reckoning; 0 is none and 5 only time. Bit 0
-    // of the flags is gnssFixOK. Bit 0 of flags3 (invalidLlh) exists since protocol 27 and was
-    // reserved, 0, before.
+    // of the flags is gnssFixOK: within the receiver's own limits of accuracy. Bit 0 of flags3 is
+    // invalidLlh in newer protocols, and reserved and 0 in older ones.
     if !(1..=4).contains(&fix_type) || flags & 1 == 0 || byte(p, 78)? & 1 == 1 {
         return None;
     }

@@ -41,7 +41,9 @@
 //! signal = "ENGINE.RPM"
 //!
 //! [obd]                          # absent or not enabled: nothing is ever sent
-//! enabled = false
+//! enabled = false                # asks for speed and rpm where they are not named above
+//! vin = false                    # asks once for the identification number
+//! period_s = 0.5
 //! ```
 //!
 //! INVARIANT: a value that the file does not name says nothing: 'not seen' is never 'did wrong'.

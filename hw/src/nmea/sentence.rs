@@ -8,7 +8,7 @@
 
 use nmea::{
     NmeaSentence, SentenceType,
-    sentences::{FaaMode, FixType, gga, gns, gst, rmc, rmc::RmcStatusOfFix, vtg},
+    sentences::{FaaMode, FixType, gga, gll, gns, gst, rmc, rmc::RmcStatusOfFix, vtg},
 };
 
 const MPS_PER_KNOT: f64 = 1852.0 / 3600.0;
@@ -26,7 +26,7 @@ pub(super) enum Sentence {
         speed_mps: Option<f64>,
         course_deg: Option<f64>,
     },
-    /// GGA and GNS.
+    /// GGA, GNS and GLL.
     Position {
         time_ms: Option<i64>,
         valid: bool,
@@ -57,6 +57,7 @@ pub(super) fn read(text: &str) -> Option<Sentence> {
         "RMC" => read_rmc(&f),
         "GGA" => read_gga(&f),
         "GNS" => read_gns(&f),
+        "GLL" => read_gll(&f),
         "VTG" => read_vtg(&f),
         "GST" => read_gst(&f),
         _ => None,
@@ -172,6 +173,23 @@ fn read_gns(f: &[&str]) -> Option<Sentence> {
         place: place(said.lat, said.lon),
         hdop: hdop(said.hdop),
         alt_m: altitude(said.alt),
+    })
+}
+
+fn read_gll(f: &[&str]) -> Option<Sentence> {
+    let [lat, north, lon, east] = place_fields(f, 0);
+    let time = time_field(f, 4);
+    let valid = field(f, 5) == "A" && !matches!(field(f, 6), "N" | "M" | "S");
+    let status = if valid { "A" } else { "V" };
+    let said = by_crate!(gll::parse_gll, GLL, [lat, north, lon, east, &*time, status, ""]);
+    Some(Sentence::Position {
+        time_ms: said
+            .fix_time
+            .map(|t| t.signed_duration_since(Default::default()).num_milliseconds()),
+        valid,
+        place: place(said.latitude, said.longitude),
+        hdop: None,
+        alt_m: None,
     })
 }
 

@@ -9,10 +9,10 @@ fn line(body: &str) -> String {
 }
 
 fn fixes(bytes: &[u8]) -> Vec<ReceiverFix> {
-    let mut parser = NmeaParser::new();
-    let mut out: Vec<_> = bytes.iter().filter_map(|b| parser.push(*b)).collect();
+    let (mut parser, mut out) = (NmeaParser::new(), VecDeque::new());
+    bytes.iter().for_each(|b| parser.push(*b, &mut out));
     out.extend(parser.finish());
-    out
+    out.into()
 }
 
 const RMC: &str = "GNRMC,223745.00,A,3806.62964,N,12237.61382,W,19.438,271.5,110720,,,D,V";
@@ -92,6 +92,18 @@ fn receivers_without_rmc() {
     assert_eq!(got[0].course_deg, Some(90.0));
     assert_eq!(got[0].utc_unix_ms, None, "no date was told");
 
+    // An epoch that RMC leaves out is told before the next; one that it calls void is not.
+    let text = gga("223744.00")
+        + &line(RMC)
+        + &gga("223746.00")
+        + &line(&RMC.replace("223745.00,A", "223746.00,V"));
+    let times: Vec<_> = fixes(text.as_bytes()).iter().map(|f| f.time_of_day_ms).collect();
+    assert_eq!(times, [Some(81_464_000), Some(81_465_000)]);
+    let gll = line("GPGLL,3806.62964,N,12237.61382,W,223744.00,A,A");
+    assert_eq!(fixes((gga("223744.00") + &gll + &gll).as_bytes()).len(), 1);
+    assert_eq!(fixes(gll.as_bytes()).len(), 1);
+    assert_eq!(fixes(gll.replace("00,A,A*", "00,V,A*").as_bytes()), []);
+
     // A date told once is carried over midnight.
     let text = line(&RMC.replace("223745.00", "235958.00")) + &gga("235959.50") + &gga("000001.00");
     let utc: Vec<_> = fixes(text.as_bytes()).iter().map(|f| f.utc_unix_ms.unwrap()).collect();
@@ -133,7 +145,7 @@ proptest! {
 
     #[test]
     fn any_fields_never_panic(
-        body in "G[PN](RMC|GGA|GNS|VTG|GST)(,[-0-9.A-Z\u{e9}]{0,12}){0,16}"
+        body in "G[PN](RMC|GGA|GNS|GLL|VTG|GST)(,[-0-9.A-Z\u{e9}]{0,12}){0,16}"
     ) {
         for fix in fixes((line(&body) + &line(&body)).as_bytes()) {
             prop_assert!(fix.lat_deg.abs() <= 90.0 && fix.lon_deg.abs() <= 180.0);

@@ -243,15 +243,16 @@ impl Reader<'_> {
         }
     }
 
-    fn obd(&self, t: &ObdTable) -> Result<Option<ObdConfig>, SignalError> {
+    /// What the bus tells by itself is not asked for, unless the file says so.
+    fn obd(&self, t: &ObdTable, file: &ModelFile) -> Result<Option<ObdConfig>, SignalError> {
         let usual = ObdConfig::default();
         let period_s = t.period_s.unwrap_or(usual.period_s);
         if !(0.1..=3600.0).contains(&period_s) {
             return Err(self.unusable(format!("obd.period_s: {period_s} is not 0.1 to 3600")));
         }
         let config = ObdConfig {
-            speed: t.speed.unwrap_or(usual.speed),
-            rpm: t.rpm.unwrap_or(usual.rpm),
+            speed: t.speed.unwrap_or(file.speed.is_none()),
+            rpm: t.rpm.unwrap_or(file.engine.is_none()),
             vin: t.vin.unwrap_or(usual.vin),
             extended_ids: t.extended_ids.unwrap_or(usual.extended_ids),
             period_s,
@@ -319,7 +320,7 @@ pub(super) fn load(path: &Path, dbc: Option<&Path>) -> Result<VehicleModel, Sign
             None => None,
         },
         engine: file.engine.as_ref().map(|t| r.engine(t)).transpose()?,
-        obd: file.obd.as_ref().map(|t| r.obd(t)).transpose()?.flatten(),
+        obd: file.obd.as_ref().map(|t| r.obd(t, &file)).transpose()?.flatten(),
     };
     if model.layouts().next().is_none() && model.obd.is_none() {
         return Err(r.unusable("it names no signal, and OBD-II is not enabled".to_owned()));

@@ -209,6 +209,8 @@ fn obd_is_asked_only_where_the_model_says_so() {
     ] {
         let model = load(&format!("{MODEL}\n{text}")).unwrap();
         assert_eq!(model.obd().is_some(), want, "{text}");
+        // What the bus tells is not asked for.
+        assert!(model.obd().is_none_or(|o| !o.speed && !o.rpm && !o.vin));
     }
     let obd = load("[obd]\nenabled = true\nvin = true\nperiod_s = 2").unwrap().obd().unwrap();
     assert!(obd.vin && obd.speed && obd.period_s == 2.0 && !obd.extended_ids);
