@@ -113,10 +113,12 @@ impl Receive for Listener {
                 let at = SystemClock::from_kernel_realtime(stamp);
                 Ok(data_frame(&frame).map(|frame| (frame, at)))
             }
-            Err(e) => match e.kind() {
-                io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted => Ok(None),
-                _ => Err(e),
-            },
+            Err(e)
+                if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) =>
+            {
+                Ok(None)
+            }
+            Err(e) => Err(e),
         }
     }
 }

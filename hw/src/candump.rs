@@ -79,6 +79,7 @@ pub struct CandumpFile {
     waiting: VecDeque<Signal>,
     map: TimeMap,
     frames: u64,
+    unread: u64,
     carried: u64,
     ended: bool,
 }
@@ -119,6 +120,7 @@ impl CandumpFile {
             waiting: VecDeque::new(),
             map: TimeMap::new(input.window(), zero),
             frames: 0,
+            unread: 0,
             carried: 0,
             ended: false,
         })
@@ -141,6 +143,10 @@ impl CandumpFile {
         let dropped = self.decoder.dropped();
         if dropped > 0 {
             tracing::warn!(path = %self.path.display(), dropped, "numbers that no vehicle reaches");
+        }
+        if self.unread > 0 {
+            let (lines, path) = (self.unread, self.path.display());
+            tracing::debug!(%path, lines, "lines that are no data frame");
         }
         if self.frames == 0 {
             return unusable("it holds no line of candump".to_owned());
@@ -172,6 +178,7 @@ impl SignalSource for CandumpFile {
             }
             let Some((t_s, frame)) = std::str::from_utf8(&self.line).ok().and_then(parse_line)
             else {
+                self.unread += 1;
                 continue;
             };
             self.frames += 1;

@@ -131,7 +131,17 @@ pub struct Gpsd {
 }
 
 impl Gpsd {
-    /// A source at `address` (`localhost:2947`). It connects when it is first asked.
+    /// A source at `address` (`localhost:2947`), connected.
+    ///
+    /// # Errors
+    /// Where nobody answers there.
+    pub fn open(address: &str, stop: StopToken) -> Result<Self, SignalError> {
+        let mut gpsd = Self::new(address, stop);
+        gpsd.connection = gpsd.connect()?;
+        Ok(gpsd)
+    }
+
+    /// The same, which connects when it is first asked.
     pub fn new(address: &str, stop: StopToken) -> Self {
         Self {
             address: address.to_owned(),
@@ -195,16 +205,17 @@ impl Gpsd {
                     (c.used, c.got) = (0, n);
                     c.heard = Instant::now();
                 }
-                Err(e) => match e.kind() {
-                    io::ErrorKind::WouldBlock
-                    | io::ErrorKind::TimedOut
-                    | io::ErrorKind::Interrupted
-                        if c.heard.elapsed() < SILENCE => {}
-                    _ => return Err(e),
-                },
+                Err(e) if is_a_pause(&e) && c.heard.elapsed() < SILENCE => {}
+                Err(e) => return Err(e),
             }
         }
     }
+}
+
+/// Whether a read only found nothing yet.
+fn is_a_pause(e: &io::Error) -> bool {
+    use io::ErrorKind::{Interrupted, TimedOut, WouldBlock};
+    matches!(e.kind(), WouldBlock | TimedOut | Interrupted)
 }
 
 impl SignalSource for Gpsd {

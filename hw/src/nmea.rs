@@ -77,6 +77,7 @@ pub struct NmeaParser {
     waiting: Option<ReceiverFix>,
     beside: Beside,
     last_rmc_time_ms: Option<i64>,
+    dropped: u64,
 }
 
 impl NmeaParser {
@@ -96,8 +97,13 @@ impl NmeaParser {
             b'\r' | b'\n' if self.in_sentence => {
                 self.in_sentence = false;
                 let sentence = std::mem::take(&mut self.sentence);
-                if let Some(said) = checked(&sentence).and_then(sentence::read) {
-                    self.sentence(said, out);
+                match checked(&sentence) {
+                    Some(text) => {
+                        if let Some(said) = sentence::read(text) {
+                            self.sentence(said, out);
+                        }
+                    }
+                    None => self.dropped += 1,
                 }
                 self.sentence = sentence;
             }
@@ -107,6 +113,11 @@ impl NmeaParser {
             // A binary protocol in between, or a line without an end.
             _ => self.in_sentence = false,
         }
+    }
+
+    /// How many lines had no right checksum.
+    pub fn dropped(&self) -> u64 {
+        self.dropped
     }
 
     /// At the end of a log: the fix that still waited for its epoch to end.
@@ -285,6 +296,10 @@ impl SignalSource for NmeaFile {
                     }
                     Placed::After => self.ended = true,
                 }
+            }
+            if self.ended && self.receiver.dropped() > 0 {
+                let (dropped, path) = (self.receiver.dropped(), self.path.display());
+                tracing::debug!(%path, dropped, "lines without a right checksum");
             }
             if self.ended && self.fixes == 0 {
                 tracing::warn!(path = %self.path.display(), "the log has no position fix");

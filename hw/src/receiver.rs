@@ -98,7 +98,7 @@ impl Receiver {
     /// Takes one byte. [`Self::pop`] gives what it completed.
     pub fn push(&mut self, byte: u8) {
         if self.pending.is_empty() && byte != ubx::MARKS[0] {
-            self.to_nmea(byte);
+            self.nmea_byte(byte);
             return;
         }
         self.pending.push(byte);
@@ -110,11 +110,16 @@ impl Receiver {
         self.fixes.pop_front()
     }
 
+    /// How many lines were dropped because they had no right checksum.
+    pub fn dropped(&self) -> u64 {
+        self.nmea.dropped()
+    }
+
     /// At the end of a log: the last line may lack its end, a frame the rest of it, and a fix by
     /// GGA its next epoch.
     pub fn finish(&mut self) {
         self.frames(true);
-        self.to_nmea(b'\n');
+        self.nmea_byte(b'\n');
         let last = self.nmea.finish();
         self.by_nmea.extend(last);
         self.take_nmea();
@@ -139,7 +144,7 @@ impl Receiver {
                 }
                 Found::Part if !end => break,
                 Found::Part | Found::Nothing => {
-                    self.to_nmea(*first);
+                    self.nmea_byte(*first);
                     rest = after;
                 }
             }
@@ -147,7 +152,7 @@ impl Receiver {
         self.pending = rest.to_vec();
     }
 
-    fn to_nmea(&mut self, byte: u8) {
+    fn nmea_byte(&mut self, byte: u8) {
         self.nmea.push(byte, &mut self.by_nmea);
         self.take_nmea();
     }

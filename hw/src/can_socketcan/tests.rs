@@ -157,3 +157,53 @@ fn a_real_socket() {
     let said = e.to_string();
     assert!(said.contains("no-such-can") && said.contains("CAN"), "{said}");
 }
+
+/// The same with a whole bus: a control unit on `vcan0` tells its speed and is asked for the rest.
+#[test]
+fn a_real_bus_with_a_control_unit() {
+    let (ask, unit) = (&[0x7df, 0x7e0], "vcan0");
+    let (mut heard, mut tell) =
+        match (Listener::open(unit, ask, None), Asker::open(unit, ObdConfig::default())) {
+            (Ok(heard), Ok(tell)) => (heard, tell),
+            (Err(e), _) | (_, Err(e)) => {
+                println!("skipped: no vcan0 here ({e})");
+                return;
+            }
+        };
+    let stop = StopToken::new();
+    let text = format!("{ASKED}vin = true\n");
+    let mut bus = VehicleBus::open(unit, model(&text), stop.clone()).unwrap();
+    let ended = stop.clone();
+    let control_unit = std::thread::spawn(move || {
+        let vin = b"\x49\x02\x011M8GDM9AXKP042788";
+        let mut answer = |id: u32, data: &[u8]| tell.transmit(&CanFrame::new(id, data)).unwrap();
+        while !ended.is_stopped() {
+            answer(180, &[0x10, 0x0e]);
+            let Some((frame, _)) = heard.receive(Duration::from_millis(20)).unwrap() else {
+                continue;
+            };
+            match (frame.id, &frame.data[..3]) {
+                (0x7df, [2, 1, 0x0c]) => answer(0x7e8, &[4, 0x41, 0x0c, 0x1a, 0xf8, 0, 0, 0]),
+                (0x7df, [2, 9, 2]) => answer(0x7e8, &[&[0x10, 20], &vin[..6]].concat()),
+                (0x7e0, [0x30, 0, 0]) => {
+                    answer(0x7e8, &[&[0x21], &vin[6..13]].concat());
+                    answer(0x7e8, &[&[0x22], &vin[13..]].concat());
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    });
+    let (mut speeds, mut rpm) = (0, 0);
+    let began = std::time::Instant::now();
+    while (speeds < 5 || rpm < 2 || bus.vin().is_none()) && began.elapsed().as_secs() < 30 {
+        match bus.next_signal().unwrap() {
+            Some(Signal::Speed(s)) if s.mps == 10.0 => speeds += 1,
+            Some(Signal::Control(_)) => rpm += 1,
+            other => panic!("{other:?}"),
+        }
+    }
+    stop.stop();
+    control_unit.join().unwrap();
+    assert!(speeds >= 5 && rpm >= 2, "{speeds} {rpm}");
+    assert_eq!(bus.vin().map(Vin::as_str), Some("1M8GDM9AXKP042788"));
+}

@@ -79,6 +79,10 @@ fn garbage_around_sentences_is_skipped() {
     bytes.extend([b'A'; 5000]);
     bytes.extend(line(&RMC.replace("223745", "223746")).into_bytes());
     assert_eq!(fixes(&bytes).len(), 2);
+    let (mut parser, mut out) = (NmeaParser::new(), VecDeque::new());
+    let wrong = line(RMC).replace("19.438", "99.438");
+    (wrong + &line(RMC)).bytes().for_each(|b| parser.push(b, &mut out));
+    assert_eq!((out.len(), parser.dropped()), (1, 1));
 }
 
 #[test]
