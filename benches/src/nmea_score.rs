@@ -236,4 +236,19 @@ mod tests {
             assert_eq!(valid_position(line), want, "{}", String::from_utf8_lossy(line));
         }
     }
+
+    #[test]
+    fn real_receivers() {
+        let Some(data) = crate::machine::recordings().unwrap() else {
+            println!("skipped: no recordings in shared/data beside the checkout");
+            return;
+        };
+        let (figures, notes) = nmea(&data).unwrap();
+        println!("{}\n{}", crate::figures::table(&figures), notes.join("\n"));
+        let with_fix = figures.iter().find(|f| f.name == "gnss.nmea_with_fix").unwrap();
+        assert_eq!(Some(with_fix.value), with_fix.limit);
+        if let Some(agreeing) = figures.iter().find(|f| f.name == "motion.nmea.logs_agreeing") {
+            assert!(agreeing.value >= 50.0, "{agreeing:?}");
+        }
+    }
 }

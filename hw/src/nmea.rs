@@ -36,6 +36,9 @@ mod sentence;
 pub const MAX_SENTENCE: usize = 256;
 
 const DAY_MS: i64 = 86_400_000;
+/// How far a time of day may be from the last whole UTC to be of the same day. Own choice: a
+/// receiver that tells dates at all tells one far more often.
+const SAME_DAY_MS: i64 = 600_000;
 /// HDOP, height and error come in other sentences: how old they may be.
 const BESIDE_AGE_MS: i64 = 2_000;
 
@@ -186,14 +189,16 @@ impl NmeaParser {
         }
     }
 
-    /// A time of day without a date lies nearest to the last whole UTC, across midnight too.
+    /// A time of day without a date lies nearest to the last whole UTC, across midnight too. Where
+    /// that is long ago the day is not known.
     fn utc_near(&mut self, time: i64) -> Option<i64> {
         let last = self.last_utc_ms?;
         let midnight = last - last.rem_euclid(DAY_MS);
         let utc = [-DAY_MS, 0, DAY_MS]
             .map(|day| midnight + day + time)
             .into_iter()
-            .min_by_key(|utc| (utc - last).abs())?;
+            .min_by_key(|utc| (utc - last).abs())
+            .filter(|utc| (utc - last).abs() <= SAME_DAY_MS)?;
         self.last_utc_ms = Some(utc);
         Some(utc)
     }

@@ -113,6 +113,11 @@ fn receivers_without_rmc() {
     let utc: Vec<_> = fixes(text.as_bytes()).iter().map(|f| f.utc_unix_ms.unwrap()).collect();
     assert_eq!(utc, [1_594_511_998_000, 1_594_511_999_500, 1_594_512_001_000]);
 
+    // Long after it the day is not known.
+    let text = line(RMC) + &gga("100000.00");
+    let utc: Vec<_> = fixes(text.as_bytes()).iter().map(|f| f.utc_unix_ms.is_some()).collect();
+    assert_eq!(utc, [true, false]);
+
     let gns = line("GNGNS,191434.96,3806.62964,N,12237.61382,W,NNA,12,0.7,1,1,,");
     assert!((fixes(gns.as_bytes())[0].hdop.unwrap() - 0.7).abs() < 1e-6);
     assert_eq!(fixes(gns.replace("NNA", "NNN").as_bytes()), []);
