@@ -1,7 +1,7 @@
 //! What perception and the detectors get right on drives whose truth is known, and how often they
 //! speak up on drives where nothing is known to have happened.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{collections::BTreeMap, path::Path};
 
 use anyhow::{Context, Result};
 use temoin_agent_core::config::CoreConfig;
