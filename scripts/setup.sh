@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Installs what is missing on Debian 12 or Ubuntu, as root or with sudo, without questions.
-# usage: setup.sh demo|test
-#   demo: what building and running needs; test: browser and tools for the tests as well
+# usage: setup.sh demo|test|eval
+#   demo: what building and running needs; test: browser and tools for the tests as well;
+#   eval: gpsd's decoder, which receivers' logs are compared with
 set -euo pipefail
 
 what=${1:-demo}
@@ -25,6 +26,10 @@ if [[ $what == test ]]; then
   fi
   command -v node >/dev/null || packages+=(nodejs)
   command -v npm >/dev/null || packages+=(npm)
+fi
+
+if [[ $what == eval ]]; then
+  packages+=(gpsd-clients)
 fi
 
 missing=()

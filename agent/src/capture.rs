@@ -4,15 +4,16 @@
 //! on a live unit a device's thread waits and the driver drops, never the pipeline.
 
 use std::{
-    path::Path,
+    path::{Path, PathBuf},
     sync::{Arc, mpsc::SyncSender},
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 
 use temoin_hw::{
-    Camera, Replay, ReplayItem, SignalSource, camera_v4l2::V4l2Camera, gnss_serial::GnssSerial,
-    pace::StopToken, video_file::PictureSize,
+    Camera, Replay, ReplayItem, SignalError, SignalSource, camera_v4l2::V4l2Camera,
+    can_socketcan::VehicleBus, gnss_serial::GnssSerial, gpsd::Gpsd, pace::StopToken,
+    vehicle::VehicleModel, video_file::PictureSize,
 };
 use temoin_proto::{
     ids::CommandId,
@@ -124,29 +125,72 @@ pub fn live(
             });
         })?);
     }
-    match devices.gnss.clone() {
-        None => health.set(
+    match (devices.gnss.clone(), devices.gpsd.clone()) {
+        (None, None) => health.set(
             "gnss",
             State::Degraded,
             "no device is configured: position and speed are unknown",
         ),
-        Some(path) => {
-            let (to, stop, health) = (to.clone(), stop.clone(), Arc::clone(health));
-            threads.push(thread::Builder::new().name("gnss".into()).spawn(move || {
-                keep_open("gnss", &path, &stop, &health, || {
-                    let mut receiver = GnssSerial::open(&path, GNSS_BAUD, stop.clone())?;
-                    health.set("gnss", State::Ok, "the receiver is connected");
-                    while let Some(signal) = receiver.next_signal()? {
-                        if stop.is_stopped() || to.send(Captured::Signal(signal)).is_err() {
-                            return Ok(());
-                        }
-                    }
-                    Ok(())
-                });
+        (Some(path), _) => {
+            let part =
+                SignalPart { name: "gnss", path: path.clone(), says: "the receiver is connected" };
+            threads.push(part.start(to, stop, health, move |stop| {
+                Ok(Box::new(GnssSerial::open(&path, GNSS_BAUD, stop)?))
             })?);
         }
+        (None, Some(address)) => {
+            let path = PathBuf::from(&address);
+            let part = SignalPart { name: "gnss", path, says: "gpsd is connected" };
+            threads.push(
+                part.start(to, stop, health, move |stop| {
+                    Ok(Box::new(Gpsd::open(&address, stop)?))
+                })?,
+            );
+        }
+    }
+    if let Some(can) = devices.can.clone() {
+        let path = PathBuf::from(&can.interface);
+        let part = SignalPart { name: "can", path, says: "the vehicle's bus is heard" };
+        threads.push(part.start(to, stop, health, move |stop| {
+            let model = VehicleModel::load(&can.vehicle, can.dbc.as_deref())?;
+            Ok(Box::new(VehicleBus::open(&can.interface, model, stop)?))
+        })?);
     }
     Ok(threads)
+}
+
+/// A source of signals of a live unit.
+struct SignalPart {
+    /// Its name in device health.
+    name: &'static str,
+    path: PathBuf,
+    /// What device health says of it once it is open.
+    says: &'static str,
+}
+
+impl SignalPart {
+    /// Starts its thread, which opens it again after a fault.
+    fn start(
+        self,
+        to: &SyncSender<Captured>,
+        stop: &StopToken,
+        health: &Arc<HealthBoard>,
+        open: impl Fn(StopToken) -> Result<Box<dyn SignalSource>, SignalError> + Send + 'static,
+    ) -> std::io::Result<JoinHandle<()>> {
+        let (to, stop, health) = (to.clone(), stop.clone(), Arc::clone(health));
+        thread::Builder::new().name(self.name.into()).spawn(move || {
+            keep_open(self.name, &self.path, &stop, &health, || {
+                let mut source = open(stop.clone())?;
+                health.set(self.name, State::Ok, self.says);
+                while let Some(signal) = source.next_signal()? {
+                    if stop.is_stopped() || to.send(Captured::Signal(signal)).is_err() {
+                        return Ok(());
+                    }
+                }
+                Ok(())
+            });
+        })
+    }
 }
 
 type DeviceResult<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;

@@ -169,8 +169,24 @@ pub struct DeviceConfig {
     pub cabin_camera: Option<PathBuf>,
     /// V4L2 node of the road camera.
     pub road_camera: Option<PathBuf>,
-    /// Serial device of the GNSS receiver (NMEA 0183).
+    /// Serial device of the GNSS receiver (NMEA 0183, UBX or both).
     pub gnss: Option<PathBuf>,
+    /// Address of a gpsd (`localhost:2947`) in place of a receiver of the unit's own.
+    pub gpsd: Option<String>,
+    /// The vehicle's bus.
+    pub can: Option<CanConfig>,
+}
+
+/// The vehicle's bus. It is only heard, unless the model file enables OBD-II.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CanConfig {
+    /// Network interface (`can0`), set up by the installer.
+    pub interface: String,
+    /// Model file of the vehicle.
+    pub vehicle: PathBuf,
+    /// DBC file in place of the model's own, or the folder that has those.
+    pub dbc: Option<PathBuf>,
 }
 
 /// The whole configuration.
@@ -279,6 +295,10 @@ impl Config {
                 "perception.road_rate_hz: `{}`: a number from 0.5 to 30 is needed",
                 config.perception.road_rate_hz
             ));
+        }
+        if config.devices.gnss.is_some() && config.devices.gpsd.is_some() {
+            mistakes
+                .push("devices.gpsd: a receiver is configured too; give one of them".to_owned());
         }
         mistakes.extend(config.road_camera.mistakes().iter().map(|m| format!("road_camera.{m}")));
         if mistakes.is_empty() {

@@ -6,6 +6,7 @@
 //! | [`input`], [`line`](mod@line), [`viewing`] | the whole line, out of real processes |
 //! | [`bare`] | the limits: the same work without the line around it |
 //! | [`score`] | what the detectors get right |
+//! | [`nmea_score`] | receivers' logs against gpsd's own decoder |
 //! | [`watch`], [`piped`] | clips and drives, shown to perception |
 //! | [`packs`], [`labels`], [`mounts`], [`perception`] | with which networks, against which labels, on which mount, in which order |
 //! | [`eyes`], [`eye_score`], [`driver_score`], [`zone_score`], [`degraded`], [`road_score`], [`distance_score`], [`blur_score`], [`event_score`] | what perception gets right |
@@ -38,6 +39,7 @@ pub mod line;
 pub mod machine;
 pub mod motion_score;
 pub mod mounts;
+pub mod nmea_score;
 pub mod packs;
 pub mod perception;
 pub mod piped;

@@ -1,14 +1,13 @@
 //! What perception and the detectors get right on drives whose truth is known, and how often they
 //! speak up on drives where nothing is known to have happened.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{collections::BTreeMap, path::Path};
 
 use anyhow::{Context, Result};
 use temoin_agent_core::config::CoreConfig;
 use temoin_hw::{
     Replay, ReplayOptions,
     drive::{Axes, Drive, SignalFormat, SignalInput},
-    nmea::NmeaParser,
     pace::{Speed, StopToken},
     replay,
     sim::{Script, ScriptedEvent},
@@ -120,49 +119,6 @@ pub fn cloudpose(data: &Path) -> Drive {
     }
 }
 
-/// Receivers' logs through the NMEA parser.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct NmeaScore {
-    /// Logs.
-    pub logs: usize,
-    /// Logs with a sentence that can carry a position, by a plain look at the text.
-    pub with_position: usize,
-    /// Of those, logs out of which the parser made a fix with a position.
-    pub with_fix: usize,
-}
-
-/// Parses every log; that it gets to the end is a part of the figure.
-///
-/// # Errors
-/// Where a log cannot be read.
-pub fn nmea_logs(data: &Path) -> Result<NmeaScore> {
-    let mut score = NmeaScore::default();
-    for entry in fs::read_dir(data.join("nmea"))? {
-        let path = entry?.path();
-        if path.extension().is_none_or(|e| e != "log") {
-            continue;
-        }
-        let bytes = fs::read(&path).with_context(|| path.display().to_string())?;
-        let mut parser = NmeaParser::new();
-        let mut fixes: Vec<_> = bytes.iter().filter_map(|b| parser.push(*b)).collect();
-        fixes.extend(parser.finish());
-        score.logs += 1;
-        if bytes.split(|b| *b == b'\n').any(valid_position) {
-            score.with_position += 1;
-            score.with_fix += usize::from(fixes.iter().any(|f| f.lat_deg.is_finite()));
-        }
-    }
-    Ok(score)
-}
-
-/// Whether a line is an RMC sentence that calls itself valid (status `A`).
-fn valid_position(line: &[u8]) -> bool {
-    let mut fields = line.split(|b| *b == b',');
-    let rmc =
-        fields.next().is_some_and(|f| f.len() == 6 && f.starts_with(b"$") && f.ends_with(b"RMC"));
-    rmc && fields.nth(1) == Some(b"A")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -188,18 +144,5 @@ mod tests {
         let late: Vec<_> = flagged.iter().map(|(kind, at)| (*kind, at + 0.6)).collect();
         let none = Tally { found: 0, missed: flagged.len(), false_events: flagged.len() };
         assert_eq!(tally(&truth, &late), none);
-    }
-
-    #[test]
-    fn only_valid_sentences_promise_a_position() {
-        for (line, want) in [
-            (&b"$GPRMC,123519,A,4807.038,N,01131.000,E,022.4,084.4,230394,003.1,W*6A\r"[..], true),
-            (b"$GPRMC,123519,V,,,,,,,230394,,*2A", false),
-            (b"$GPGGA,123519,A", false),
-            (b"junk $GPRMC,1,A", false),
-            (b"", false),
-        ] {
-            assert_eq!(valid_position(line), want, "{}", String::from_utf8_lossy(line));
-        }
     }
 }

@@ -21,6 +21,10 @@ const SYNCHRONISED: &str = "/run/systemd/timesync/synchronized";
 /// Own choice, on the safe side of the tens of milliseconds that are usual.
 pub const SYNCHRONISED_UNCERTAINTY_MS: u64 = 500;
 
+/// How long a frame may wait in its socket before its stamp is doubted. Own choice: a hundred times
+/// what reading it takes.
+const OLDEST_STAMP: Duration = Duration::from_secs(1);
+
 /// The machine's own clocks.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemClock;
@@ -48,6 +52,17 @@ impl SystemClock {
         let age_ns = read_ns(ClockId::Monotonic)
             .saturating_sub(u64::try_from(stamp.as_nanos()).unwrap_or(u64::MAX));
         MonoTime::from_ns(read_ns(ClockId::Boottime).saturating_sub(age_ns))
+    }
+}
+
+impl SystemClock {
+    /// Where a kernel stamp on the wall clock (frames of a socket) lies on the unit's time line.
+    /// One that is from the future or more than a second old was taken before the wall clock was
+    /// set: it counts as now.
+    pub fn from_kernel_realtime(stamp: SystemTime) -> MonoTime {
+        let age = SystemTime::now().duration_since(stamp).unwrap_or_default();
+        let age = if age > OLDEST_STAMP { Duration::ZERO } else { age };
+        MonoTime::from_ns(read_ns(ClockId::Boottime)).saturating_sub(age)
     }
 }
 
@@ -102,6 +117,20 @@ impl Clock for ReplayClock {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn stamps_of_the_wall_clock() {
+        let ago = |d: Duration| {
+            let now = SystemClock.now();
+            now.since(SystemClock::from_kernel_realtime(SystemTime::now() - d)).as_millis()
+        };
+        assert!((250..900).contains(&ago(Duration::from_millis(300))));
+        // Before the clock was set, and after it was set back.
+        assert!(ago(Duration::from_secs(86_400)) < 500);
+        let ahead = SystemTime::now() + Duration::from_secs(86_400);
+        let at = SystemClock::from_kernel_realtime(ahead);
+        assert!(at <= SystemClock.now());
+    }
 
     #[test]
     fn system_clock_rises_and_is_about_now() {

@@ -26,8 +26,9 @@
 //!
 //! [[signals]]
 //! file = "can.log"
-//! dbc = "car.dbc"
-//! speed = "SPEED.SPEED"    # message.signal
+//! vehicle = "van.toml"     # a model file; see `vehicle`
+//! dbc = "car.dbc"          # in place of the model's own, or their folder; or, without a model,
+//! # speed = "SPEED.SPEED"  # the DBC and the speed's message.signal
 //! ```
 
 use std::{
@@ -94,14 +95,15 @@ impl SignalFormat {
         Self::NAMES.iter().find(|(n, _)| *n == name).map(|(_, f)| *f)
     }
 
-    /// What a file's ending says; `.log` is taken for candump where a DBC is named, else NMEA.
-    pub(crate) fn from_path(path: &Path, has_dbc: bool) -> Option<Self> {
+    /// What a file's ending says; `.log` is taken for candump where a vehicle model or a DBC is
+    /// named, else NMEA.
+    pub(crate) fn from_path(path: &Path, explained: bool) -> Option<Self> {
         match path.extension()?.to_str()?.to_ascii_lowercase().as_str() {
             "csv" => Some(Self::Csv),
             "nmea" | "nma" | "txt" => Some(Self::Nmea),
             "candump" | "can" => Some(Self::Candump),
             "gpx" => Some(Self::Gpx),
-            "log" if has_dbc => Some(Self::Candump),
+            "log" if explained => Some(Self::Candump),
             "log" => Some(Self::Nmea),
             _ => None,
         }
@@ -129,7 +131,9 @@ pub struct SignalInput {
     pub axes: Axes,
     /// candump: the database that explains the frames.
     pub dbc: Option<PathBuf>,
-    /// candump: where the vehicle's speed is, as `MESSAGE.SIGNAL`.
+    /// candump: the model file that says which signal is what. Its DBC gives way to `dbc`.
+    pub vehicle: Option<PathBuf>,
+    /// candump without a model file: where the vehicle's speed is, as `MESSAGE.SIGNAL`.
     pub speed: Option<(String, String)>,
     /// candump: the speed's unit where the database does not say (`km/h`, `mph` or `m/s`).
     pub speed_unit: Option<String>,
@@ -148,6 +152,7 @@ impl SignalInput {
             join: Vec::new(),
             axes: Axes::default(),
             dbc: None,
+            vehicle: None,
             speed: None,
             speed_unit: None,
         }
@@ -395,7 +400,13 @@ impl Drive {
             for j in &s.join {
                 missing_file(j, &key("join"), &mut say);
             }
-            if let Some(dbc) = &s.dbc {
+            if let Some(vehicle) = &s.vehicle {
+                missing_file(vehicle, &key("vehicle"), &mut say);
+            }
+            // A folder of DBC files goes with a model file, which names those in it.
+            if let Some(dbc) = &s.dbc
+                && !(s.vehicle.is_some() && dbc.is_dir())
+            {
                 missing_file(dbc, &key("dbc"), &mut say);
             }
             let csv = s.format == SignalFormat::Csv;
@@ -405,6 +416,7 @@ impl Drive {
                 ("join", !s.join.is_empty(), csv),
                 ("axes", s.axes != Axes::default(), csv),
                 ("dbc", s.dbc.is_some(), candump),
+                ("vehicle", s.vehicle.is_some(), candump),
                 ("speed", s.speed.is_some(), candump),
                 ("speed_unit", s.speed_unit.is_some(), candump),
             ] {
@@ -412,11 +424,16 @@ impl Drive {
                     say(key(name), "does not go with this format".to_owned());
                 }
             }
-            if candump && s.dbc.is_none() {
+            if candump && s.vehicle.is_none() && s.speed.is_none() {
+                let what = "name a vehicle's model file, or the speed as `MESSAGE.SIGNAL`";
+                say(key("vehicle"), what.to_owned());
+            }
+            if candump && s.speed.is_some() && s.dbc.is_none() {
                 say(key("dbc"), "a candump log needs the DBC file that explains it".to_owned());
             }
-            if candump && s.speed.is_none() {
-                say(key("speed"), "name the vehicle's speed as `MESSAGE.SIGNAL`".to_owned());
+            if s.vehicle.is_some() && (s.speed.is_some() || s.speed_unit.is_some()) {
+                let what = "the vehicle's model file says what the speed is: leave this out";
+                say(key("speed"), what.to_owned());
             }
             for ours in s.columns.values() {
                 if !crate::csv_signals::is_column(ours) {

@@ -10,7 +10,10 @@ use std::{
 
 use serde::{Deserialize, de::DeserializeOwned};
 
-use crate::drive::{Axes, Drive, DriveError, DriveMistake, SignalFormat, SignalInput, VideoInput};
+use crate::{
+    dbc::split_name,
+    drive::{Axes, Drive, DriveError, DriveMistake, SignalFormat, SignalInput, VideoInput},
+};
 
 #[derive(Deserialize)]
 struct DriveTable {
@@ -46,6 +49,7 @@ struct SignalTable {
     join: Vec<PathBuf>,
     axes: Option<Vec<String>>,
     dbc: Option<PathBuf>,
+    vehicle: Option<PathBuf>,
     speed: Option<String>,
     speed_unit: Option<String>,
     #[serde(flatten)]
@@ -95,12 +99,12 @@ impl Reader<'_> {
         let t: SignalTable = self.table(key, value)?;
         self.unknown(
             key,
-            "file, format, start_s, length_s, offset_s, columns, join, axes, dbc, speed, speed_unit",
+            "file, format, start_s, length_s, offset_s, columns, join, axes, vehicle, dbc, speed, speed_unit",
             &t.unknown,
         );
         let format = match &t.format {
             Some(name) => SignalFormat::from_name(name),
-            None => SignalFormat::from_path(&t.file, t.dbc.is_some()),
+            None => SignalFormat::from_path(&t.file, t.dbc.is_some() || t.vehicle.is_some()),
         };
         if format.is_none() {
             let given = t.format.clone().unwrap_or_else(|| t.file.display().to_string());
@@ -111,11 +115,9 @@ impl Reader<'_> {
             self.say(format!("{key}.axes"), e.to_string());
             Axes::default()
         });
-        let speed = t.speed.and_then(|s| match s.split_once('.') {
-            Some((message, signal)) if !message.is_empty() && !signal.is_empty() => {
-                Some((message.to_owned(), signal.to_owned()))
-            }
-            _ => {
+        let speed = t.speed.and_then(|s| match split_name(&s) {
+            Some((message, signal)) => Some((message.to_owned(), signal.to_owned())),
+            None => {
                 self.say(format!("{key}.speed"), format!("`{s}`: write `MESSAGE.SIGNAL`"));
                 None
             }
@@ -130,6 +132,7 @@ impl Reader<'_> {
             join: t.join.into_iter().map(|p| self.folder.join(p)).collect(),
             axes,
             dbc: t.dbc.map(|p| self.folder.join(p)),
+            vehicle: t.vehicle.map(|p| self.folder.join(p)),
             speed,
             speed_unit: t.speed_unit,
         })

@@ -1,4 +1,4 @@
-//! A GNSS receiver on a serial line (or a pipe, or a growing file) that speaks NMEA 0183.
+//! A GNSS receiver on a serial line (or a pipe, or a growing file) that speaks NMEA 0183 or UBX.
 //!
 //! A fix is stamped with the time at which its sentence was complete: receivers report 50 to
 //! 200 ms after the moment of the fix, and this adds no guess.
@@ -21,8 +21,8 @@ use temoin_proto::samples::Signal;
 use crate::{
     clock::SystemClock,
     device::{Clock, SignalError, SignalSource},
-    nmea::{NmeaFix, NmeaParser},
     pace::StopToken,
+    receiver::{Receiver, ReceiverFix},
 };
 
 /// How often a waiting receiver looks whether it is to stop.
@@ -32,7 +32,7 @@ const LOOK: Duration = Duration::from_millis(200);
 pub struct GnssSerial {
     path: PathBuf,
     fd: OwnedFd,
-    parser: NmeaParser,
+    receiver: Receiver,
     bytes: Vec<u8>,
     used: usize,
     got: usize,
@@ -66,7 +66,7 @@ impl GnssSerial {
         Ok(Self {
             path: path.to_owned(),
             fd,
-            parser: NmeaParser::new(),
+            receiver: Receiver::new(),
             bytes: vec![0; 4096],
             used: 0,
             got: 0,
@@ -106,7 +106,7 @@ impl GnssSerial {
         }
     }
 
-    fn signal(&self, fix: &NmeaFix) -> Signal {
+    fn signal(&self, fix: &ReceiverFix) -> Signal {
         Signal::Gnss(fix.at(self.clock.now()))
     }
 }
@@ -114,14 +114,14 @@ impl GnssSerial {
 impl SignalSource for GnssSerial {
     fn next_signal(&mut self) -> Result<Option<Signal>, SignalError> {
         loop {
-            let waiting = self.bytes.get(self.used..self.got).unwrap_or_default();
-            let mut found = None;
-            for byte in waiting {
+            let mut found = self.receiver.pop();
+            while found.is_none()
+                && self.used < self.got
+                && let Some(byte) = self.bytes.get(self.used)
+            {
+                self.receiver.push(*byte);
                 self.used += 1;
-                found = self.parser.push(*byte);
-                if found.is_some() {
-                    break;
-                }
+                found = self.receiver.pop();
             }
             if let Some(fix) = found {
                 return Ok(Some(self.signal(&fix)));
@@ -133,7 +133,7 @@ impl SignalSource for GnssSerial {
                 Ok(true) => {}
                 Ok(false) => {
                     self.ended = true;
-                    return Ok(self.parser.finish().map(|fix| self.signal(&fix)));
+                    self.receiver.finish();
                 }
                 Err(e) => {
                     self.ended = true;

@@ -10,17 +10,24 @@
 #![forbid(unsafe_code)]
 
 pub mod camera_v4l2;
+pub mod can_frame;
+pub mod can_socketcan;
 pub mod candump;
 pub mod clock;
 pub mod csv_signals;
+pub mod dbc;
 pub mod device;
 pub mod drive;
 mod drive_file;
 mod frame_grid;
 pub mod gnss_serial;
+pub mod gpsd;
 pub mod gpx;
+pub mod isotp;
 pub mod nmea;
+pub mod obd;
 pub mod pace;
+pub mod receiver;
 pub mod replay;
 #[cfg(test)]
 mod shared_data;
@@ -29,6 +36,8 @@ mod sim_paint;
 mod sim_road;
 mod sim_scene;
 mod time_map;
+pub mod ubx;
+pub mod vehicle;
 pub mod video_file;
 
 pub use device::{Camera, CameraError, Clock, HwError, Lamp, SignalError, SignalSource, Speaker};

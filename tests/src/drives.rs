@@ -85,8 +85,8 @@ loop = true
 [[signals]]
 file = "can.log"
 format = "candump"
+vehicle = {vehicle:?}
 dbc = {dbc:?}
-speed = "SPEED.SPEED"
 start_s = 46408.58
 
 [[signals]]
@@ -111,7 +111,8 @@ file = "button.csv"
 "#,
         cabin = data.join("driver_video/head_turns.mp4"),
         road = data.join("road_video/highway_white.mp4"),
-        dbc = car.join("dbc/_toyota_2017.dbc"),
+        vehicle = Path::new(env!("CARGO_MANIFEST_DIR")).join("../vehicles/toyota-2017.toml"),
+        dbc = car.join("dbc"),
         accelerometer = car.join("accelerometer.csv"),
         gyro = car.join("gyro.csv"),
         gnss = car.join("gnss_ublox.csv"),

@@ -9,7 +9,10 @@
 //! What a parser reads by path lies in RAM (`RamFile`). Keys are fixed ones of no fleet.
 #![expect(clippy::expect_used, reason = "a target says what it found by panicking")]
 
-use std::{fs::File, io::Write as _, os::fd::AsRawFd as _, path::PathBuf, sync::LazyLock};
+use std::{
+    collections::VecDeque, fs::File, io::Write as _, os::fd::AsRawFd as _, path::PathBuf,
+    sync::LazyLock, time::Duration,
+};
 
 use prost::Message;
 use ring::signature::{Ed25519KeyPair, KeyPair as _};
@@ -24,11 +27,18 @@ use temoin_agent::{
 };
 use temoin_hw::{
     Drive, SignalError, SignalSource,
+    can_frame::CanFrame,
     candump::{self, CandumpFile},
     csv_signals::CsvSignals,
     drive::{SignalFormat, SignalInput},
+    gpsd,
     gpx::GpxFile,
-    nmea::{NmeaFile, NmeaFix, NmeaParser},
+    isotp::{self, Brought, Reassembly},
+    nmea::NmeaFile,
+    obd::{self, Asking, ObdConfig},
+    receiver::{Receiver, ReceiverFix},
+    ubx,
+    vehicle::VehicleModel,
 };
 use temoin_media::{
     fmp4::{Fmp4Error, Reader, Units, Writer},
@@ -38,7 +48,7 @@ use temoin_proto::{
     convert::{EventRecord, MAX_CLIP_MS, MAX_NUMBERS, MAX_TRACK_LEN},
     ids::ClipId,
     manifest::{Manifest, ManifestError, WrappedKey},
-    samples::{GnssFix, Signal},
+    samples::{ControlSample, ControlState, GnssFix, Signal},
     sealed::{CHUNK_PLAIN_LEN, ClipKey, TrackCipher, TrackName, open_all, sealed_len},
     time::MonoTime,
     wire,
@@ -48,7 +58,7 @@ use temoin_proto::{
 pub type Target = fn(&[u8]);
 
 /// Every target with its name, which is that of its wrapper and of its corpus.
-pub const TARGETS: [(&str, Target); 21] = [
+pub const TARGETS: [(&str, Target); 25] = [
     ("access_log_entries", access_log_entries),
     ("access_log_leaf", access_log_leaf),
     ("access_log_proof", access_log_proof),
@@ -61,7 +71,9 @@ pub const TARGETS: [(&str, Target); 21] = [
     ("event", event),
     ("fleet_json", fleet_json),
     ("fmp4", fmp4),
+    ("gpsd_json", gpsd_json),
     ("gpx", gpx),
+    ("isotp", isotp),
     ("log_key", log_key),
     ("manifest", manifest),
     ("model_pack", model_pack),
@@ -69,6 +81,8 @@ pub const TARGETS: [(&str, Target); 21] = [
     ("sealed_track", sealed_track),
     ("signed_manifest", signed_manifest),
     ("ticket", ticket),
+    ("ubx", ubx),
+    ("vehicle_model", vehicle_model),
     ("wire_messages", wire_messages),
 ];
 
@@ -260,7 +274,7 @@ pub fn fmp4(data: &[u8]) {
     let mut out = writer.init(None).expect("a stream that was read is written").to_vec();
     for unit in &file.units {
         // Each shown for one unit of media time: how long they were shown is not kept.
-        let end = unit.at + std::time::Duration::from_nanos(11_112);
+        let end = unit.at + Duration::from_nanos(11_112);
         let unit = std::slice::from_ref(unit);
         out.extend(writer.fragment(unit, end).expect("a picture that was read is written"));
     }
@@ -276,6 +290,10 @@ fn check_gnss(f: &GnssFix) {
     // 360 where a course a hair below 0 is rounded.
     assert!(f.course_deg.is_none_or(|c| (0.0..=360.0).contains(&c)), "course {:?}", f.course_deg);
     assert!(f.hdop.is_none_or(f64::is_finite), "HDOP {:?}", f.hdop);
+    assert!(f.alt_m.is_none_or(f64::is_finite), "height {:?}", f.alt_m);
+    for error in [f.position_error_m, f.speed_error_mps].into_iter().flatten() {
+        assert!(error.is_finite() && error >= 0.0, "error {error}");
+    }
 }
 
 /// Reads a file of signals to its end: times never fall, and every number is one.
@@ -302,40 +320,113 @@ fn check_signals(source: Result<impl SignalSource, SignalError>) {
             }
             Signal::Speed(s) => assert!(s.mps.is_finite() && s.mps >= 0.0, "{}", s.mps),
             Signal::Wheels(s) => assert!(s.mps.iter().all(|v| v.is_finite() && *v >= 0.0), "{s:?}"),
-            Signal::Control(_) | Signal::Button(_) => {}
+            Signal::Control(s) => {
+                if let ControlState::EngineRpm(rpm) = s.state {
+                    assert!(rpm.is_finite() && rpm >= 0.0, "{rpm}");
+                }
+            }
+            Signal::Button(_) => {}
         }
     }
     assert!(matches!(source.next_signal(), Ok(None)), "goes on after its end");
 }
 
+fn check_fix(fix: &ReceiverFix) {
+    const DAY_MS: i64 = 86_400_000;
+    check_gnss(&fix.at(MonoTime::ZERO));
+    assert!(fix.time_of_day_ms.is_none_or(|t| (0..DAY_MS).contains(&t)));
+    if let Some(utc) = fix.utc_unix_ms {
+        assert_eq!(Some(utc.rem_euclid(DAY_MS)), fix.time_of_day_ms);
+    }
+}
+
+fn check_receiver(bytes: &[u8]) {
+    let mut receiver = Receiver::new();
+    for byte in bytes {
+        receiver.push(*byte);
+        receiver.pop().iter().for_each(check_fix);
+    }
+    receiver.finish();
+    while let Some(fix) = receiver.pop() {
+        check_fix(&fix);
+    }
+}
+
 /// A receiver's bytes, as they come from the serial line and as a log.
 pub fn nmea(data: &[u8]) {
-    const DAY_MS: i64 = 86_400_000;
-    let check = |fix: NmeaFix| {
-        check_gnss(&fix.at(MonoTime::ZERO));
-        assert!(fix.time_of_day_ms.is_none_or(|t| (0..DAY_MS).contains(&t)));
-        if let Some(utc) = fix.utc_unix_ms {
-            assert_eq!(Some(utc.rem_euclid(DAY_MS)), fix.time_of_day_ms);
-        }
-    };
-    let mut parser = NmeaParser::new();
-    for byte in data {
-        parser.push(*byte).into_iter().for_each(check);
-    }
-    parser.finish().into_iter().for_each(check);
+    check_receiver(data);
     let file = RamFile::new(data);
     check_signals(NmeaFile::open(&file.input(SignalFormat::Nmea), MonoTime::ZERO));
     // Once more with checksums made right: no fuzzer guesses them.
-    let mut parser = NmeaParser::new();
+    let mut right = Vec::new();
     for line in data.split(|b| *b == b'\n') {
         let body = line.strip_prefix(b"$").unwrap_or(line);
         let body = body.split(|b| *b == b'*').next().unwrap_or_default();
         let sum = body.iter().fold(0, |a, b| a ^ b);
-        for byte in [b"$", body, format!("*{sum:02X}\n").as_bytes()].concat() {
-            parser.push(byte).into_iter().for_each(check);
+        right.extend([b"$", body, format!("*{sum:02X}\n").as_bytes()].concat());
+    }
+    check_receiver(&right);
+}
+
+/// UBX with whatever is in between; and the bytes as one payload, which no checksum protects.
+pub fn ubx(data: &[u8]) {
+    check_receiver(data);
+    ubx::nav_pvt(data).iter().for_each(check_fix);
+    if let ubx::Found::Frame { payload, length, .. } = ubx::find(data) {
+        assert!(length == payload.len() + 8 && length <= ubx::MAX_FRAME && length <= data.len());
+    }
+}
+
+/// gpsd's reports, as they come over TCP.
+pub fn gpsd_json(data: &[u8]) {
+    let mut lines = gpsd::Lines::default();
+    for byte in data.iter().chain(b"\n") {
+        let Some(line) = lines.push(*byte) else { continue };
+        assert!(line.len() <= gpsd::MAX_LINE);
+        if let Some(fix) = std::str::from_utf8(&line).ok().and_then(gpsd::parse_report) {
+            check_fix(&fix);
         }
     }
-    parser.finish().into_iter().for_each(check);
+}
+
+/// Frames of one sender to a tester that asks for everything: one byte of pause in milliseconds,
+/// one of identifier, then eight of a frame, again and again.
+pub fn isotp(data: &[u8]) {
+    let config = ObdConfig { vin: true, ..ObdConfig::default() };
+    let mut asking = Asking::new(config, MonoTime::ZERO);
+    let mut reassembly = Reassembly::new();
+    let (mut now, mut signals) = (MonoTime::ZERO, VecDeque::new());
+    let mut sent_at: Option<MonoTime> = None;
+    for frame in data.chunks(10) {
+        let Some(([pause_ms, id], payload)) = frame.split_first_chunk() else { continue };
+        now = now + Duration::from_millis(u64::from(*pause_ms));
+        match reassembly.push(now, payload) {
+            Ok(Brought::Message(m)) => assert!(!m.is_empty() && m.len() <= isotp::MAX_MESSAGE),
+            Ok(Brought::First | Brought::Nothing) => {}
+            Err(e) => refused(&e),
+        }
+        if asking.poll(now).is_some() {
+            assert!(sent_at.is_none_or(|then| now.since(then) >= obd::MIN_GAP), "asked too often");
+            sent_at = Some(now);
+        }
+        let frame = CanFrame::new(0x7e8 + u32::from(id % 9), payload);
+        if let Some(answer) = asking.on_frame(now, &frame, &mut signals) {
+            assert!(answer.data == isotp::FLOW_CONTROL && (0x7e0..0x7e8).contains(&answer.id));
+        }
+    }
+    for signal in signals {
+        let can_be = if let Signal::Speed(s) = signal {
+            (0.0..=71.0).contains(&s.mps)
+        } else if let Signal::Control(ControlSample {
+            state: ControlState::EngineRpm(rpm), ..
+        }) = signal
+        {
+            (0.0..=16384.0).contains(&rpm)
+        } else {
+            false
+        };
+        assert!(can_be, "OBD-II says {signal:?}");
+    }
 }
 
 /// Signals as CSV, alone and joined to itself.
@@ -350,13 +441,13 @@ pub fn csv_signals(data: &[u8]) {
 /// One line of a CAN log: a frame that was read is read again from the form of `candump -l`.
 pub fn candump_line(data: &[u8]) {
     let Ok(line) = std::str::from_utf8(data) else { return };
-    let Some(frame) = candump::parse_line(line) else { return };
-    assert!(frame.t_s.is_finite() && frame.t_s >= 0.0 && frame.data.len() <= 64);
+    let Some((t_s, frame)) = candump::parse_line(line) else { return };
+    assert!(t_s.is_finite() && t_s >= 0.0 && frame.data.len() <= 64);
     let (extended, number) = (frame.id >> 31 == 1, frame.id & !(1 << 31));
     assert!(number <= 0x1fff_ffff);
     let id = if extended { format!("{number:08X}") } else { format!("{number:03X}") };
-    let again = format!("({}) can0 {id}#{}", frame.t_s, hex::encode(&frame.data));
-    assert_eq!(candump::parse_line(&again), Some(frame), "{again}");
+    let again = format!("({t_s}) can0 {id}#{}", hex::encode(&frame.data));
+    assert_eq!(candump::parse_line(&again), Some((t_s, frame)), "{again}");
 }
 
 /// A DBC file and, after [`DBC_END`], the log that it explains: the speed is `SPEED.SPEED`.
@@ -368,6 +459,28 @@ pub fn candump_dbc(data: &[u8]) {
     let input = SignalInput {
         dbc: Some(dbc.path.clone()),
         speed: Some(("SPEED".to_owned(), "SPEED".to_owned())),
+        ..log.input(SignalFormat::Candump)
+    };
+    check_signals(CandumpFile::open(&input, MonoTime::ZERO));
+}
+
+/// A vehicle's model file, after [`DBC_END`] the DBC that stands in for its own, and after another
+/// the log that they explain.
+pub fn vehicle_model(data: &[u8]) {
+    let part = |data: &[u8]| {
+        let end = data.windows(DBC_END.len()).position(|w| w == DBC_END).unwrap_or(data.len());
+        let (head, rest) = data.split_at_checked(end).unwrap_or((data, b""));
+        (RamFile::new(head), rest.get(DBC_END.len()..).unwrap_or_default().to_vec())
+    };
+    let (model, rest) = part(data);
+    let (dbc, log) = part(&rest);
+    if let Err(e) = VehicleModel::load(&model.path, Some(&dbc.path)) {
+        return refused(&e);
+    }
+    let log = RamFile::new(&log);
+    let input = SignalInput {
+        dbc: Some(dbc.path.clone()),
+        vehicle: Some(model.path.clone()),
         ..log.input(SignalFormat::Candump)
     };
     check_signals(CandumpFile::open(&input, MonoTime::ZERO));

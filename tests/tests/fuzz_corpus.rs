@@ -191,6 +191,21 @@ fn good_seeds_are_accepted() {
     temoin_agent::identity::Ticket::read(&path("ticket", "good")).map(drop).unwrap();
     temoin_hw::Drive::load(&path("drive_toml", "signals")).unwrap();
     temoin_hw::Drive::load(&path("drive_toml", "video_only")).unwrap();
+    temoin_hw::Drive::load(&path("drive_toml", "vehicle")).unwrap();
+    let mut receiver = temoin_hw::receiver::Receiver::new();
+    read("ubx", "two_fixes").into_iter().for_each(|b| receiver.push(b));
+    assert_eq!(std::iter::from_fn(|| receiver.pop()).count(), 2);
+    assert!(temoin_hw::ubx::nav_pvt(&read("ubx", "payload")).is_some());
+    let session = String::from_utf8(read("gpsd_json", "session")).unwrap();
+    assert_eq!(session.lines().filter_map(temoin_hw::gpsd::parse_report).count(), 2);
+    let whole = String::from_utf8(read("vehicle_model", "whole")).unwrap();
+    let (model, rest) = whole.split_once("\n--\n").unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let (van, dbc) = (folder.path().join("van.toml"), folder.path().join("van.dbc"));
+    fs::write(&van, model).unwrap();
+    fs::write(&dbc, rest.split_once("\n--\n").unwrap().0).unwrap();
+    let model = temoin_hw::vehicle::VehicleModel::load(&van, Some(&dbc)).unwrap();
+    assert_eq!((model.ids(), model.obd().is_some()), (vec![170, 180, 200], true));
 }
 
 fn manifest_seed() -> Manifest {

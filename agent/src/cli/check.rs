@@ -3,6 +3,7 @@
 use std::{fs, io::Write as _, path::Path};
 
 use anyhow::{Result, bail};
+use temoin_hw::vehicle::VehicleModel;
 
 use super::ConfigArg;
 use crate::{
@@ -78,12 +79,25 @@ fn look(config: &Config, findings: &mut Findings) {
         findings.say(statement.state, statement.part, &statement.text);
     }
     let d = &config.devices;
-    for (part, path) in
-        [("camera.cabin", &d.cabin_camera), ("camera.road", &d.road_camera), ("gnss", &d.gnss)]
-    {
+    for (part, path) in [("camera.cabin", &d.cabin_camera), ("camera.road", &d.road_camera)] {
         match path {
             None => findings.say(State::Degraded, part, "no device is configured"),
             Some(path) => device(part, path, findings),
+        }
+    }
+    match (&d.gnss, &d.gpsd) {
+        (Some(path), _) => device("gnss", path, findings),
+        (None, Some(address)) => findings.say(State::Ok, "gnss", &format!("gpsd at `{address}`")),
+        (None, None) => findings.say(State::Degraded, "gnss", "no device is configured"),
+    }
+    if let Some(can) = &d.can {
+        device("can", &Path::new("/sys/class/net").join(&can.interface), findings);
+        match VehicleModel::load(&can.vehicle, can.dbc.as_deref()) {
+            Ok(model) => {
+                let sends = if model.obd().is_some() { "asked by OBD-II" } else { "only heard" };
+                findings.say(State::Ok, "vehicle", &format!("{}: {sends}", model.name()));
+            }
+            Err(e) => findings.say(State::Failed, "vehicle", &e.to_string()),
         }
     }
 }

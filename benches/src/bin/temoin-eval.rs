@@ -38,6 +38,9 @@
 //!   per 100 km.
 //! - `gnss.nmea_*`: logs of real receivers through the parser: whether it gets to the end, and
 //!   whether it finds a position where a valid RMC sentence has one.
+//! - `motion.nmea.logs_agreeing`: logs of which every position, time and speed is that of `gpsdecode`,
+//!   where it is installed; the limit is the logs in which it finds a position, also those in binary
+//!   protocols that the unit does not read. Logs that do not agree are named with the reason.
 #![forbid(unsafe_code)]
 
 use std::{
@@ -55,6 +58,7 @@ use temoin_benches::{
     labels,
     machine::{Machine, checkout, recordings},
     motion_score,
+    nmea_score,
     packs::Pack,
     perception::Scores,
     score, watch,
@@ -202,13 +206,11 @@ fn motion(data: &Path, folder: &Path, to: &mut Vec<Figure>) -> Result<()> {
 
 fn nmea(data: &Path, to: &mut Vec<Figure>) -> Result<()> {
     say("receivers' logs");
-    let score = score::nmea_logs(data)?;
-    let of = |name, n: usize, limit: usize| {
-        Figure::new(name, n as f64, "logs", score.logs, "gpsd's logs of real receivers")
-            .limit(limit as f64)
-    };
-    to.push(of("gnss.nmea_parsed", score.logs, score.logs));
-    to.push(of("gnss.nmea_with_fix", score.with_fix, score.with_position));
+    let (figures, notes) = nmea_score::nmea(data)?;
+    to.extend(figures);
+    for note in notes {
+        say(&note);
+    }
     Ok(())
 }
 

@@ -8,11 +8,11 @@ fn line(body: &str) -> String {
     format!("${body}*{:02X}\r\n", body.bytes().fold(0, |a, b| a ^ b))
 }
 
-fn fixes(bytes: &[u8]) -> Vec<NmeaFix> {
-    let mut parser = NmeaParser::new();
-    let mut out: Vec<_> = bytes.iter().filter_map(|b| parser.push(*b)).collect();
+fn fixes(bytes: &[u8]) -> Vec<ReceiverFix> {
+    let (mut parser, mut out) = (NmeaParser::new(), VecDeque::new());
+    bytes.iter().for_each(|b| parser.push(*b, &mut out));
     out.extend(parser.finish());
-    out
+    out.into()
 }
 
 const RMC: &str = "GNRMC,223745.00,A,3806.62964,N,12237.61382,W,19.438,271.5,110720,,,D,V";
@@ -31,8 +31,21 @@ fn rmc_with_the_hdop_of_its_moment() {
         assert!((fix.speed_mps.unwrap() - 10.0).abs() < 1e-3);
         assert_eq!(fix.course_deg, Some(271.5));
         assert_eq!(fix.utc_unix_ms, Some(1_594_507_065_000));
-        assert_eq!(fix.hdop, (order == "gga first").then_some(0.54), "{order}");
+        let (hdop, alt_m) = (fix.hdop.unwrap_or(0.0), fix.alt_m.unwrap_or(0.0));
+        let told = (hdop - 0.54).abs() < 1e-6 && (alt_m - 83.1).abs() < 1e-3;
+        assert_eq!(told, order == "gga first", "{order}: {fix:?}");
     }
+}
+
+#[test]
+fn the_receivers_own_error_goes_with_the_next_fix() {
+    let gst = line("GNGST,223744.00,1.0,,,,3.0,4.0,9.0");
+    let old = line("GNGST,223742.00,1.0,,,,3.0,4.0,9.0");
+    let error = |text: String| fixes(text.as_bytes())[0].position_error_m;
+    assert!((error(gst.clone() + &line(RMC)).unwrap() - 5.0).abs() < 1e-6);
+    assert!((error(gst + &line(GGA)).unwrap() - 5.0).abs() < 1e-6);
+    assert_eq!(error(old + &line(RMC)), None, "three seconds old");
+    assert_eq!(error(line(RMC)), None);
 }
 
 #[test]
@@ -66,6 +79,10 @@ fn garbage_around_sentences_is_skipped() {
     bytes.extend([b'A'; 5000]);
     bytes.extend(line(&RMC.replace("223745", "223746")).into_bytes());
     assert_eq!(fixes(&bytes).len(), 2);
+    let (mut parser, mut out) = (NmeaParser::new(), VecDeque::new());
+    let wrong = line(RMC).replace("19.438", "99.438");
+    (wrong + &line(RMC)).bytes().for_each(|b| parser.push(b, &mut out));
+    assert_eq!((out.len(), parser.dropped()), (1, 1));
 }
 
 #[test]
@@ -75,44 +92,35 @@ fn receivers_without_rmc() {
     let text = gga("235959.00") + &vtg + &gga("000000.00") + &vtg + &gga("000000.00");
     let got = fixes(text.as_bytes());
     assert_eq!(got.len(), 2, "{got:?}");
-    assert_eq!((got[0].speed_mps, got[0].course_deg), (Some(10.0), Some(90.0)));
+    assert!((got[0].speed_mps.unwrap() - 10.0).abs() < 1e-6, "{got:?}");
+    assert_eq!(got[0].course_deg, Some(90.0));
     assert_eq!(got[0].utc_unix_ms, None, "no date was told");
+
+    // An epoch that RMC leaves out is told before the next; one that it calls void is not.
+    let text = gga("223744.00")
+        + &line(RMC)
+        + &gga("223746.00")
+        + &line(&RMC.replace("223745.00,A", "223746.00,V"));
+    let times: Vec<_> = fixes(text.as_bytes()).iter().map(|f| f.time_of_day_ms).collect();
+    assert_eq!(times, [Some(81_464_000), Some(81_465_000)]);
+    let gll = line("GPGLL,3806.62964,N,12237.61382,W,223744.00,A,A");
+    assert_eq!(fixes((gga("223744.00") + &gll + &gll).as_bytes()).len(), 1);
+    assert_eq!(fixes(gll.as_bytes()).len(), 1);
+    assert_eq!(fixes(gll.replace("00,A,A*", "00,V,A*").as_bytes()), []);
 
     // A date told once is carried over midnight.
     let text = line(&RMC.replace("223745.00", "235958.00")) + &gga("235959.50") + &gga("000001.00");
     let utc: Vec<_> = fixes(text.as_bytes()).iter().map(|f| f.utc_unix_ms.unwrap()).collect();
     assert_eq!(utc, [1_594_511_998_000, 1_594_511_999_500, 1_594_512_001_000]);
 
-    let gns = line("GNGNS,191434.96,3806.62964,N,12237.61382,W,NNA,12,0.7,1,1,,");
-    assert_eq!(fixes(gns.as_bytes())[0].hdop, Some(0.7));
-    assert_eq!(fixes(gns.replace("NNA", "NNN").as_bytes()), []);
-}
+    // Long after it the day is not known.
+    let text = line(RMC) + &gga("100000.00");
+    let utc: Vec<_> = fixes(text.as_bytes()).iter().map(|f| f.utc_unix_ms.is_some()).collect();
+    assert_eq!(utc, [true, false]);
 
-#[test]
-fn times_and_dates() {
-    for (text, ms) in [
-        ("000000", Some(0)),
-        ("235959.999", Some(86_399_999)),
-        ("120000.5", Some(43_200_500)),
-        ("235960.00", Some(86_399_999)),
-        ("240000", None),
-        ("1200", None),
-        ("12000x", None),
-        ("120000x5", None),
-        ("", None),
-    ] {
-        assert_eq!(time_of_day_ms(text), ms, "{text}");
-    }
-    for (text, ms) in [
-        ("010170", Some(3_155_760_000_000)),
-        ("310199", Some(917_740_800_000)),
-        ("290200", Some(951_782_400_000)),
-        ("290201", None),
-        ("320120", None),
-        ("", None),
-    ] {
-        assert_eq!(date_ms(text), ms, "{text}");
-    }
+    let gns = line("GNGNS,191434.96,3806.62964,N,12237.61382,W,NNA,12,0.7,1,1,,");
+    assert!((fixes(gns.as_bytes())[0].hdop.unwrap() - 0.7).abs() < 1e-6);
+    assert_eq!(fixes(gns.replace("NNA", "NNN").as_bytes()), []);
 }
 
 fn replayed(text: &str) -> Vec<f64> {
@@ -146,7 +154,7 @@ proptest! {
 
     #[test]
     fn any_fields_never_panic(
-        body in "G[PN](RMC|GGA|GNS|VTG)(,[-0-9.A-Z\u{e9}]{0,12}){0,16}"
+        body in "G[PN](RMC|GGA|GNS|GLL|VTG|GST)(,[-0-9.A-Z\u{e9}]{0,12}){0,16}"
     ) {
         for fix in fixes((line(&body) + &line(&body)).as_bytes()) {
             prop_assert!(fix.lat_deg.abs() <= 90.0 && fix.lon_deg.abs() <= 180.0);
