@@ -1,10 +1,11 @@
 //! One tile: pieces of ways, each with its edges between junctions.
 //!
 //! ```text
-//! piece: way id (signed, from the piece before) | profile | edges << 2 | end is cut << 1 | start is cut
-//!        start x y (within the tile) | per edge: steps, then x and y of each step (signed)
+//! piece: way id (signed, from the piece before) | profile
+//!        start, 3 bytes: end is cut << 23 | start is cut << 22 | y * 2001 + x, within the tile
+//!        per edge: steps << 1 | another edge follows, then x and y of each step (signed)
 //! ```
-//! All numbers are varints. A piece ends where its way ends or leaves the tile; there it is *cut*, and
+//! All other numbers are varints. A piece ends where its way ends or leaves the tile; there it is *cut*, and
 //! goes on in the tile beside, at the same point.
 //!
 //! INVARIANT: every point of a decoded tile lies within it, and every edge has two points or more.
@@ -15,6 +16,11 @@ use super::{
     grid::{Point, TILE, TileKey},
     profile_code::{Cursor, put_signed, put_varint},
 };
+
+/// Points along a tile's side.
+const SIDE: i32 = TILE + 1;
+/// Bits of a point within a tile.
+const PLACE_BITS: u32 = 22;
 
 /// A piece of a way within one tile, to be written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,15 +43,15 @@ pub fn put(to: &mut Vec<u8>, key: TileKey, last_way: i64, piece: &Piece) {
     let count = |n: usize| u64::try_from(n).unwrap_or(0);
     put_signed(to, piece.way.wrapping_sub(last_way));
     put_varint(to, u64::from(piece.profile));
-    let cuts = u64::from(piece.end_cut) << 1 | u64::from(piece.start_cut);
-    put_varint(to, count(piece.edges.len()) << 2 | cuts);
     let corner = key.corner();
     let mut last = *start;
-    for v in [last.x - corner.x, last.y - corner.y] {
-        put_varint(to, u64::from(v.unsigned_abs()));
-    }
-    for edge in &piece.edges {
-        put_varint(to, count(edge.len().saturating_sub(1)));
+    let place = (last.y - corner.y) * SIDE + last.x - corner.x;
+    let cuts = u32::from(piece.end_cut) << 1 | u32::from(piece.start_cut);
+    let head = cuts << PLACE_BITS | place.unsigned_abs();
+    to.extend(head.to_le_bytes().into_iter().take(3));
+    for (n, edge) in piece.edges.iter().enumerate() {
+        let more = u64::from(n + 1 < piece.edges.len());
+        put_varint(to, count(edge.len().saturating_sub(1)) << 1 | more);
         for p in edge.iter().skip(1) {
             put_signed(to, i64::from(p.x - last.x));
             put_signed(to, i64::from(p.y - last.y));
@@ -110,13 +116,13 @@ impl Tile {
     ) -> Option<()> {
         let profile = from.short()?;
         usize::try_from(profile).ok().filter(|p| *p < profiles)?;
-        let head = from.varint()?;
-        let count = head >> 2;
+        let head = u32::from_le_bytes([from.byte()?, from.byte()?, from.byte()?, 0]);
+        let place = i64::from(head & ((1 << PLACE_BITS) - 1));
         let corner = key.corner();
         let within = |v: i64| (0..=i64::from(TILE)).contains(&v);
-        let mut x = i64::from(from.short()?);
-        let mut y = i64::from(from.short()?);
-        for n in 0..count {
+        let (mut x, mut y) = (place % i64::from(SIDE), place / i64::from(SIDE));
+        let mut start_cut = head >> PLACE_BITS & 1 != 0;
+        loop {
             let at = |x: i64, y: i64| {
                 let (x, y) = (i32::try_from(x).ok()?, i32::try_from(y).ok()?);
                 Some(Point { x: corner.x + x, y: corner.y + y })
@@ -129,6 +135,7 @@ impl Tile {
             self.points.push(start);
             let mut bounds = (start, start);
             let steps = from.varint()?;
+            let (steps, more) = (steps >> 1, steps & 1 != 0);
             if steps == 0 {
                 return None;
             }
@@ -150,11 +157,14 @@ impl Tile {
                 profile,
                 points: first..self.points.len(),
                 bounds,
-                start_cut: n == 0 && head & 1 != 0,
-                end_cut: n + 1 == count && head & 2 != 0,
+                start_cut,
+                end_cut: !more && head >> PLACE_BITS & 2 != 0,
             });
+            if !more {
+                return Some(());
+            }
+            start_cut = false;
         }
-        (count > 0).then_some(())
     }
 }
 
