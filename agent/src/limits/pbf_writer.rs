@@ -26,6 +26,7 @@ pub(super) enum Packed {
 impl Extract {
     /// A node, degrees.
     pub(super) fn node(mut self, id: i64, lat_deg: f64, lon_deg: f64) -> Self {
+        #[expect(clippy::cast_possible_truncation, reason = "degrees")]
         let nano = |deg: f64| (deg * 1e7).round() as i64 * 100;
         self.nodes.push((id, nano(lat_deg), nano(lon_deg)));
         self

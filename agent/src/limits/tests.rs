@@ -221,3 +221,31 @@ fn a_real_extract_is_built() {
         assert!(map.tile(key).unwrap().is_some());
     }
 }
+
+/// The seeds of the fuzz targets are of today's formats; `TEMOIN_GOLDEN=write` writes them anew.
+#[test]
+fn fuzz_seeds_are_of_todays_formats() {
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus");
+    let town = streets(&[
+        "highway=primary|maxspeed=70|maxspeed:conditional=30 @ (Mo-Fr 22:00-06:00)",
+        "highway=motorway|maxspeed=70 mph|maxspeed:hgv=50 mph",
+    ]);
+    let (_, file) = built(&town.bytes(Packed::Zlib, true), "RO").unwrap();
+    let whole = town.bytes(Packed::Raw, true);
+    let seeds = [
+        ("limits_pbf", "zlib", town.bytes(Packed::Zlib, true)),
+        ("limits_pbf", "raw", whole.clone()),
+        ("limits_pbf", "nodes_one_by_one", town.bytes(Packed::Raw, false)),
+        ("limits_pbf", "cut", whole[..whole.len() - 5].to_vec()),
+        ("limits_file", "two_streets", file.clone()),
+        ("limits_file", "cut", file[..file.len() - 5].to_vec()),
+    ];
+    for (target, name, bytes) in seeds {
+        let path = corpus.join(target).join(name);
+        if std::env::var_os("TEMOIN_GOLDEN").is_some_and(|v| v == "write") {
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(&path, &bytes).unwrap();
+        }
+        assert_eq!(fs::read(&path).unwrap(), bytes, "{}: TEMOIN_GOLDEN=write", path.display());
+    }
+}

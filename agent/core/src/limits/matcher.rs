@@ -132,7 +132,7 @@ impl Default for Matcher {
 /// One standard deviation of a fix, m; nothing where it is too large.
 fn error_m(fix: &GnssFix) -> Option<f64> {
     let said = fix.position_error_m.or(fix.hdop.map(|h| h * HDOP_M)).unwrap_or(USUAL_ERROR_M);
-    (said <= WORST_ERROR_M && said >= 0.0).then_some(said.max(LEAST_ERROR_M))
+    (0.0..=WORST_ERROR_M).contains(&said).then_some(said.max(LEAST_ERROR_M))
 }
 
 fn known(speed_mps: Option<f64>) -> Option<f64> {

@@ -141,7 +141,7 @@ fn a_tunnel_holds_the_limit_only_while_there_is_one_way() {
     let said = trip.drive(&mut tunnel(false).limits(""));
     assert!(share(&said, 100.0..480.0, 100.0) > 0.99, "{said:?}");
     assert!(share(&said, 520.0..3300.0, 80.0) > 0.98, "{said:?}");
-    assert_eq!(kmh(&said[180..].to_vec()), [0.0_f64; 0], "bounded: {said:?}");
+    assert_eq!(kmh(&said[180..]), [0.0_f64; 0], "bounded: {said:?}");
     let said = trip.drive(&mut tunnel(true).limits(""));
     assert!(share(&said, 520.0..1450.0, 80.0) > 0.98, "{said:?}");
     assert!(kmh(&said.iter().filter(|s| s.0 > 1550.0).copied().collect::<Vec<_>>()).is_empty());
@@ -254,9 +254,8 @@ fn corrections_win() {
 fn damage_is_unknown() {
     let town = motorway_beside_road();
     let mut bytes = town.bytes("");
-    let last = bytes.len() - 1;
-    for at in last - 40..=last {
-        bytes[at] ^= 0x55;
+    for byte in bytes.iter_mut().rev().take(40) {
+        *byte ^= 0x55;
     }
     let map = super::Map::open(bytes).unwrap();
     let mut limits =

@@ -23,11 +23,14 @@ pub(super) fn deg(x_m: f64, y_m: f64) -> (f64, f64) {
     (lat, ORIGIN.1 + x_m / M_PER_DEG / ORIGIN.0.to_radians().cos())
 }
 
+/// Metres east and north, and the storey.
+type Corner = (f64, f64, u8);
+
 /// Ways with their nodes in metres. Equal nodes of two ways are shared only if both name them: a node
 /// is its place and its storey.
 #[derive(Default)]
 pub(super) struct Town {
-    ways: Vec<(String, Vec<(f64, f64, u8)>)>,
+    ways: Vec<(String, Vec<Corner>)>,
 }
 
 impl Town {
@@ -44,7 +47,7 @@ impl Town {
 
     pub(super) fn bytes(&self, country: &str) -> Vec<u8> {
         let mut uses: BTreeMap<(u64, u64, u8), usize> = BTreeMap::new();
-        let key = |n: &(f64, f64, u8)| (n.0.to_bits(), n.1.to_bits(), n.2);
+        let key = |n: &Corner| (n.0.to_bits(), n.1.to_bits(), n.2);
         for node in self.ways.iter().flat_map(|(_, line)| line) {
             *uses.entry(key(node)).or_default() += 1;
         }
