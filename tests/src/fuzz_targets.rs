@@ -26,7 +26,9 @@ use temoin_agent::{
 use temoin_agent_core::limits::{
     Map, Overrides, SpeedLimits, Vehicle,
     country::Code,
-    grid::{Point, TILE},
+    grid::{Point, TILE, TileKey},
+    profile_code,
+    tile::Tile,
 };
 use temoin_hw::{
     Drive, SignalError, SignalSource,
@@ -441,6 +443,16 @@ pub fn model_pack(data: &[u8]) {
 /// The unit's file of speed limits: whatever its bytes, roads are near or there is a refusal, and a
 /// drive over it ends.
 pub fn limits_file(data: &[u8]) {
+    // Behind the checksums, which a fuzzer does not get past.
+    let key = TileKey::at(18_700, 13_800);
+    if let Some(tile) = Tile::read(key, data, 9) {
+        assert!(tile.edges.iter().all(|e| tile.points(e).len() > 1));
+    }
+    if let Some(profile) = profile_code::get(&mut profile_code::Cursor(data)) {
+        let mut again = Vec::new();
+        profile_code::put(&mut again, &profile);
+        assert_eq!(profile_code::get(&mut profile_code::Cursor(&again)), Some(profile));
+    }
     let map = match Map::open(data) {
         Ok(map) => map,
         Err(e) => return refused(&e),

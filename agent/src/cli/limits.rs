@@ -13,7 +13,7 @@ use crate::limits::{MapFile, build, read_overrides};
 
 /// How far from the place roads are shown, m.
 const SHOWN_M: f64 = 60.0;
-/// Kilometres of road in France, for the estimate of a country's file.
+/// Kilometres of road in France, for an estimate of a country's file.
 const FRANCE_KM: f64 = 1.1e6;
 
 /// Build and look at the file of speed limits, which needs no network on the unit.
@@ -104,7 +104,8 @@ impl Args {
                 )?;
                 writeln!(
                     out,
-                    "{} bytes, {per_km:.1} for each km of road (France would be about {:.0} MB)",
+                    "{} bytes, {per_km:.1} for each km of road (1.1 million km, as France has, with as many \
+                     junctions: {:.0} MB)",
                     built.bytes,
                     per_km * FRANCE_KM / 1e6,
                 )?;

@@ -36,12 +36,12 @@ const NOWHERE: Point = Point { x: i32::MIN, y: i32::MIN };
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
     /// The extract is broken.
-    #[error("`{}`: {source}", path.display())]
+    #[error("`{}`: {what}", path.display())]
     Extract {
         /// Of which file.
         path: PathBuf,
         /// What is wrong.
-        source: PbfError,
+        what: PbfError,
     },
     /// There is no road in it.
     #[error("`{}`: no road for motor vehicles is in it", .0.display())]
@@ -192,7 +192,7 @@ impl<R: Read + Seek> Import<'_, R> {
         mut each: impl FnMut(&super::osm::PrimitiveBlock) -> Result<(), Stop>,
     ) -> Result<(), BuildError> {
         let path = self.path;
-        let wrong = |source| BuildError::Extract { path: path.to_owned(), source };
+        let wrong = |what| BuildError::Extract { path: path.to_owned(), what };
         let mut reader = PbfReader::new(&mut self.from).map_err(wrong)?;
         let mut first = true;
         while let Some((offset, block)) = reader.block().map_err(wrong)? {

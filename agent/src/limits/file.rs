@@ -30,12 +30,12 @@ pub enum OpenError {
     #[error(transparent)]
     File(#[from] FileError),
     /// It is no limits file, or damaged.
-    #[error("`{path}`: {source}")]
+    #[error("`{path}`: {what}")]
     Limits {
         /// Which file.
         path: String,
         /// What is wrong.
-        source: LimitsError,
+        what: LimitsError,
     },
     /// It is no file of corrections.
     #[error("`{path}`: {why}")]
@@ -56,7 +56,7 @@ impl MapFile {
         let file = File::open(path).map_err(FileError::new("open", path))?;
         let length = file.metadata().map_err(FileError::new("read", path))?.len();
         Map::open(Self { file, length })
-            .map_err(|source| OpenError::Limits { path: path.display().to_string(), source })
+            .map_err(|what| OpenError::Limits { path: path.display().to_string(), what })
     }
 }
 

@@ -23,12 +23,12 @@ const NANO_PER_DEG: i64 = 1_000_000_000;
 #[derive(Debug, thiserror::Error)]
 pub enum PbfError {
     /// The system refused.
-    #[error("byte {offset}: {source}")]
+    #[error("byte {offset}: {why}")]
     Io {
         /// Where.
         offset: u64,
         /// What it said.
-        source: io::Error,
+        why: io::Error,
     },
     /// The file ends too early.
     #[error("byte {offset}: the file ends within {what}: copy it anew")]
@@ -75,7 +75,7 @@ impl<R: Read + Seek> PbfReader<R> {
     /// # Errors
     /// What the system said.
     pub fn new(mut from: R) -> Result<Self, PbfError> {
-        from.seek(SeekFrom::Start(0)).map_err(|source| PbfError::Io { offset: 0, source })?;
+        from.seek(SeekFrom::Start(0)).map_err(|why| PbfError::Io { offset: 0, why })?;
         Ok(Self { from, offset: 0 })
     }
 
@@ -158,7 +158,7 @@ impl<R: Read + Seek> PbfReader<R> {
                 Ok(0) => break,
                 Ok(n) => got += n,
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(source) => return Err(PbfError::Io { offset: self.offset, source }),
+                Err(why) => return Err(PbfError::Io { offset: self.offset, why }),
             }
         }
         self.offset += u64::try_from(got).unwrap_or(0);
