@@ -22,13 +22,15 @@ use super::{
 };
 
 /// How long a receiver's error lasts, s: minutes beside a wall, seconds in the open.
-pub const CORRELATION_S: f64 = 10.0;
+pub const CORRELATION_S: f64 = 25.0;
 /// How long a difference between course and drawn road lasts, s.
 const COURSE_CORRELATION_S: f64 = 3.0;
 /// What the first fix counts, as a share of an independent one: its error may be a lasting one.
-const FIRST_WEIGHT: f64 = 0.5;
+const FIRST_WEIGHT: f64 = 0.4;
 /// A state this much less likely than the best (1 to 20) is no doubt.
 pub const MARGIN: f64 = 3.0;
+/// *Off the map* this much less likely is no doubt: it has no limit that could be said wrongly.
+const OFF_MARGIN: f64 = 1.5;
 /// Cost of leaving the map.
 pub const LEAVE: f64 = -7.0;
 /// Cost of coming onto a road of the map.
@@ -302,7 +304,7 @@ impl Matcher {
         if self.driven_m < START_M {
             return LimitState::Unknown(UnknownReason::Starting);
         }
-        if self.off > best.score - MARGIN {
+        if self.off > best.score - OFF_MARGIN {
             return LimitState::Unknown(UnknownReason::OffRoad);
         }
         let limit = of(best);
