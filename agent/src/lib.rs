@@ -24,6 +24,7 @@ pub mod health;
 pub mod identity;
 pub mod infer;
 mod journal;
+pub mod limits;
 pub mod metrics;
 pub mod model_pack;
 pub mod mount_file;

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`figures`], [`machine`] | a figure with the limit beside it; on which machine and commit |
 //! | [`input`], [`line`](mod@line), [`viewing`] | the whole line, out of real processes |
+//! | [`limits_bench`] | the speed limits' file and look-up |
 //! | [`bare`] | the limits: the same work without the line around it |
 //! | [`score`] | what the detectors get right |
 //! | [`nmea_score`] | receivers' logs against gpsd's own decoder |
@@ -35,6 +36,7 @@ pub mod figures;
 pub mod input;
 pub mod jair;
 pub mod labels;
+pub mod limits_bench;
 pub mod line;
 pub mod machine;
 pub mod motion_score;

@@ -23,7 +23,15 @@ use temoin_access_log::{
 use temoin_agent::{
     config::Config,
     identity::{Fleet, Ticket},
+    limits::build::import,
     model_pack::PackManifest,
+};
+use temoin_agent_core::limits::{
+    Map, Overrides, SpeedLimits, Vehicle,
+    country::Code,
+    grid::{Point, TILE, TileKey},
+    profile_code,
+    tile::Tile,
 };
 use temoin_hw::{
     Drive, SignalError, SignalSource,
@@ -58,7 +66,7 @@ use temoin_proto::{
 pub type Target = fn(&[u8]);
 
 /// Every target with its name, which is that of its wrapper and of its corpus.
-pub const TARGETS: [(&str, Target); 25] = [
+pub const TARGETS: [(&str, Target); 27] = [
     ("access_log_entries", access_log_entries),
     ("access_log_leaf", access_log_leaf),
     ("access_log_proof", access_log_proof),
@@ -74,6 +82,8 @@ pub const TARGETS: [(&str, Target); 25] = [
     ("gpsd_json", gpsd_json),
     ("gpx", gpx),
     ("isotp", isotp),
+    ("limits_file", limits_file),
+    ("limits_pbf", limits_pbf),
     ("log_key", log_key),
     ("manifest", manifest),
     ("model_pack", model_pack),
@@ -538,6 +548,66 @@ pub fn model_pack(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     if let Err(e) = toml::from_str::<PackManifest>(text) {
         refused(&e);
+    }
+}
+
+// Speed limits.
+
+/// The unit's file of speed limits: whatever its bytes, roads are near or there is a refusal, and a
+/// drive over it ends.
+pub fn limits_file(data: &[u8]) {
+    // Behind the checksums, which a fuzzer does not get past.
+    let key = TileKey::at(18_700, 13_800);
+    if let Some(tile) = Tile::read(key, data, 9) {
+        assert!(tile.edges.iter().all(|e| tile.points(e).len() > 1));
+    }
+    if let Some(profile) = profile_code::get(&mut profile_code::Cursor(data)) {
+        let mut again = Vec::new();
+        profile_code::put(&mut again, &profile);
+        assert_eq!(profile_code::get(&mut profile_code::Cursor(&again)), Some(profile));
+    }
+    let map = match Map::open(data) {
+        Ok(map) => map,
+        Err(e) => return refused(&e),
+    };
+    let keys = map.keys().expect("the index was read at the opening");
+    assert_eq!(keys.len(), map.tiles());
+    let vehicle = Vehicle { max_mass_kg: Some(3500) };
+    let mut limits = SpeedLimits::new(map, &Overrides::default(), vehicle)
+        .expect("there is no correction to place");
+    for key in keys.into_iter().take(4) {
+        let corner = key.corner();
+        for n in 0..40_i32 {
+            let p = Point { x: corner.x + n * TILE / 40, y: corner.y + TILE / 2 };
+            let (lat_deg, lon_deg) = p.to_deg();
+            let mut fix = GnssFix::new(MonoTime::from_secs_f64(f64::from(n)), lat_deg, lon_deg);
+            (fix.speed_mps, fix.course_deg) = (Some(20.0), Some(90.0));
+            if let Some(kmh) = limits.on_fix(&fix, None).kmh() {
+                assert!((3.0..=250.0).contains(&kmh), "{kmh}");
+            }
+        }
+        if let Err(e) = limits.show(corner, 60.0, None, None) {
+            refused(&e);
+        }
+    }
+}
+
+/// An OpenStreetMap extract: what is accepted makes a file that can be opened and is whole.
+pub fn limits_pbf(data: &[u8]) {
+    let mut file = Vec::new();
+    let built = import(std::io::Cursor::new(data), "fuzz".as_ref(), Code::parse("RO"), |part| {
+        file.extend_from_slice(part);
+        Ok(())
+    });
+    match built {
+        Ok(built) => {
+            let map = Map::open(file.as_slice()).expect("what was built is opened");
+            assert!(built.road_m > 0.0 && built.ways > 0);
+            for key in map.keys().expect("the index was read at the opening") {
+                assert!(map.tile(key).expect("what was built is whole").is_some());
+            }
+        }
+        Err(e) => refused(&e),
     }
 }
 

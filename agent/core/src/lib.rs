@@ -7,6 +7,7 @@
 //! [`repeated_distraction`] over [`gaze_zone`], [`eye_closure`] and [`drowsiness`] over [`lids`] and
 //! [`perclos`], and [`phone`], by what [`calibration`] learned. [`road`] says what was found in road
 //! pictures in metres; [`headway`] is arithmetic.
+//! [`limits`] says the speed limit where the vehicle is.
 //! [`spool_plan`] and [`upload_plan`] decide for the edges that own the disk and the network.
 //!
 //! INVARIANT: no clock, no randomness, no I/O, no unordered iteration. The same inputs give the
@@ -35,6 +36,7 @@ pub mod harsh_motion;
 pub mod headway;
 pub mod idling;
 pub mod lids;
+pub mod limits;
 pub mod motion;
 pub mod perclos;
 pub mod phone;

@@ -2,6 +2,7 @@
 
 pub mod check;
 pub mod enrol;
+pub mod limits;
 pub mod look;
 pub mod models;
 pub mod replay;
@@ -38,6 +39,8 @@ Examples:
       say what is there, what is wrong and what to do; changes nothing
   temoin-agent look me.mp4
       show what the unit sees: an annotated video beside you, and in words what was not seen and why
+  temoin-agent limits build romania-latest.osm.pbf --country RO --out limits.temoin
+      make the file of speed limits from an OpenStreetMap extract
   temoin-agent run --config agent.toml
       drive with this machine's own cameras";
 
@@ -49,6 +52,7 @@ enum Command {
     Check(check::Args),
     Models(models::Args),
     Look(look::Args),
+    Limits(limits::Args),
 }
 
 /// The option that names the configuration.
@@ -72,6 +76,7 @@ impl Cli {
             Command::Check(args) => args.run(),
             Command::Models(args) => args.run(),
             Command::Look(args) => args.run(),
+            Command::Limits(args) => args.run(),
         }
     }
 }

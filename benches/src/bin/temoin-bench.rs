@@ -20,6 +20,7 @@ use temoin_benches::{
     core_cost,
     figures::{self, Figure, median, percentile},
     input::{Input, Length},
+    limits_bench,
     line::{self, Arrivals, Drove},
     machine::{self, Machine},
     viewing::{self, Views},
@@ -132,6 +133,8 @@ fn bench(args: &Args) -> Result<()> {
         let arrivals = line::arrivals(&fleet, &dispatcher, &sim).await?;
         of_arrivals(&arrivals, median(&list_ms)? / 1e3, &mut figures)
     })?;
+    say("looking up speed limits");
+    figures.extend(limits_bench::figures()?);
     let status = server.stop(Duration::from_secs(15))?;
     ensure!(status.success(), "the server ended with {status}");
 
