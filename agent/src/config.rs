@@ -189,6 +189,21 @@ pub struct CanConfig {
     pub dbc: Option<PathBuf>,
 }
 
+/// Speed limits by the map.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LimitsConfig {
+    /// The limits file that `temoin-agent limits build` made; none: no limit is known but the one that is
+    /// configured or ordered.
+    pub file: Option<PathBuf>,
+    /// The fleet's corrections.
+    pub overrides: Option<PathBuf>,
+    /// Where the unit drives, such as `Europe/Bucharest`, for limits that hold at certain times.
+    pub time_zone: Option<String>,
+    /// The vehicle's permitted mass, kg, for limits of heavy ones.
+    pub max_mass_kg: Option<u32>,
+}
+
 /// The whole configuration.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -216,6 +231,9 @@ pub struct Config {
     /// Device nodes of a live unit.
     #[serde(default)]
     pub devices: DeviceConfig,
+    /// Speed limits by the map.
+    #[serde(default)]
+    pub limits: LimitsConfig,
     /// Thresholds of detectors, policy, clips, ring, spool and upload.
     #[serde(default)]
     pub rules: CoreConfig,
@@ -251,6 +269,7 @@ impl Config {
             blur: BlurConfig::default(),
             road_camera: CameraMount::default(),
             devices: DeviceConfig::default(),
+            limits: LimitsConfig::default(),
             rules: CoreConfig::for_recordings(),
         }
         .with_environment()

@@ -24,6 +24,7 @@ pub mod health;
 pub mod identity;
 pub mod infer;
 mod journal;
+pub mod limit_watch;
 pub mod limits;
 pub mod metrics;
 pub mod model_pack;

@@ -51,6 +51,7 @@ use crate::{
     eyes::{Eyes, Looked},
     health::{HealthBoard, State},
     journal::{self, Entry},
+    limit_watch::LimitWatch,
     metrics::Metrics,
     mount_file,
     perception::DriverSeat,
@@ -122,6 +123,8 @@ pub struct Parts {
     pub mount: Option<LearnedMount>,
     /// Where that is kept; None: nowhere.
     pub mount_file: Option<PathBuf>,
+    /// Speed limits by the map.
+    pub limits: Option<LimitWatch>,
     /// Device health.
     pub health: Arc<HealthBoard>,
 }
@@ -212,6 +215,7 @@ impl Pipeline {
                 {
                     self.speed_mps = Some((fix.at, mps));
                 }
+                self.on_limit(&signal);
                 self.step(Input::Signal(signal));
             }
             Captured::Observed(sight, taken) => self.on_sight(sight, taken),
@@ -353,6 +357,18 @@ impl Pipeline {
         self.keep_mount();
         let at = self.parts.clock.now();
         journal::write(&Entry::Ended { at: self.since_zero(at) });
+    }
+
+    /// Asks the map for the limit where the vehicle is.
+    fn on_limit(&mut self, signal: &Signal) {
+        if self.drive.privacy() == PrivacyState::Off {
+            return;
+        }
+        let speed_mps = self.drive.speed_mps(signal.at());
+        let limits = self.parts.limits.as_mut();
+        if let Some(limit) = limits.and_then(|l| l.on_signal(signal, speed_mps)) {
+            self.drive.set_map_limit(limit);
+        }
     }
 
     /// Keeps how the unit sits for the next start. Where that fails it is learned again.

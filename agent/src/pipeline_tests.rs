@@ -109,6 +109,7 @@ impl Run {
             orders: None,
             mount: None,
             mount_file: None,
+            limits: None,
             health: Arc::new(HealthBoard::default()),
         };
         Self { pipeline: Pipeline::new(parts), clock, jobs }

@@ -33,6 +33,7 @@ use crate::{
     eyes::Eyes,
     health::{HealthBoard, State},
     identity::Identity,
+    limit_watch::LimitWatch,
     mount_file,
     net::{Connector, CorrectedClock, TrustedTime},
     perception::{
@@ -147,6 +148,7 @@ pub fn run(run: Run) -> Result<()> {
         orders,
         mount,
         mount_file,
+        limits: LimitWatch::open(&config.limits, &health),
         health: Arc::clone(&health),
     };
     let (settled_told, settled) = watch::channel(false);

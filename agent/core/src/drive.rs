@@ -35,9 +35,11 @@ use crate::{
     driver::{DriverState, DriverWatch},
     gop_ring::{AccessUnit, Gop, GopRing, RingLimits, RingMetrics, Tail, Video},
     headway::{RoadState, headway},
+    limits::{LimitSource, LimitState},
     motion::mount::{LearnedMount, MountChange},
     policy::{Alert, Finding, Policy, PrivacyState},
     signal_history::{ClipSignals, FacePoint, SignalHistory},
+    speeding::SpeedLimit,
     timebase::{Source, SourceGuard},
     vehicle_state::VehicleState,
     vehicle_watch::VehicleWatch,
@@ -54,6 +56,9 @@ pub enum Input {
     Road(RoadObservation),
     /// A few numbers of a camera's picture, about two times a second.
     Camera(PictureStats),
+    /// The way to the next stop line that the map knows, metres along the road, negative just behind
+    /// it; none where there is none near.
+    StopLine(MonoTime, Option<f64>),
     /// An encoded picture.
     AccessUnit(AccessUnit),
     /// The driver's or the fleet's choice changed.
@@ -162,6 +167,7 @@ pub struct Drive {
     vehicle: VehicleState,
     detectors: Detectors,
     road: Option<RoadState>,
+    map_limit: Option<LimitState>,
     ring: GopRing,
     history: SignalHistory,
     orders: ClipOrders,
@@ -210,6 +216,7 @@ impl Drive {
             vehicle: VehicleState::new(&config, learned),
             detectors: Detectors::new(&config, privacy),
             road: None,
+            map_limit: None,
             ring: GopRing::new(RingLimits { span, camera_bytes: config.ring.camera_bytes }),
             history: SignalHistory::new(span),
             orders: ClipOrders::new(config.clip.clone()),
@@ -230,6 +237,7 @@ impl Drive {
             Input::Driver(observation) => self.on_driver(&observation, out),
             Input::Road(observation) => self.on_road(&observation, out),
             Input::Camera(stats) => self.on_camera(&stats, out),
+            Input::StopLine(at, line_m) => self.on_stop_line(at, line_m, out),
             Input::AccessUnit(unit) => self.on_access_unit(unit),
             Input::Privacy(privacy) => self.on_privacy(privacy, out),
             Input::NewDriver => self.wipe(CutReason::DriverChanged, out),
@@ -259,10 +267,24 @@ impl Drive {
         }
     }
 
-    /// The fleet set another speed limit; None: unknown.
+    /// The fleet set another speed limit; None: that of the map, where there is one.
     pub fn set_speed_limit(&mut self, limit_kmh: Option<f64>) {
         self.config.vehicle.speed_limit_kmh = limit_kmh;
-        self.detectors.vehicle.set_limit(limit_kmh);
+        self.detectors.vehicle.set_limit(limit_in_force(&self.config, self.map_limit));
+    }
+
+    /// The map's limit where the vehicle is; to be called where it changes. One that the fleet set or
+    /// configured goes before it.
+    pub fn set_map_limit(&mut self, limit: LimitState) {
+        self.map_limit = Some(limit);
+        if self.config.vehicle.speed_limit_kmh.is_none() {
+            self.detectors.vehicle.set_limit(limit_in_force(&self.config, self.map_limit));
+        }
+    }
+
+    /// The speed at `at`, metres a second, where it is known.
+    pub fn speed_mps(&self, at: MonoTime) -> Option<f64> {
+        self.vehicle.speed(at).map(|s| s.mps)
     }
 
     /// How the unit sits, as far as it is known: to be kept for the next start.
@@ -429,6 +451,13 @@ impl Drive {
         self.decide_all(finding, out);
     }
 
+    fn on_stop_line(&mut self, at: MonoTime, line_m: Option<f64>, out: &mut Vec<Command>) {
+        if self.privacy != PrivacyState::Off && !self.is_from_the_future(at) {
+            let finding = self.detectors.vehicle.on_stop_line(at, line_m, &self.vehicle);
+            self.decide_all(finding, out);
+        }
+    }
+
     fn on_camera(&mut self, stats: &PictureStats, out: &mut Vec<Command>) {
         if self.privacy == PrivacyState::Off || self.is_from_the_future(stats.at) {
             return;
@@ -468,6 +497,8 @@ impl Drive {
         self.ring.clear();
         self.history.clear();
         self.detectors = Detectors::new(&self.config, self.privacy);
+        // Where the vehicle is says nothing of who drives it.
+        self.detectors.vehicle.set_limit(limit_in_force(&self.config, self.map_limit));
         self.road = None;
     }
 
@@ -543,6 +574,22 @@ fn tell(camera: CameraId, watch: &mut CameraWatch, out: &mut Vec<Command>) {
     if let Some(fault) = watch.changed() {
         out.push(Command::Health(Health::Camera { camera, fault }));
     }
+}
+
+/// The limit that speeding is judged by. What the map only has from the country's rule for that kind of
+/// road is told in the cab and flags nothing.
+fn limit_in_force(config: &CoreConfig, map: Option<LimitState>) -> Option<SpeedLimit> {
+    let fixed = config.vehicle.speed_limit_kmh.map(|kmh| SpeedLimit { kmh, flags: true });
+    fixed.or_else(|| match map? {
+        LimitState::Known(limit) => {
+            let flags = match limit.source {
+                LimitSource::Explicit | LimitSource::Conditional | LimitSource::Override => true,
+                LimitSource::Implicit => false,
+            };
+            Some(SpeedLimit { kmh: limit.kmh, flags })
+        }
+        LimitState::Unlimited(_) | LimitState::Unknown(_) => None,
+    })
 }
 
 const fn lamp(privacy: PrivacyState) -> Lamp {

@@ -21,6 +21,15 @@ use crate::{
 /// The rule's name in events.
 pub const RULE: &str = "speeding/1";
 
+/// A limit that applies.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SpeedLimit {
+    /// Kilometres an hour.
+    pub kmh: f64,
+    /// Whether being over it is flagged, or only told in the cab.
+    pub flags: bool,
+}
+
 /// What speeding asks for.
 #[derive(Clone, Debug, PartialEq)]
 pub enum SpeedingStep {
@@ -48,7 +57,7 @@ enum Phase {
 #[derive(Clone, Debug)]
 pub struct Speeding {
     config: SpeedingConfig,
-    limit_mps: Option<f64>,
+    limit: Option<SpeedLimit>,
     /// Two speeds further apart than this leave the time between them unknown.
     max_interval: Duration,
     last: Option<MonoTime>,
@@ -57,20 +66,14 @@ pub struct Speeding {
 
 impl Speeding {
     /// Within the limit. `max_interval` is how long a speed stays believable.
-    pub fn new(config: &SpeedingConfig, limit_kmh: Option<f64>, max_interval: Duration) -> Self {
-        Self {
-            config: config.clone(),
-            limit_mps: limit_kmh.map(|v| v * KMH_TO_MPS),
-            max_interval,
-            last: None,
-            phase: Phase::Within,
-        }
+    pub fn new(config: &SpeedingConfig, limit: Option<SpeedLimit>, max_interval: Duration) -> Self {
+        Self { config: config.clone(), limit, max_interval, last: None, phase: Phase::Within }
     }
 
     /// Another limit applies from now on; None: unknown. What was counted against the old one is
     /// forgotten.
-    pub fn set_limit(&mut self, limit_kmh: Option<f64>) {
-        self.limit_mps = limit_kmh.map(|v| v * KMH_TO_MPS);
+    pub const fn set_limit(&mut self, limit: Option<SpeedLimit>) {
+        self.limit = limit;
         self.phase = Phase::Within;
     }
 
@@ -78,14 +81,15 @@ impl Speeding {
     pub fn step(&mut self, at: MonoTime, speed: Option<&Speed>) -> Option<SpeedingStep> {
         let gap = self.last.is_some_and(|last| at.since(last) > self.max_interval);
         self.last = Some(at);
-        let known = speed.zip(self.limit_mps).filter(|_| !gap);
-        let Some((speed, limit_mps)) = known else {
+        let known = speed.zip(self.limit).filter(|_| !gap);
+        let Some((speed, limit)) = known else {
             self.phase = match self.phase {
                 Phase::Within | Phase::Over(_) => Phase::Within,
                 Phase::Said { .. } => Phase::Said { below_since: None },
             };
             return None;
         };
+        let limit_mps = limit.kmh * KMH_TO_MPS;
         let margin_mps = (self.config.margin_kmh * KMH_TO_MPS)
             .max(limit_mps * self.config.margin_percent / 100.0);
         let over = speed.mps > limit_mps + margin_mps;
@@ -103,7 +107,7 @@ impl Speeding {
             Phase::Over(mut o) => {
                 o.peak_mps = o.peak_mps.max(speed.mps);
                 let over_for = at.since(o.since);
-                if over_for >= secs(self.config.event_after_s) {
+                if limit.flags && over_for >= secs(self.config.event_after_s) {
                     let event = event(at, &o, limit_mps, margin_mps);
                     (Phase::Said { below_since: None }, Some(SpeedingStep::Event(event)))
                 } else if !o.voiced && over_for >= secs(self.config.voice_after_s) {
@@ -149,9 +153,14 @@ mod tests {
     use super::*;
     use crate::vehicle_state::SpeedSource;
 
+    const fn flags(kmh: f64) -> SpeedLimit {
+        SpeedLimit { kmh, flags: true }
+    }
+
     /// (second, is an event) over 100 s at `hz`.
     fn run(hz: u32, limit_kmh: Option<f64>, kmh: impl Fn(f64) -> Option<f64>) -> Vec<(f64, bool)> {
-        let mut speeding = Speeding::new(&SpeedingConfig::default(), limit_kmh, secs(2.0));
+        let mut speeding =
+            Speeding::new(&SpeedingConfig::default(), limit_kmh.map(flags), secs(2.0));
         (0..hz * 100)
             .filter_map(|n| {
                 let s = f64::from(n) / f64::from(hz);
@@ -191,7 +200,7 @@ mod tests {
         // Unknown for a moment every 15 s: never known to last 20 s.
         assert_eq!(run(10, Some(50.0), |s| (s % 15.0 > 0.5).then_some(90.0)), []);
         // One speed in three seconds leaves the time between unknown.
-        let mut speeding = Speeding::new(&SpeedingConfig::default(), Some(50.0), secs(2.0));
+        let mut speeding = Speeding::new(&SpeedingConfig::default(), Some(flags(50.0)), secs(2.0));
         for s in 0..60_u32 {
             let at = MonoTime::from_secs_f64(f64::from(s) * 3.0);
             let speed = Speed { at, mps: 40.0, sigma_mps: 0.1, source: SpeedSource::Gnss };
@@ -203,5 +212,19 @@ mod tests {
     fn hovering_at_the_margin_is_one_event() {
         let hover = |s: f64| Some(if s > 31.0 && s % 8.0 < 4.0 { 87.0 } else { 90.0 });
         assert_eq!(run(10, Some(80.0), hover).iter().filter(|e| e.1).count(), 1);
+    }
+
+    #[test]
+    fn a_limit_that_only_the_countrys_rule_says_flags_nothing() {
+        let limit = SpeedLimit { kmh: 50.0, flags: false };
+        let mut speeding = Speeding::new(&SpeedingConfig::default(), Some(limit), secs(2.0));
+        let said: Vec<_> = (0..600_u32)
+            .filter_map(|n| {
+                let at = MonoTime::from_secs_f64(f64::from(n) / 10.0);
+                let source = SpeedSource::Bus;
+                speeding.step(at, Some(&Speed { at, mps: 25.0, sigma_mps: 0.1, source }))
+            })
+            .collect();
+        assert_eq!(said, [SpeedingStep::Voice]);
     }
 }

@@ -22,7 +22,7 @@ use crate::{
     rolling_stop::RollingStop,
     rollover::Rollover,
     seat_belt::{SeatBelt, SeatBeltStep},
-    speeding::{Speeding, SpeedingStep},
+    speeding::{SpeedLimit, Speeding, SpeedingStep},
     vehicle_state::{Motion, VehicleState},
 };
 
@@ -47,12 +47,13 @@ pub struct VehicleWatch {
 impl VehicleWatch {
     /// Nothing happened yet.
     pub fn new(config: &CoreConfig) -> Self {
+        let limit = config.vehicle.speed_limit_kmh.map(|kmh| SpeedLimit { kmh, flags: true });
         Self {
             harsh: HarshMotion::new(&config.harsh, config.vehicle.class),
             check: HarshCheck::default(),
             collision: Collision::new(&config.collision),
             rollover: Rollover::new(&config.rollover),
-            speeding: Speeding::new(&config.speeding, config.vehicle.speed_limit_kmh, SPEED_GAP),
+            speeding: Speeding::new(&config.speeding, limit, SPEED_GAP),
             seat_belt: SeatBelt::new(&config.seat_belt),
             idling: Idling::new(&config.idling),
             following: Following::new(&config.following),
@@ -62,8 +63,8 @@ impl VehicleWatch {
     }
 
     /// Another speed limit applies from now on; none: unknown.
-    pub fn set_limit(&mut self, limit_kmh: Option<f64>) {
-        self.speeding.set_limit(limit_kmh);
+    pub const fn set_limit(&mut self, limit: Option<SpeedLimit>) {
+        self.speeding.set_limit(limit);
     }
 
     /// How the unit sits changed: what waits for judgement was felt in other axes.

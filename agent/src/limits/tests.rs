@@ -249,3 +249,91 @@ fn fuzz_seeds_are_of_todays_formats() {
         assert_eq!(fs::read(&path).unwrap(), bytes, "{}: TEMOIN_GOLDEN=write", path.display());
     }
 }
+
+/// From an extract to an event: a van at 95 km/h along these streets, one after the other.
+#[test]
+fn a_van_on_the_map_speeds_where_the_map_says_so() {
+    use std::sync::Arc;
+
+    use temoin_agent_core::{
+        config::CoreConfig,
+        drive::{Command, Drive, Input},
+        policy::PrivacyState,
+    };
+    use temoin_proto::{
+        events::EventKind,
+        samples::{GnssFix, Signal, VehicleSpeed},
+        time::MonoTime,
+    };
+
+    use crate::{config::LimitsConfig, health::HealthBoard, limit_watch::LimitWatch};
+
+    let dir = tempfile::tempdir().unwrap();
+    // Monday, 2 November 2026, 10:00 UTC: noon in Bucharest.
+    let ten_utc_ms = 1_793_613_600_000_i64;
+    for (tags, zone, want) in [
+        ("highway=primary|maxspeed=50", None, Some(EventKind::Speeding)),
+        ("highway=primary|maxspeed=90", None, None),
+        // The country's rule alone: told, not flagged.
+        ("highway=residential", None, None),
+        ("highway=primary", None, None),
+        (
+            "highway=primary|maxspeed=100|maxspeed:conditional=50 @ (11:00-13:00)",
+            Some("Europe/Bucharest"),
+            Some(EventKind::Speeding),
+        ),
+        ("highway=primary|maxspeed=100|maxspeed:conditional=50 @ (11:00-13:00)", None, None),
+        (
+            "highway=primary|maxspeed=100|maxspeed:conditional=50 @ (08:00-11:00)",
+            Some("Europe/Bucharest"),
+            None,
+        ),
+    ] {
+        let file = dir.path().join("limits");
+        let street = Extract::default()
+            .node(1, 44.43, 26.1)
+            .node(2, 44.43, 26.12)
+            .node(3, 44.43, 26.14)
+            .way(7, tags, &[1, 2, 3]);
+        fs::write(&file, built(&street.bytes(Packed::Zlib, true), "RO").unwrap().1).unwrap();
+        let config = LimitsConfig {
+            file: Some(file),
+            time_zone: zone.map(str::to_owned),
+            ..LimitsConfig::default()
+        };
+        let health = Arc::new(HealthBoard::default());
+        let mut watch = LimitWatch::open(&config, &health).unwrap();
+        let mut drive = Drive::new(CoreConfig::for_recordings(), PrivacyState::Recording);
+        let mut out = Vec::new();
+        let mps = 95.0 / 3.6;
+        for tenth in 0..900_u32 {
+            let s = f64::from(tenth) / 10.0;
+            let at = MonoTime::from_secs_f64(s + 1.0);
+            let lon = 26.101 + s * mps / (111_320.0 * 44.43_f64.to_radians().cos());
+            let mut signals = vec![Signal::Speed(VehicleSpeed { at, mps })];
+            if tenth % 10 == 0 {
+                signals.push(Signal::Gnss(GnssFix {
+                    utc_unix_ms: Some(ten_utc_ms + i64::from(tenth) * 100),
+                    speed_mps: Some(mps),
+                    course_deg: Some(90.0),
+                    ..GnssFix::new(at, 44.43, lon)
+                }));
+            }
+            for signal in signals {
+                let speed_mps = drive.speed_mps(at);
+                if let Some(limit) = watch.on_signal(&signal, speed_mps) {
+                    drive.set_map_limit(limit);
+                }
+                drive.step(at, Input::Signal(signal), &mut out);
+            }
+        }
+        let flagged: Vec<_> = out
+            .iter()
+            .filter_map(|c| match c {
+                Command::Flag { event, .. } => Some(event.kind),
+                Command::Alert(_) | Command::Cut(_) | Command::Lamp(_) | Command::Health(_) => None,
+            })
+            .collect();
+        assert_eq!(flagged, want.into_iter().collect::<Vec<_>>(), "{tags} {zone:?}");
+    }
+}
