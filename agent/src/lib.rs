@@ -30,6 +30,7 @@ pub mod metrics;
 pub mod model_pack;
 pub mod mount_file;
 pub mod net;
+pub mod odometer;
 pub mod perception;
 pub mod pipeline;
 pub mod privacy_blur;

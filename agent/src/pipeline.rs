@@ -54,11 +54,15 @@ use crate::{
     limit_watch::LimitWatch,
     metrics::Metrics,
     mount_file,
+    odometer::{Driven, driven_m},
     perception::DriverSeat,
     privacy_blur::BlurConfig,
     recorder::{Caption, Recorder, RecorderConfig},
     standing_orders::StandingOrders,
 };
+
+/// How far the unit drives until it says so, m: far less than a heartbeat's way.
+const TOLD_EVERY_M: f64 = 10.0;
 
 /// Work for the thread that seals and spools.
 pub enum SealJob {
@@ -117,6 +121,8 @@ pub struct Parts {
     pub results: UnboundedSender<OrderResult>,
     /// The privacy state, for heartbeats.
     pub privacy_told: watch::Sender<&'static str>,
+    /// How far this run drove, for heartbeats.
+    pub driven_told: watch::Sender<Driven>,
     /// Where the fleet's standing orders are kept; None: nowhere.
     pub orders: Option<PathBuf>,
     /// How the unit sat when it was last switched off.
@@ -194,6 +200,16 @@ impl Pipeline {
         let units = self.recorder.collect();
         self.ring(units);
         self.carry_out();
+        self.tell_driven(TOLD_EVERY_M);
+    }
+
+    /// Tells how far the unit drove, where that is so much further than was told before.
+    fn tell_driven(&self, further_m: f64) {
+        let driven_m = driven_m(&self.drive);
+        if driven_m - self.parts.driven_told.borrow().driven_m >= further_m {
+            let at_ms = self.parts.clock.wall().unix_ms;
+            self.parts.driven_told.send_replace(Driven { at_ms, driven_m });
+        }
     }
 
     fn wait_limit(&self) -> Option<Duration> {
@@ -354,6 +370,7 @@ impl Pipeline {
         self.flush();
         self.step(Input::End);
         self.carry_out();
+        self.tell_driven(0.0);
         self.keep_mount();
         let at = self.parts.clock.now();
         journal::write(&Entry::Ended { at: self.since_zero(at) });

@@ -106,6 +106,7 @@ impl Run {
             seal,
             results,
             privacy_told: watch::channel("recording").0,
+            driven_told: watch::channel(Driven::default()).0,
             orders: None,
             mount: None,
             mount_file: None,

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         mpsc::{Receiver, SyncSender, channel, sync_channel},
@@ -36,6 +36,7 @@ use crate::{
     limit_watch::LimitWatch,
     mount_file,
     net::{Connector, CorrectedClock, TrustedTime},
+    odometer::{Driven, Odometer},
     perception::{
         self, HealthStatement, MODELS, Perception, ROAD_MODELS,
         road::RoadEyes,
@@ -111,6 +112,7 @@ pub fn run(run: Run) -> Result<()> {
     };
     let configured = standing.apply(config.privacy, &mut rules);
     let (privacy_told, privacy) = watch::channel(configured.as_str());
+    let (driven_told, driven) = watch::channel(Driven::default());
     let reload = Reload::default();
     let (mut clock, eyes, zero) =
         open_eyes(&config, &source, &to_pipeline, &health, &mut rules, &reload)?;
@@ -145,6 +147,7 @@ pub fn run(run: Run) -> Result<()> {
         seal,
         results,
         privacy_told,
+        driven_told,
         orders,
         mount,
         mount_file,
@@ -166,6 +169,8 @@ pub fn run(run: Run) -> Result<()> {
                 heartbeat: Duration::from_secs_f64(config.heartbeat_s),
                 orders: to_pipeline.clone(),
                 privacy,
+                driven,
+                odometer: open_odometer(&config.data_dir),
                 settled: settled_told,
             };
             runtime.spawn(upload.run(config.rules.upload.clone(), at_start, queue_in, results_in));
@@ -227,6 +232,16 @@ fn open_stored(config: &Config, health: &HealthBoard) -> Result<Stored> {
         })?;
     let time = Arc::new(TrustedTime::load(&identity.trusted_time_path()));
     Ok(Stored { identity, time, spool: Arc::new(spool), at_start })
+}
+
+/// What earlier runs drove and could not tell; where that cannot be read it is given up, as a unit
+/// that does not start would be worse.
+fn open_odometer(data: &Path) -> Odometer {
+    let path = Odometer::path(data);
+    Odometer::open(&path).unwrap_or_else(|e| {
+        tracing::warn!(error = %e, "what earlier runs drove without a network is not told");
+        Odometer::without(&path)
+    })
 }
 
 /// The eyes of each camera that is looked at.

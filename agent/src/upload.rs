@@ -31,10 +31,12 @@ use tonic::{Code, Status, transport::Channel};
 
 use crate::{
     capture::{Captured, Order},
+    durable::FileError,
     health::{HealthBoard, State},
     identity::{FleetKey, Identity},
     journal::{self, Entry},
     net::{Connector, TrustedTime},
+    odometer::{Driven, Odometer},
     pipeline::OrderResult,
     spool::{Queued, Spool, SpoolError},
 };
@@ -64,6 +66,10 @@ pub struct Upload {
     pub orders: SyncSender<Captured>,
     /// Whether anything is recorded, for the heartbeat.
     pub privacy: watch::Receiver<&'static str>,
+    /// How far this run drove.
+    pub driven: watch::Receiver<Driven>,
+    /// What of that, and of earlier runs, the server has not confirmed.
+    pub odometer: Odometer,
     /// Tells whether everything was settled and no more will come.
     pub settled: watch::Sender<bool>,
 }
@@ -87,6 +93,8 @@ impl Upload {
         let mut beat_at = Instant::now();
         // Until the sealing thread ends, more may come.
         let (mut sealing, mut driving) = (true, true);
+        // Whether a heartbeat was tried after the drive's end.
+        let mut told = false;
         loop {
             while let Ok(queued) = queue.try_recv() {
                 add(&mut plan, queued);
@@ -97,13 +105,14 @@ impl Upload {
             }
             if Instant::now() >= beat_at {
                 beat_at = Instant::now() + self.heartbeat;
+                told = !driving;
                 let reached = self.beat(&mut link, &mut done, &mut given).await;
                 if reached {
                     plan.resume();
                 }
             }
             let next = plan.next(SystemClock.now());
-            self.settled.send_replace(!sealing && queue.is_empty() && is_settled(&plan));
+            self.settled.send_replace(told && !sealing && queue.is_empty() && is_settled(&plan));
             let wait = match next {
                 Next::Do(action) => {
                     let answer = self.carry_out(&mut link, action).await;
@@ -133,7 +142,11 @@ impl Upload {
                         done.push(command_result(&result));
                         beat_at = Instant::now();
                     }
-                    None => driving = false,
+                    // The drive is over: its last metres are told at once.
+                    None => {
+                        driving = false;
+                        beat_at = Instant::now();
+                    }
                 },
             }
         }
@@ -283,6 +296,10 @@ impl Upload {
         given: &mut Vec<CommandId>,
     ) -> bool {
         let (clips, bytes) = self.spool.usage();
+        let driven = *self.driven.borrow();
+        let marks: Vec<wire::DistanceMark> =
+            self.odometer.to_send(driven).iter().map(Into::into).collect();
+        let sent = marks.len();
         let request = wire::HeartbeatRequest {
             agent_version: env!("CARGO_PKG_VERSION").to_owned(),
             unit_unix_ms: system_unix_ms(),
@@ -291,15 +308,20 @@ impl Upload {
             spool_bytes: bytes,
             health: self.health.items(),
             results: done.clone(),
+            driven: marks,
         };
         let client = match self.client(link).await {
             Ok(client) => client,
-            Err(_) => return false,
+            Err(_) => {
+                self.kept(Odometer::failed);
+                return false;
+            }
         };
         let asked = Instant::now();
         let response = match call(client.heartbeat(request)).await {
             Ok(response) => response,
             Err(e) => {
+                self.kept(Odometer::failed);
                 link.client = None;
                 let state = if e.is_retryable() { State::Degraded } else { State::Failed };
                 self.health.set("upload", state, format!("heartbeat: {e}"));
@@ -307,6 +329,7 @@ impl Upload {
             }
         };
         done.clear();
+        self.kept(|odometer| odometer.answered(sent));
         self.take_time(response.server_unix_ms, asked.elapsed());
         if let Some(key) = response.fleet_key {
             let key = FleetKey { key_id: key.key_id, public: key.x25519_public_key.into() };
@@ -318,6 +341,13 @@ impl Upload {
             self.take_order(&command, given, done);
         }
         true
+    }
+
+    /// Changes what waits of the distance; a disk that refuses shows in health.
+    fn kept(&mut self, change: impl FnOnce(&mut Odometer) -> Result<(), FileError>) {
+        if let Err(e) = change(&mut self.odometer) {
+            self.health.set("spool", State::Degraded, e.to_string());
+        }
     }
 
     fn take_time(&self, server_unix_ms: i64, round_trip: Duration) {

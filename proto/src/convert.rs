@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use crate::{
     events::{EventKind, EventKindError, Number, Severity},
-    ids::{ClipId, EventId, IdError},
+    ids::{ClipId, EventId, IdError, RunId},
     manifest::{Manifest, RESTRICTION, Track, VERSION, WrappedKey},
     sealed::{TrackName, sealed_len},
     time::WallTime,
@@ -18,6 +18,10 @@ pub const MAX_TRACK_LEN: u64 = 512 * 1024 * 1024;
 /// Most numbers an event may carry, and most characters of a short text.
 pub const MAX_NUMBERS: usize = 32;
 const MAX_TEXT: usize = 200;
+/// Most marks of the distance in one heartbeat.
+pub const MAX_MARKS: usize = 512;
+/// A run's counter is never beyond this, m: a million kilometres.
+pub const MAX_DRIVEN_M: f64 = 1e9;
 
 /// Why something from the wire was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -148,6 +152,34 @@ impl TryFrom<wire::Event> for EventRecord {
                 None => Err(short("clip_absent_because", e.clip_absent_because)?),
             },
         })
+    }
+}
+
+/// Where a run's distance counter stood at a time. The counter never falls within a run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Mark {
+    /// The run of the unit's software.
+    pub run: RunId,
+    /// By the unit's clock, milliseconds since 1970.
+    pub at_ms: i64,
+    /// Metres since the run began, 0 to [`MAX_DRIVEN_M`].
+    pub driven_m: f64,
+}
+
+impl From<&Mark> for wire::DistanceMark {
+    fn from(m: &Mark) -> Self {
+        let run_id = Bytes::copy_from_slice(m.run.as_bytes());
+        Self { run_id, unix_ms: m.at_ms, driven_m: m.driven_m }
+    }
+}
+
+impl TryFrom<&wire::DistanceMark> for Mark {
+    type Error = ConvertError;
+    fn try_from(m: &wire::DistanceMark) -> Result<Self, ConvertError> {
+        if !(0.0..=MAX_DRIVEN_M).contains(&m.driven_m) {
+            return Err(bad("driven.driven_m", m.driven_m));
+        }
+        Ok(Self { run: RunId::from_slice(&m.run_id)?, at_ms: m.unix_ms, driven_m: m.driven_m })
     }
 }
 
@@ -314,6 +346,18 @@ mod tests {
         }
     }
 
+    #[test]
+    fn marks_of_the_distance_survive_the_wire_or_are_refused() {
+        let mark = Mark { run: RunId::new(), at_ms: 5, driven_m: 1234.5 };
+        let sent = wire::DistanceMark::from(&mark);
+        assert_eq!(Mark::try_from(&sent), Ok(mark));
+        for driven_m in [-1.0, f64::NAN, f64::INFINITY, 2e9] {
+            assert!(Mark::try_from(&wire::DistanceMark { driven_m, ..sent.clone() }).is_err());
+        }
+        let short = wire::DistanceMark { run_id: Bytes::from_static(b"run"), ..sent };
+        assert!(Mark::try_from(&short).is_err());
+    }
+
     proptest! {
         #[test]
         fn no_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
@@ -322,6 +366,9 @@ mod tests {
             }
             if let Ok(e) = <wire::Event as prost::Message>::decode(bytes.as_slice()) {
                 drop(EventRecord::try_from(e));
+            }
+            if let Ok(m) = <wire::DistanceMark as prost::Message>::decode(bytes.as_slice()) {
+                drop(Mark::try_from(&m));
             }
         }
     }

@@ -100,6 +100,11 @@ uuid_id! {
     CommandId
 }
 
+uuid_id! {
+    /// One run of a unit's software, from its start to its end.
+    RunId
+}
+
 /// The name a fleet gave to a unit, such as `van-12`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]

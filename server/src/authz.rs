@@ -18,6 +18,10 @@ use temoin_proto::ids::UserId;
 
 use crate::db::{events::StoredEvent, units::Unit, users::User, views::ViewRow};
 
+mod driver_rights;
+
+pub use driver_rights::ScoreFacts;
+
 const SCHEMA: &str = include_str!("../policy/schema.cedarschema");
 const POLICIES: [(&str, &str); 4] = [
     ("driver.cedar", include_str!("../policy/driver.cedar")),
@@ -115,6 +119,11 @@ enum Action {
     CommandUnit,
     SeeLogEntry,
     SeeLogNames,
+    ContestEvent,
+    AnswerContest,
+    ProposeLimit,
+    SeeScore,
+    CorrectLimits,
 }
 
 impl Action {
@@ -129,6 +138,11 @@ impl Action {
             Self::CommandUnit => "command_unit",
             Self::SeeLogEntry => "see_log_entry",
             Self::SeeLogNames => "see_log_names",
+            Self::ContestEvent => "contest_event",
+            Self::AnswerContest => "answer_contest",
+            Self::ProposeLimit => "propose_limit",
+            Self::SeeScore => "see_score",
+            Self::CorrectLimits => "correct_limits",
         }
     }
 }

@@ -56,6 +56,22 @@ fn events(me: UserId) -> Vec<(&'static str, EventFacts)> {
     ]
 }
 
+/// Scores by how their driver stands to the person who asks.
+fn scores(me: UserId) -> [(&'static str, ScoreFacts); 5] {
+    let facts = |driver, manager, depot: Option<&str>| ScoreFacts {
+        driver,
+        manager,
+        depot: depot.map(str::to_owned),
+    };
+    [
+        ("score: mine", facts(me, None, Some("own"))),
+        ("score: I am the driver's manager", facts(OTHER, Some(me), Some("foreign"))),
+        ("score: my depot, without a manager", facts(OTHER, None, Some("own"))),
+        ("score: my depot, another manager", facts(OTHER, Some(OTHER), Some("own"))),
+        ("score: no depot, no manager", facts(OTHER, None, None)),
+    ]
+}
+
 fn yes(b: bool) -> &'static str {
     if b { "yes" } else { "-" }
 }
@@ -69,7 +85,8 @@ fn matrix() -> String {
          #\n\
          # Purposes: C coaching, T triage, X collision, K contest, O own review. What stands in a\n\
          # cell of a camera are the purposes for which it may be watched. `face`: the driver's face\n\
-         # is shown; otherwise it is blurred. Roles that see nothing of any event are one line.\n",
+         # is shown; otherwise it is blurred. `says`: may contest the event, answer who contests\n\
+         # it, propose another limit for its place. Roles that see nothing of any event are one line.\n",
     );
     for role in Role::ALL {
         let me = person(*role);
@@ -88,14 +105,24 @@ fn matrix() -> String {
             }
             any |= see || cells.iter().any(|c| !c.is_empty());
             let cell = |i: usize| if cells[i].is_empty() { "-" } else { cells[i].as_str() };
+            let objects = [
+                (authz.may_contest(&me, &facts, NOW_MS), "contest"),
+                (authz.may_answer_contest(&me, &facts, NOW_MS), "answer"),
+                (authz.may_propose_limit(&me, &facts, NOW_MS), "limit"),
+            ];
+            let objects: Vec<_> =
+                objects.into_iter().filter(|(may, _)| *may.as_ref().unwrap()).collect();
+            any |= !objects.is_empty();
+            let words: Vec<_> = objects.iter().map(|(_, word)| *word).collect();
             writeln!(
                 rows,
-                "  {name:<42} event {:<4} road {:<5} cabin {:<5} face {:<5} position {}",
+                "  {name:<42} event {:<4} road {:<5} cabin {:<5} face {:<5} position {:<5} says {}",
                 yes(see),
                 cell(0),
                 cell(1),
                 cell(2),
-                cell(3)
+                cell(3),
+                if words.is_empty() { "-".to_owned() } else { words.join("+") },
             )
             .unwrap();
         }
@@ -104,6 +131,12 @@ fn matrix() -> String {
         } else {
             "  every event                                no event, no picture\n"
         });
+        for (name, facts) in scores(me.id) {
+            let see = authz.may_see_score(&me, &facts, NOW_MS).unwrap();
+            writeln!(out, "  {name:<42} {}", yes(see)).unwrap();
+        }
+        let limits = authz.may_correct_limits(&me, NOW_MS).unwrap();
+        writeln!(out, "  {:<42} {}", "correct limits", yes(limits)).unwrap();
         for depot in ["own", "foreign"] {
             let unit = unit_of(depot);
             writeln!(
@@ -170,7 +203,13 @@ fn who_is_switched_off_may_nothing() {
         let me = User { disabled: true, ..person(*role) };
         for (name, facts) in events(me.id) {
             assert!(!authz.may_see_event(&me, &facts, NOW_MS).unwrap(), "{role:?} {name}");
+            assert!(!authz.may_contest(&me, &facts, NOW_MS).unwrap(), "{role:?} {name}");
+            assert!(!authz.may_answer_contest(&me, &facts, NOW_MS).unwrap(), "{role:?} {name}");
         }
+        for (name, facts) in scores(me.id) {
+            assert!(!authz.may_see_score(&me, &facts, NOW_MS).unwrap(), "{role:?} {name}");
+        }
+        assert!(!authz.may_correct_limits(&me, NOW_MS).unwrap());
         assert!(!authz.may_see_unit(&me, &unit_of("own"), NOW_MS).unwrap());
         let sight = authz.log_sight_of(&me, 7, me.id, Some(me.id), NOW_MS).unwrap();
         assert_eq!(sight, LogSight::Nothing);

@@ -9,12 +9,12 @@
 //! signature of the unit that the certificate names.
 
 use temoin_proto::{
-    convert::EventRecord,
+    convert::{EventRecord, MAX_MARKS, Mark},
     ids::{ClipId, CommandId},
     manifest::{Manifest, Track},
     sealed::TrackName,
     wire::{
-        BeginClipRequest, BeginClipResponse, FinishClipRequest, FinishClipResponse,
+        BeginClipRequest, BeginClipResponse, DistanceMark, FinishClipRequest, FinishClipResponse,
         HeartbeatRequest, HeartbeatResponse, ReportEventRequest, ReportEventResponse,
         ReportLostClipRequest, ReportLostClipResponse, TrackOffset, UploadTrackRequest,
         UploadTrackResponse, fleet_service_server::FleetService,
@@ -319,7 +319,14 @@ impl FleetService for Fleet {
         let now_ms = self.app.now_ms();
         let db = self.app.db();
         let results = beat.results.clone();
+        let driven = marks(&beat.driven)?;
         let facts = heartbeat_facts(beat, now_ms)?;
+        let faulty: Vec<_> =
+            facts.health.iter().filter(|h| h.state != "ok").map(|h| h.part.as_str()).collect();
+        // Never heard of before: the fault may be as old as the unit.
+        let heard_ms = unit.last_heartbeat_ms.unwrap_or(0);
+        db.note_faults(&unit.id, &faulty, heard_ms, now_ms).await.map_err(internal)?;
+        db.add_driven(&unit.id, &driven, now_ms).await.map_err(internal)?;
         db.heartbeat(&unit.id, &facts, now_ms).await.map_err(internal)?;
         for result in results.iter().take(MAX_HEALTH) {
             let id = CommandId::from_slice(&result.command_id).map_err(bad)?;
@@ -361,6 +368,13 @@ fn heartbeat_facts(beat: HeartbeatRequest, now_ms: i64) -> Result<HeartbeatFacts
         spool_bytes: beat.spool_bytes,
         health,
     })
+}
+
+fn marks(driven: &[DistanceMark]) -> Result<Vec<Mark>, Status> {
+    if driven.len() > MAX_MARKS {
+        return Err(bad(format!("at most {MAX_MARKS} marks of the distance at once")));
+    }
+    driven.iter().map(|mark| Mark::try_from(mark).map_err(bad)).collect()
 }
 
 fn shortened(text: &str) -> String {

@@ -242,10 +242,16 @@ async fn heartbeats_carry_health_up_and_orders_down() {
             text: "no\u{7} fix".into(),
         }],
         results: Vec::new(),
+        driven: Vec::new(),
     };
     assert!(van.client.heartbeat(beat.clone()).await.unwrap().into_inner().commands.is_empty());
     let wrong = wire::HeartbeatRequest { privacy_state: "secret".into(), ..beat.clone() };
     assert_eq!(van.client.heartbeat(wrong).await.unwrap_err().code(), Code::InvalidArgument);
+    let mark = wire::DistanceMark { driven_m: -1.0, ..wire::DistanceMark::default() };
+    for driven in [vec![mark], vec![wire::DistanceMark::default(); 513]] {
+        let wrong = wire::HeartbeatRequest { driven, ..beat.clone() };
+        assert_eq!(van.client.heartbeat(wrong).await.unwrap_err().code(), Code::InvalidArgument);
+    }
 
     let order = crate::show::Order::SetSpeedLimit { limit_kmh: Some(80.0) };
     assert_eq!(fleet.app.command_unit(&driver, "van-1", order).await.unwrap_err().status(), 404);

@@ -6,6 +6,8 @@
 //! | [`https`], [`portal`] | what people talk to |
 //! | [`authn`], [`authz`] | who somebody is, and what they may do |
 //! | [`show`] | what the portal may show, decided |
+//! | [`contest`], [`driver_score`], [`limit_proposals`] | a driver's objections, score, and corrections of limits, decided |
+//! | [`score`] | the sum of a score, pure |
 //! | [`view`] | the only way to pixels |
 //! | [`log`], [`keys`], [`pki`] | the access log, the fleet's keys, the CA |
 //! | [`db`], [`objects`] | rows, and sealed clips |
@@ -20,18 +22,24 @@ pub mod authz;
 mod brake;
 pub mod cli;
 pub mod config;
+pub mod contest;
 pub mod db;
+pub mod driver_score;
+#[cfg(test)]
+mod driver_tests;
 pub mod enrol;
 pub mod error;
 pub mod grpc;
 pub mod https;
 pub mod ingest;
 pub mod keys;
+pub mod limit_proposals;
 pub mod log;
 pub mod objects;
 pub mod pki;
 pub mod portal;
 pub mod report;
+pub mod score;
 pub mod show;
 #[cfg(test)]
 mod test_fleet;

@@ -15,14 +15,18 @@ use temoin_proto::{
 use crate::{
     app::App,
     authz::{EventFacts, LogSight, Purpose, Role},
+    contest::Objection,
     db::{
         commands::CommandRow,
+        contests::Contest,
         events::{ClipState, EventScope, StoredEvent},
         units::{Health, Unit, UnitStatus},
         users::User,
         views::{ViewRow, ViewScope},
     },
     error::AppError,
+    limit_proposals::ProposalShown,
+    score::ContestState,
 };
 
 /// Rows on one page of a list.
@@ -73,6 +77,8 @@ pub struct EventRow {
     pub clip: ClipShown,
     /// How many views of its clip this person may know of.
     pub views: u32,
+    /// Where the driver's objection stands, for those who may know of it.
+    pub contest: Option<ContestState>,
 }
 
 /// Which events to list.
@@ -108,6 +114,10 @@ pub struct EventPage {
     pub seen: Vec<SeenRow>,
     /// Whether the viewer is the event's own driver.
     pub own: bool,
+    /// The driver's objection.
+    pub objection: Objection,
+    /// What the driver says of the limit.
+    pub limit: ProposalShown,
 }
 
 /// One look at a clip.
@@ -249,8 +259,16 @@ impl Role {
     }
 }
 
-fn event_row(e: &StoredEvent, seen: &[SeenRow]) -> EventRow {
+impl EventRow {
+    /// The event as lists show it, without what others did with it.
+    pub(crate) fn without_views(event: &StoredEvent) -> Self {
+        event_row(event, &[], None)
+    }
+}
+
+fn event_row(e: &StoredEvent, seen: &[SeenRow], contest: Option<ContestState>) -> EventRow {
     EventRow {
+        contest,
         id: e.record.id,
         kind: e.record.kind,
         severity: e.record.severity,
@@ -300,7 +318,8 @@ impl App {
         let (events, next_before_ms) = self.permitted_events(who, filter).await?;
         let mut rows = Vec::with_capacity(events.len());
         for event in &events {
-            rows.push(event_row(event, &self.seen(who, event).await?));
+            let contest = self.contest_state(who, event).await?;
+            rows.push(event_row(event, &self.seen(who, event).await?, contest));
         }
         Ok(EventList { rows, next_before_ms })
     }
@@ -317,7 +336,8 @@ impl App {
         let mut rows = Vec::with_capacity(events.len());
         for event in &events {
             let seen = self.seen(who, event).await?;
-            rows.push(MyEvent { row: event_row(event, &seen), seen });
+            let contest = self.contest_state(who, event).await?;
+            rows.push(MyEvent { row: event_row(event, &seen, contest), seen });
         }
         Ok(MyEvents { rows, next_before_ms })
     }
@@ -340,8 +360,12 @@ impl App {
                 self.authz().view_grant(who, &facts, *purpose, now_ms)?.blur_driver_face;
         }
         let seen = self.seen(who, &event).await?;
+        let objection = self.objection(who, &event).await?;
+        let contest = objection.contest.as_ref().map(Contest::state);
         Ok(EventPage {
-            row: event_row(&event, &seen),
+            limit: self.limit_shown(who, &event).await?,
+            objection,
+            row: event_row(&event, &seen, contest),
             rule: event.record.rule.clone(),
             purposes,
             face_blurred,
@@ -486,6 +510,14 @@ impl App {
             }
         }
         Ok((permitted, next))
+    }
+
+    async fn contest_state(
+        &self,
+        who: &User,
+        event: &StoredEvent,
+    ) -> Result<Option<ContestState>, AppError> {
+        Ok(self.objection(who, event).await?.contest.as_ref().map(Contest::state))
     }
 
     async fn seen(&self, who: &User, event: &StoredEvent) -> Result<Vec<SeenRow>, AppError> {

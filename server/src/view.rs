@@ -38,10 +38,12 @@ use crate::{
     authz::{EventFacts, Purpose, ViewGrant},
     db::{
         events::{ClipState, StoredEvent},
+        limits::Place,
         users::User,
         views::StoredView,
     },
     error::AppError,
+    limit_proposals::place_of,
     log::view_leaf,
     report::Happening,
 };
@@ -260,6 +262,30 @@ impl App {
                 signals.position.iter().map(|p| (p.offset_ms, p.lat_deg, p.lon_deg)).collect()
             }),
         })
+    }
+
+    /// Where an event took place, out of the signals of its clip. Logged as a view for a contested
+    /// event, though no picture is read: it is the driver's recording that is opened.
+    ///
+    /// # Errors
+    /// As [`App::open_view`]; [`AppError::Refused`] where this person may not see positions.
+    pub(crate) async fn event_place(
+        &self,
+        session: &Session,
+        event: &StoredEvent,
+    ) -> Result<Option<Place>, AppError> {
+        let user = self.user_now(session).await?;
+        let purpose = Purpose::Contest;
+        let ClipState::Ready { clip, .. } = event.clip else { return Ok(None) };
+        if !self.grant(&user, event, purpose)?.position {
+            return Err(AppError::Refused("Your role may not see where the event took place."));
+        }
+        let (view, proof) = self.log_view(session, event, clip, purpose).await?;
+        self.report().tell(&Happening::View(view.id, clip, purpose));
+        let manifest = self.clip_manifest(clip).await?;
+        let key = self.clip_key(clip, &proof).await?;
+        let signals = self.signals(&key, &manifest).await?.unwrap_or_default();
+        Ok(place_of(&signals.position, manifest.event_ms))
     }
 
     /// Who the session belongs to as of now: the caller may have read it a while ago.

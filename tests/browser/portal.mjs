@@ -71,9 +71,39 @@ try {
     const seen = await page.getByTestId('seen-by').innerText();
     assert.match(seen, /Kai Lindner/, 'the driver sees who looked');
   });
+  await as('dana', PHONE, async (page) => {
+    await page.locator('[data-testid=my-event][data-kind=harsh_braking] a').first().click();
+    await page.getByTestId('contest-unfold').locator('summary').click();
+    await page.getByTestId('contest-text').fill('A child ran between two cars.');
+    await Promise.all([page.waitForNavigation(), page.getByTestId('contest').click()]);
+    assert.match(await page.getByTestId('contest-state').innerText(), /Contested/);
+    await page.goto(`${PORTAL}/score`);
+    assert.match(await page.getByTestId('score-left-out').innerText(), /contested, not answered yet/);
+    await page.screenshot({ path: `${SHOTS}/dana-score.png`, fullPage: true });
+    await page.locator('[data-testid=scored][data-kind=speeding] a').first().click();
+    await page.getByTestId('limit-unfold').locator('summary').click();
+    await page.getByTestId('limit-kmh').fill('130');
+    await Promise.all([page.waitForNavigation(), page.getByTestId('propose-limit').click()]);
+    assert.match(await page.getByTestId('limit-state').innerText(), /Waits for a decision/);
+  });
+  await as('sam', DESKTOP, async (page) => {
+    await page.goto(`${PORTAL}/drivers`);
+    await page.getByTestId('waiting-objection').getByRole('link').first().click();
+    await page.getByTestId('answer-text').fill('The clip shows it.');
+    await Promise.all([page.waitForNavigation(), page.getByTestId('overturn').click()]);
+    assert.match(await page.getByTestId('contest-answer').innerText(), /Overturned/);
+    await page.goto(`${PORTAL}/drivers`);
+    await page.getByTestId('driver').first().click();
+    assert.match(await page.getByTestId('score-left-out').innerText(), /contested and overturned/);
+  });
   await as('fay', DESKTOP, async (page) => {
     await page.getByTestId('unit').first().waitFor();
     assert.equal(await page.locator('a[href^="/events/"]').count(), 0, 'no events for an administrator');
+    await page.goto(`${PORTAL}/limits`);
+    await page.screenshot({ path: `${SHOTS}/fay-limits.png`, fullPage: true });
+    await Promise.all([page.waitForNavigation(), page.getByTestId('accept').click()]);
+    assert.match(await page.getByTestId('decided').innerText(), /130 km\/h[^]*Accepted/);
+    assert.match(await page.getByTestId('overrides').innerText(), /\(1\)/);
   });
   await as('ada', DESKTOP, async (page) => {
     assert.ok((await page.getByTestId('log-row').count()) >= 2, 'the auditor sees both views');

@@ -288,6 +288,11 @@ fn wire_seeds() -> Vec<(&'static str, &'static str, Vec<u8>)> {
             done: true,
             text: String::new(),
         }],
+        driven: vec![wire::DistanceMark {
+            run_id: id.clone(),
+            unix_ms: 1_700_000_000_000,
+            driven_m: 1234.5,
+        }],
     };
     let order = wire::command::Order::SetSpeedLimit(wire::SetSpeedLimit { limit_kmh: Some(80.0) });
     let answer = wire::HeartbeatResponse {

@@ -71,6 +71,8 @@ pub struct EventScope {
     pub kind: Option<EventKind>,
     /// Only those that began before, milliseconds since 1970.
     pub before_ms: Option<i64>,
+    /// Only those that began at this time or later, milliseconds since 1970.
+    pub since_ms: Option<i64>,
 }
 
 /// What reporting an event came to.
@@ -241,6 +243,7 @@ impl Db {
              WHERE (?1 IS NULL OR s.driver = ?1) AND (?2 IS NULL OR u.depot = ?2)
                AND (?3 IS NULL OR v.manager = ?3 OR (v.manager IS NULL AND v.depot = ?4))
                AND (?5 IS NULL OR e.kind = ?5) AND (?6 IS NULL OR e.start_at < ?6)
+               AND (?8 IS NULL OR e.start_at >= ?8)
              ORDER BY e.start_at DESC, e.id DESC LIMIT ?7"
         )))
         .bind(scope.driver.map(|d| d.to_string()))
@@ -250,6 +253,7 @@ impl Db {
         .bind(scope.kind.map(EventKind::as_str))
         .bind(scope.before_ms)
         .bind(i64::from(limit))
+        .bind(scope.since_ms)
         .fetch_all(&self.pool)
         .await?;
         rows.iter().map(stored).collect()

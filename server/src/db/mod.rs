@@ -8,7 +8,10 @@
 
 pub mod clips;
 pub mod commands;
+pub mod contests;
+pub mod driven;
 pub mod events;
+pub mod limits;
 pub mod sessions;
 pub mod units;
 pub mod users;

@@ -122,6 +122,19 @@ impl Db {
         row.as_ref().map(user).transpose()
     }
 
+    /// Every driver whose account is on, by name.
+    ///
+    /// # Errors
+    /// [`DbError`].
+    pub async fn drivers(&self) -> Result<Vec<User>, DbError> {
+        let rows = sqlx::query(
+            "SELECT * FROM users WHERE role = 'driver' AND NOT disabled ORDER BY name, id",
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        rows.iter().map(user).collect()
+    }
+
     /// Switches an account off or on. Switched off, its sessions end and its running views stop.
     ///
     /// # Errors

@@ -42,11 +42,16 @@ pub(crate) fn layout(title: impl Into<String>, session: Option<&Session>, curren
 /// Where a role can go.
 const fn nav(role: Role) -> &'static [(&'static str, &'static str)] {
     match role {
-        Role::Driver => &[("/my", "My events"), ("/access-log", "Access log")],
-        Role::Dispatcher | Role::SafetyManager => {
-            &[("/events", "Events"), ("/access-log", "Access log")]
+        Role::Driver => {
+            &[("/my", "My events"), ("/score", "My score"), ("/access-log", "Access log")]
         }
-        Role::FleetAdmin => &[("/units", "Units"), ("/access-log", "Access log")],
+        Role::Dispatcher => &[("/events", "Events"), ("/access-log", "Access log")],
+        Role::SafetyManager => {
+            &[("/events", "Events"), ("/drivers", "Drivers"), ("/access-log", "Access log")]
+        }
+        Role::FleetAdmin => {
+            &[("/units", "Units"), ("/limits", "Limits"), ("/access-log", "Access log")]
+        }
         Role::PrivacyOfficer | Role::Auditor => &[("/access-log", "Access log")],
     }
 }

@@ -10,6 +10,7 @@ use crate::{
 };
 
 use super::{
+    driver_cells,
     pages::{
         Chip, ClipCell, Closed, EventCell, Gate, Labelled, LookedCell, Meter, PurposeCell,
         SeverityCell, TrackCell,
@@ -34,6 +35,7 @@ pub(crate) fn event(row: &EventRow) -> EventCell {
         driver: row.driver.clone(),
         clip: clip(&row.clip),
         views: u64::from(row.views),
+        contest: row.contest.map(driver_cells::badge),
     }
 }
 

@@ -16,7 +16,7 @@ use crate::{
 };
 
 use super::{
-    answers, cells,
+    answers, cells, driver_cells,
     gate::SignedIn,
     pages::{Empty, EventPage, EventsPage, Link, MineCell, MyPage},
     words,
@@ -202,6 +202,8 @@ fn event_page(session: &Session, shown: &Shown) -> EventPage {
         limit_kmh: words::limit_kmh(&row.numbers),
         gate,
         closed,
+        objection: driver_cells::objection(&shown.objection, shown.own),
+        limit: driver_cells::limit(&shown.limit),
         seen_by: shown.seen.iter().map(cells::looked).collect(),
         nobody_else: shown.own && cells::nobody_else(&shown.seen),
     }

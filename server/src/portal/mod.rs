@@ -7,7 +7,9 @@
 //! | `headers` | what every answer carries: content policy, no caching |
 //! | `assets` | style sheet, scripts and mark, under an address that changes with them |
 //! | `sign_in`, `events`, `units`, `access_log`, `views` | the routes |
+//! | `drivers` | scores, objections, corrected limits: the routes |
 //! | `pages`, `cells`, `words` | what the templates get, and the words in it |
+//! | `driver_pages`, `driver_cells` | the same for scores, objections and limits |
 //!
 //! INVARIANT: the portal decides nothing and queries nothing. It shows what [`crate::show`] and
 //! [`crate::view`] answer, which have been through the policies. No route takes an action without
@@ -19,6 +21,9 @@ mod access_log;
 mod answers;
 mod assets;
 mod cells;
+mod driver_cells;
+mod driver_pages;
+mod drivers;
 mod events;
 mod gate;
 mod headers;
@@ -28,6 +33,8 @@ mod units;
 mod views;
 mod words;
 
+#[cfg(test)]
+mod driver_samples;
 #[cfg(test)]
 mod route_tests;
 #[cfg(test)]
@@ -60,7 +67,16 @@ pub fn router(app: App) -> Router {
         .route("/events", get(events::list))
         .route("/events/{event}", get(events::page))
         .route("/events/{event}/views", post(views::open))
+        .route("/events/{event}/contest", post(drivers::contest))
+        .route("/events/{event}/answer", post(drivers::answer_contest))
+        .route("/events/{event}/limit", post(drivers::propose))
         .route("/my", get(events::mine))
+        .route("/score", get(drivers::mine))
+        .route("/drivers", get(drivers::list))
+        .route("/drivers/{driver}", get(drivers::score))
+        .route("/limits", get(drivers::limits))
+        .route("/limits/overrides.toml", get(drivers::overrides))
+        .route("/limits/{proposal}", post(drivers::decide))
         .route("/units", get(units::list))
         .route("/units/{unit}/commands", post(units::command))
         .route("/access-log", get(access_log::list))

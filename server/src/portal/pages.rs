@@ -6,7 +6,10 @@
 
 use askama::Template;
 
-use super::words::Stamp;
+use super::{
+    driver_pages::{ContestBadge, LimitCell, ObjectionCell},
+    words::Stamp,
+};
 
 /// What every page has.
 #[derive(Debug, Clone)]
@@ -74,6 +77,8 @@ pub(crate) struct EventCell {
     pub(crate) driver: Option<String>,
     pub(crate) clip: ClipCell,
     pub(crate) views: u64,
+    /// Where the driver's objection stands, for those who may know.
+    pub(crate) contest: Option<ContestBadge>,
 }
 
 /// One view of a clip by someone.
@@ -215,6 +220,8 @@ pub(crate) struct EventPage {
     pub(crate) limit_kmh: Option<f64>,
     pub(crate) gate: Option<Gate>,
     pub(crate) closed: Option<Closed>,
+    pub(crate) objection: Option<ObjectionCell>,
+    pub(crate) limit: Option<LimitCell>,
     pub(crate) seen_by: Vec<LookedCell>,
     /// It is the driver's own, and all who looked are the driver.
     pub(crate) nobody_else: bool,

@@ -72,6 +72,7 @@ impl Portal {
             ("north", Role::Dispatcher, Some("north")),
             ("south", Role::Dispatcher, Some("south")),
             ("admin", Role::FleetAdmin, None),
+            ("manager", Role::SafetyManager, Some("north")),
             ("auditor", Role::Auditor, None),
         ] {
             let user = User {
@@ -188,6 +189,11 @@ async fn every_answer_is_guarded_and_only_assets_are_cached() {
         "/sign-in",
         "/events",
         "/my",
+        "/score",
+        "/drivers",
+        "/drivers/x",
+        "/limits",
+        "/limits/overrides.toml",
         "/units",
         "/access-log",
         "/nowhere",
@@ -213,7 +219,9 @@ async fn every_answer_is_guarded_and_only_assets_are_cached() {
 async fn strangers_get_the_sign_in_page_or_a_plain_no() {
     let portal = Portal::new().await;
     let event = format!("/events/{}", portal.event);
-    for path in ["/", "/events", "/my", "/units", "/access-log", &event] {
+    let pages =
+        ["/", "/events", "/my", "/score", "/drivers", "/limits", "/units", "/access-log", &event];
+    for path in pages.into_iter().chain(["/limits/overrides.toml", "/drivers/x"]) {
         let answer = portal.get(None, path).await;
         assert_eq!(answer.status, StatusCode::SEE_OTHER, "{path}");
         assert_eq!(answer.header(header::LOCATION), "/sign-in", "{path}");
@@ -317,6 +325,14 @@ async fn what_may_not_be_known_looks_like_what_is_not_there() {
         ("admin", format!("/events/{}", portal.event)),
         ("north", "/units".to_owned()),
         ("driver", "/units".to_owned()),
+        ("north", "/score".to_owned()),
+        ("north", "/drivers".to_owned()),
+        ("driver", "/drivers".to_owned()),
+        ("manager", format!("/drivers/{}", UserId::new())),
+        ("manager", "/drivers/x".to_owned()),
+        ("manager", "/score".to_owned()),
+        ("manager", "/limits".to_owned()),
+        ("driver", "/limits/overrides.toml".to_owned()),
         ("north", "/my".to_owned()),
     ] {
         let cookie = portal.sign_in(login).await;
@@ -435,4 +451,79 @@ async fn auditors_see_the_head_of_the_log() {
     let cookie = portal.sign_in("north").await;
     let page = portal.get(Some(&cookie), "/access-log").await;
     assert!(!page.text.contains("data-testid=\"root-hash\""), "only for those who check all of it");
+}
+
+#[tokio::test]
+async fn an_objection_goes_to_the_manager_and_its_answer_back() {
+    let portal = Portal::new().await;
+    let event = format!("/events/{}", portal.event);
+    let (driver, manager) = (portal.sign_in("driver").await, portal.sign_in("manager").await);
+    let page = portal.get(Some(&driver), &event).await;
+    assert!(page.text.contains("data-testid=\"contest\""), "{}", page.text);
+    assert!(!page.text.contains("data-testid=\"limit\""), "no speeding, no limit");
+    let words = "words=%3Cscript%3Ealert(1)%3C%2Fscript%3E+a+child";
+    let contest = format!("{event}/contest");
+
+    // Only with the session's token, from our own page.
+    for (fields, origin) in [(words.to_owned(), HOST), (format!("csrf=x&{words}"), HOST)] {
+        let answer =
+            portal.form_from(Some(&driver), &contest, &fields, &format!("https://{origin}")).await;
+        assert!(answer.status.is_client_error(), "{fields}");
+    }
+    let token = portal.csrf(&driver).await;
+    let fields = format!("csrf={token}&{words}");
+    let answer = portal.form_from(Some(&driver), &contest, &fields, "https://evil.example").await;
+    assert_eq!(answer.status, StatusCode::FORBIDDEN);
+    let answer = portal.form(Some(&driver), &contest, &fields).await;
+    assert_eq!(answer.status, StatusCode::SEE_OTHER, "{}", answer.text);
+    assert_eq!(answer.header(header::LOCATION), event);
+
+    for page in ["/drivers", &event, "/events"] {
+        let page = portal.get(Some(&manager), page).await;
+        assert!(!page.text.contains("<script>alert"), "text stays text");
+        assert!(page.text.contains("ontest"), "{}", page.text);
+    }
+    let token = portal.csrf(&manager).await;
+    let path = format!("{event}/answer");
+    for (fields, status) in [
+        ("verdict=perhaps&reason=so", 400),
+        ("verdict=overturned&reason=", 400),
+        ("verdict=overturned&reason=it+shows", 303),
+        ("verdict=upheld&reason=no", 403),
+    ] {
+        let answer = portal.form(Some(&manager), &path, &format!("csrf={token}&{fields}")).await;
+        assert_eq!(answer.status.as_u16(), status, "{fields}: {}", answer.text);
+    }
+    let page = portal.get(Some(&driver), &event).await;
+    assert!(page.text.contains("it shows") && page.text.contains("Overturned"), "{}", page.text);
+    let page = portal.get(Some(&driver), "/score").await;
+    assert!(page.text.contains("contested and overturned"), "{}", page.text);
+    assert!(page.text.contains("No score yet") && page.text.contains(">0.0 km of 200 km"));
+}
+
+#[tokio::test]
+async fn corrections_come_as_a_file_and_only_to_who_decides() {
+    let portal = Portal::new().await;
+    let admin = portal.sign_in("admin").await;
+    let page = portal.get(Some(&admin), "/limits").await;
+    assert!(page.text.contains("No proposal waits."), "{}", page.text);
+    let file = portal.get(Some(&admin), "/limits/overrides.toml").await;
+    assert_eq!(file.status, StatusCode::OK);
+    assert!(file.header(header::CONTENT_TYPE).starts_with("application/toml"));
+    assert!(file.header(header::CONTENT_DISPOSITION).contains("overrides.toml"));
+    assert!(file.text.ends_with("version = 1\n"), "{}", file.text);
+    let token = portal.csrf(&admin).await;
+    for (path, fields, status) in [
+        ("/limits/1", "verdict=accepted", 403),
+        ("/limits/x", "verdict=accepted", 404),
+        ("/limits/1", "verdict=", 400),
+    ] {
+        let answer = portal.form(Some(&admin), path, &format!("csrf={token}&{fields}")).await;
+        assert_eq!(answer.status.as_u16(), status, "{path} {fields}");
+    }
+    let driver = portal.sign_in("driver").await;
+    let token = portal.csrf(&driver).await;
+    let answer =
+        portal.form(Some(&driver), "/limits/1", &format!("csrf={token}&verdict=accepted")).await;
+    assert_eq!(answer.status, StatusCode::NOT_FOUND);
 }

@@ -151,6 +151,7 @@ pub(crate) fn cell(
         driver: (minutes_ago != 1_460).then(|| "Julie Moreau".to_owned()),
         clip: clip(clip_slug),
         views,
+        contest: None,
     }
 }
 
@@ -326,6 +327,8 @@ pub(crate) fn event(own: bool) -> EventPage {
             ],
         }),
         closed: None,
+        objection: None,
+        limit: None,
         seen_by: looked(own),
         nobody_else: false,
     }

@@ -3,7 +3,7 @@
 use askama::Template;
 use temoin_proto::events::{EventKind, Severity};
 
-use super::{pages::*, samples, samples::HOSTILE};
+use super::{driver_pages::*, driver_samples, pages::*, samples, samples::HOSTILE};
 
 fn bad() -> String {
     HOSTILE.to_owned()
@@ -77,7 +77,43 @@ fn hostile() -> Vec<(&'static str, String)> {
         row.unit = bad();
         row.tracks = bad();
     }
+    let mut answered = driver_samples::answered();
+    if let Some(objection) = &mut answered.objection {
+        objection.contest = Some(ContestCell {
+            words: bad(),
+            at: super::words::stamp(0),
+            answer: Some(AnswerCell {
+                slug: "ok",
+                verdict: "Overturned.",
+                reason: bad(),
+                by: bad(),
+                at: super::words::stamp(0),
+            }),
+        });
+    }
+    answered.limit = Some(LimitCell {
+        made: Some(MadeCell { text: bad(), slug: "ok", state: "Refused", reason: Some(bad()) }),
+        impossible: None,
+    });
+    let mut score = driver_samples::score(false, 400.0);
+    score.heading = bad();
+    let mut drivers = driver_samples::drivers(false);
+    for waiting in &mut drivers.waiting {
+        waiting.words = bad();
+        waiting.driver = bad();
+    }
+    for driver in &mut drivers.drivers {
+        driver.name = bad();
+    }
+    let mut limits = driver_samples::limits(false);
+    for proposal in limits.waiting.iter_mut().chain(&mut limits.decided) {
+        proposal.words = Some(bad());
+    }
     vec![
+        ("answered", answered.render().unwrap()),
+        ("score", score.render().unwrap()),
+        ("drivers", drivers.render().unwrap()),
+        ("limits", limits.render().unwrap()),
         ("sign_in", sign_in.render().unwrap()),
         ("error", error.render().unwrap()),
         ("events", events.render().unwrap()),
@@ -103,6 +139,16 @@ fn usual() -> Vec<(&'static str, String)> {
         ("units", samples::units().render().unwrap()),
         ("log", samples::access_log(false).render().unwrap()),
         ("no log", samples::access_log(true).render().unwrap()),
+        ("event to contest", driver_samples::to_contest().render().unwrap()),
+        ("event to answer", driver_samples::to_answer().render().unwrap()),
+        ("event with an answer", driver_samples::answered().render().unwrap()),
+        ("my score", driver_samples::score(true, 412.3).render().unwrap()),
+        ("score", driver_samples::score(false, 412.3).render().unwrap()),
+        ("no score", driver_samples::score(true, 43.2).render().unwrap()),
+        ("drivers", driver_samples::drivers(false).render().unwrap()),
+        ("no drivers", driver_samples::drivers(true).render().unwrap()),
+        ("limits", driver_samples::limits(false).render().unwrap()),
+        ("no limits", driver_samples::limits(true).render().unwrap()),
     ]
 }
 
@@ -156,7 +202,7 @@ fn pages_are_usable_without_eyes_and_without_a_mouse() {
             let name = tag.split(' ').next().unwrap();
             match name {
                 "img" => assert!(tag.contains(" alt="), "{page}: <{tag}>"),
-                "input" | "select" => {
+                "input" | "select" | "textarea" => {
                     let hidden = matches!(attribute(tag, "type"), Some("hidden" | "radio"));
                     let named = tag.contains(" aria-label=")
                         || attribute(tag, "id")
@@ -189,4 +235,28 @@ fn a_view_by_others_says_that_it_is_logged_before_it_is_opened() {
     assert!(own.contains("Your own view is logged too"));
     assert!(own.contains("name=\"purpose\" value=\"own_review\""));
     assert!(!own.contains("type=\"radio\""), "one tap");
+}
+
+#[test]
+fn a_score_shows_its_formula_its_figures_and_each_event() {
+    let html = driver_samples::score(true, 400.0).render().unwrap();
+    // 1 + 2 braking, 1 cornering, 4 speeding, 2 following, 2 belt, 4 stop, 3 phone.
+    assert!(html.contains("100 − 19 points × 100 km ÷ 400.0 km = 95.2"), "{html}");
+    assert_eq!(html.matches("data-testid=\"scored\"").count(), 15);
+    for words in ["a sign of tiredness, not a fault", "contested and overturned", "only a person"] {
+        assert!(html.contains(words), "{words}");
+    }
+    let none = driver_samples::score(true, 43.2).render().unwrap();
+    assert!(none.contains("43.2 km of 200 km") && !none.contains("score-figure\">"), "{none}");
+}
+
+/// To look at the pages: `TEMOIN_PAGES=FOLDER` writes each as a file beside the assets.
+#[test]
+fn pages_can_be_looked_at() {
+    let Ok(folder) = std::env::var("TEMOIN_PAGES") else { return };
+    let folder = std::path::Path::new(&folder);
+    for (page, html) in usual() {
+        let name = format!("{}.html", page.replace(' ', "-"));
+        std::fs::write(folder.join(name), html.replace("\"/static/", "\"static/")).unwrap();
+    }
 }

@@ -1,0 +1,113 @@
+//! A driver contests an own event; the safety manager answers. Decided here, shown by the portal.
+//!
+//! INVARIANT: only the driver and who may answer see what was written: for others the event looks
+//! as if nobody had objected.
+
+use temoin_proto::ids::EventId;
+
+use crate::{
+    app::App,
+    authz::EventFacts,
+    db::{contests::Contest, events::StoredEvent, users::User},
+    error::AppError,
+};
+
+/// Most characters of what somebody writes.
+pub const MAX_WORDS: usize = 500;
+
+/// An event's objection as this person may see it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Objection {
+    /// What was written, where there is any.
+    pub contest: Option<Contest>,
+    /// This person may write one now.
+    pub may_contest: bool,
+    /// This person may answer now.
+    pub may_answer: bool,
+}
+
+/// What somebody wrote, fit to be kept: no control characters but line breaks, no blanks around it.
+///
+/// # Errors
+/// [`AppError::Invalid`] where nothing is left or it is too long.
+pub(crate) fn written(text: &str, what: &str) -> Result<String, AppError> {
+    let kept: String =
+        text.replace("\r\n", "\n").chars().filter(|c| *c == '\n' || !c.is_control()).collect();
+    let kept = kept.trim();
+    match kept.chars().count() {
+        0 => Err(AppError::Invalid(format!("{what} is missing. Go back and write a few words."))),
+        n if n > MAX_WORDS => Err(AppError::Invalid(format!(
+            "{what} has {n} characters; at most {MAX_WORDS} are kept. Go back and shorten it."
+        ))),
+        _ => Ok(kept.to_owned()),
+    }
+}
+
+impl App {
+    /// The driver says why the event is wrong. It leaves the score until somebody answers.
+    ///
+    /// # Errors
+    /// [`AppError::NotFound`], [`AppError::Refused`], [`AppError::Invalid`].
+    pub async fn contest_event(
+        &self,
+        who: &User,
+        id: EventId,
+        words: &str,
+    ) -> Result<(), AppError> {
+        let event = self.permitted_event(who, id).await?;
+        let now_ms = self.now_ms();
+        if !self.authz().may_contest(who, &EventFacts::from(&event), now_ms)? {
+            return Err(AppError::Refused("Only the driver of an event can contest it."));
+        }
+        let words = written(words, "What is wrong with the event")?;
+        if self.db().add_contest(id, who.id, &words, now_ms).await? {
+            Ok(())
+        } else {
+            Err(AppError::Refused("You have contested this event already."))
+        }
+    }
+
+    /// The safety manager answers: the event stands, or it does not.
+    ///
+    /// # Errors
+    /// [`AppError::NotFound`], [`AppError::Refused`], [`AppError::Invalid`].
+    pub async fn answer_contest(
+        &self,
+        who: &User,
+        id: EventId,
+        upheld: bool,
+        reason: &str,
+    ) -> Result<(), AppError> {
+        let event = self.permitted_event(who, id).await?;
+        let now_ms = self.now_ms();
+        if !self.authz().may_answer_contest(who, &EventFacts::from(&event), now_ms)? {
+            return Err(AppError::Refused("Only the driver's safety manager answers."));
+        }
+        let reason = written(reason, "The reason")?;
+        if self.db().answer_contest(id, upheld, &reason, who.id, now_ms).await? {
+            Ok(())
+        } else {
+            Err(AppError::Refused("There is no objection that waits for an answer."))
+        }
+    }
+
+    /// The objection to an event that this person may know of.
+    pub(crate) async fn objection(
+        &self,
+        who: &User,
+        event: &StoredEvent,
+    ) -> Result<Objection, AppError> {
+        let (facts, now_ms) = (EventFacts::from(event), self.now_ms());
+        let contests = self.authz().may_contest(who, &facts, now_ms)?;
+        let answers = self.authz().may_answer_contest(who, &facts, now_ms)?;
+        if !contests && !answers {
+            return Ok(Objection::default());
+        }
+        let contest = self.db().contest(event.record.id).await?;
+        Ok(Objection {
+            may_contest: contests && contest.is_none(),
+            may_answer: answers && contest.as_ref().is_some_and(|c| c.answer.is_none()),
+            contest,
+        })
+    }
+}
