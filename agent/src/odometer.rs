@@ -17,7 +17,6 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use temoin_agent_core::drive::Drive;
 use temoin_proto::{
     convert::{MAX_MARKS, Mark},
     ids::RunId,
@@ -30,12 +29,6 @@ use crate::durable::{self, FileError};
 const APART_MS: i64 = 5 * 60_000;
 /// More marks than these do not wait: two weeks of driving without a network.
 const MOST_WAITING: usize = 2048;
-
-/// How far this run drove so far, m.
-// The core does not say yet.
-pub(crate) const fn driven_m(_drive: &Drive) -> f64 {
-    0.0
-}
 
 /// What the pipeline last told of its distance.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]

@@ -54,7 +54,7 @@ use crate::{
     limit_watch::LimitWatch,
     metrics::Metrics,
     mount_file,
-    odometer::{Driven, driven_m},
+    odometer::Driven,
     perception::DriverSeat,
     privacy_blur::BlurConfig,
     recorder::{Caption, Recorder, RecorderConfig},
@@ -205,7 +205,7 @@ impl Pipeline {
 
     /// Tells how far the unit drove, where that is so much further than was told before.
     fn tell_driven(&self, further_m: f64) {
-        let driven_m = driven_m(&self.drive);
+        let driven_m = self.drive.driven_m();
         if driven_m - self.parts.driven_told.borrow().driven_m >= further_m {
             let at_ms = self.parts.clock.wall().unix_ms;
             self.parts.driven_told.send_replace(Driven { at_ms, driven_m });
