@@ -8,7 +8,7 @@
 //! in the data tells braking from accelerating: the direction of turns was tried, and the sum of the
 //! accelerations, and both contradict what was written down as often as not, because the phone took
 //! long accelerations for tilt. So size tells: what reaches the limit of braking is braking, with all
-//! that comes within [`SAME_S`] of it (a car that stops rocks back); what only reaches that of
+//! that comes within 2 s of it (a car that stops rocks back); what only reaches that of
 //! acceleration is acceleration. A gentle braking can be flagged as acceleration by this.
 //!
 //! The speed is taken as high enough, and nothing can be held against a manoeuvre as the unit does it

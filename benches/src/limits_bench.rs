@@ -2,7 +2,7 @@
 //!
 //! The region is made, not recorded: no extract is in this repository. Its streets are a grid with
 //! jitter, each block a way of its own with the nodes of a drawn street, denser than most towns: see
-//! [`BLOCK_M`]. On real extracts the size is printed by `temoin-agent limits build`.
+//! `BLOCK_M`. On real extracts the size is printed by `temoin-agent limits build`.
 
 use std::{
     fs::File,

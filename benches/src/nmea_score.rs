@@ -2,8 +2,8 @@
 //!
 //! A log *agrees* where, of all that it says:
 //! - every epoch with a position that `gpsdecode` tells is told by us, at the same time of day;
-//! - every fix of ours has a report of its time of day within [`PLACE_M`] and [`SPEED_MPS`] of it, but
-//!   for [`EDGES`]: `gpsdecode` tells an epoch when the next one begins, so it leaves out the last of
+//! - every fix of ours has a report of its time of day within `PLACE_M` and `SPEED_MPS` of it, but
+//!   for `EDGES`: `gpsdecode` tells an epoch when the next one begins, so it leaves out the last of
 //!   a log and the last before a gap;
 //! - dates are the same but for whole rollovers of the GPS week. gpsd adds 1024 weeks to dates that lie
 //!   before its own build, also to a log of 2005 that is right; we pass on what the receiver says.

@@ -4,7 +4,7 @@
 //! A pothole and a bump hit as hard, but upwards, and leave the level speed as it was; a slammed
 //! door rings for hundredths of a second. A unit that falls from its mount is weightless before it
 //! hits, so that nothing is said then. A hit on a van that is not known to drive could be a hand on the
-//! unit: it counts only if the unit still sits as before [`SETTLES`] later.
+//! unit: it counts only if the unit still sits as before 2 s later.
 //!
 //! INVARIANT: needs samples at 50 Hz and more: slower ones do not see a hit.
 

@@ -2,12 +2,12 @@
 //!
 //! A bump, a pothole, a slammed door or a unit that is knocked shakes the sensor and leaves the
 //! vehicle as it was. So a harsh manoeuvre becomes an event only when something else agrees: of
-//! braking and acceleration, the measured speed changed by at least [`AGREES`] of what the
+//! braking and acceleration, the measured speed changed by at least half of what the
 //! acceleration comes to; of cornering, speed times turn rate is as much of the lateral one, by the
 //! gyroscope or, without one, by GNSS course. A manoeuvre that nothing can be held against within
-//! [`WAITS`] is unknown, and makes no event.
+//! 2.5 s is unknown, and makes no event.
 //!
-//! INVARIANT: a manoeuvre waits at most [`WAITS`]; the event keeps its own times.
+//! INVARIANT: a manoeuvre waits at most 2.5 s; the event keeps its own times.
 
 use std::{
     collections::VecDeque,

@@ -5,8 +5,8 @@
 //! sensor's bias. Between measurements v' = a - b, and b wanders. A measurement is compared with
 //! the speed of its own moment, so that a receiver that speaks 0.3 s late does no harm.
 //!
-//! A measurement further off than [`GATE`] deviations is refused. If one source is refused for
-//! [`RESTART_AFTER`] with measurements that agree with each other, either the filter was wrong, and
+//! A measurement further off than 5 deviations is refused. If one source is refused for
+//! 3 s with measurements that agree with each other, either the filter was wrong, and
 //! starts anew from them, or another source still agrees with it: then two sources contradict each
 //! other and the speed is unknown.
 //!
