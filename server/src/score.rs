@@ -117,9 +117,9 @@ pub const fn rests_on(kind: EventKind) -> &'static [&'static str] {
         | EventKind::HarshCornering
         | EventKind::Collision
         | EventKind::Rollover => &["imu", "imu.mount", "gnss", "vehicle_bus"],
-        EventKind::Speeding => &["gnss", "vehicle_bus", "limits"],
+        EventKind::Speeding | EventKind::RollingStop => &["gnss", "vehicle_bus", "speed_limits"],
         EventKind::SeatBelt | EventKind::Idling => &["gnss", "vehicle_bus"],
-        EventKind::FollowingTooClose | EventKind::RollingStop => &[
+        EventKind::FollowingTooClose => &[
             "camera.road",
             "perception",
             "perception.road",
