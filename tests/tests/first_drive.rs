@@ -284,6 +284,22 @@ async fn the_scripted_drive_gives_its_events() -> Result<()> {
     let objects = storage::objects(&stage.fleet.server_folder())?;
     let clips: BTreeSet<&String> = journal.events.iter().map(|e| &e.clip).collect();
     assert_eq!(objects.keys().collect::<BTreeSet<_>>(), clips);
+
+    // The way driven reaches the driver's own page.
+    let script = temoin_hw::sim::Script::demo();
+    let tenths = std::iter::successors(Some(0.0), |t| Some(t + 0.1));
+    let tenths = tenths.take_while(|t| *t < script.duration_s());
+    let driven_km = tenths.map(|t| script.vehicle(t).speed_mps).sum::<f64>() / 10.0 / 1000.0;
+    let driver = stage.fleet.signed_in(DRIVER).await?;
+    until("the distance on the driver's page", async || {
+        let (_, page) = driver.page("/score").await?;
+        let told = page.split("data-testid=\"score-km\">").nth(1).context("no distance")?;
+        let told = told.split('<').next().unwrap_or_default().replace('\u{a0}', " ");
+        let km: f64 = told.trim().trim_end_matches(" km").trim().parse().unwrap_or(0.0);
+        Ok((km - driven_km).abs() <= 0.1 + 0.05 * driven_km)
+    })
+    .await
+    .with_context(|| format!("{driven_km:.2} km were driven"))?;
     Ok(())
 }
 
