@@ -23,7 +23,7 @@ use temoin_proto::{
 
 use crate::{
     config::KMH_TO_MPS,
-    motion::speed_filter::{MAX_SPEED_MPS, Measured},
+    motion::speed_filter::{MAX_SPEED_MPS, Measured, SpeedSource},
     vehicle_state::{Motion, Speed},
 };
 
@@ -33,6 +33,10 @@ const AGREES: f64 = 0.5;
 /// How long a manoeuvre waits for a speed or a course: two of a receiver that sends one a second,
 /// half a second late.
 const WAITS: Duration = Duration::from_millis(2500);
+/// Speeds later than this after a manoeuvre tell of what came after it: a second between two fixes.
+const COUNTS: Duration = Duration::from_millis(1200);
+/// A bus speed's step, m/s: 0.5 km/h.
+const BUS_STEP_MPS: f64 = 0.14;
 /// A change of speed below so many standard deviations says nothing yet.
 const LEAST_SIGMAS: f64 = 3.0;
 /// Motions that are kept: 8 s at 100 Hz.
@@ -144,12 +148,15 @@ impl HarshCheck {
     /// measurements go.
     fn changed_speed(&self, event: &Event, measured: &VecDeque<Measured>) -> Verdict {
         let before = measured.iter().rev().find(|m| m.at <= event.start);
-        let after = measured.iter().rev().find(|m| m.at >= event.end);
+        let counts = event.end..=event.end + COUNTS;
+        let after = measured.iter().rev().find(|m| counts.contains(&m.at));
         let (Some(before), Some(after)) = (before, after) else { return Verdict::NotYet };
-        let felt = self.integral(before.at, after.at, |f| Some(f.longitudinal_mps2));
+        // What is felt may be undone before the speed is measured, as over a bump: its most counts.
+        let all = [event.end, after.at];
+        let felt = self.integral(before.at, all, |f| Some(f.longitudinal_mps2));
         let Some(felt_mps) = felt else { return Verdict::NotYet };
         let changed_mps = after.mps - before.mps;
-        let sigma_mps = before.sigma_mps.hypot(after.sigma_mps);
+        let sigma_mps = noise_mps(before).hypot(noise_mps(after));
         if felt_mps.abs() * AGREES < LEAST_SIGMAS * sigma_mps && !agrees(changed_mps, felt_mps) {
             return Verdict::NotYet;
         }
@@ -162,7 +169,7 @@ impl HarshCheck {
 
     /// Compares speed times turn rate with the lateral acceleration during the manoeuvre.
     fn turned(&self, event: &Event) -> Verdict {
-        let by_gyroscope = self.integral(event.start, event.end, |f| f.inward_mps2);
+        let by_gyroscope = self.integral(event.start, [event.end; 2], |f| f.inward_mps2);
         let (from, to, turned) = match by_gyroscope {
             Some(turned) => (event.start, event.end, turned),
             None => {
@@ -173,7 +180,7 @@ impl HarshCheck {
                 (before.at, after.at, turn * before.mps.midpoint(after.mps))
             }
         };
-        let felt = self.integral(from, to, |f| Some(f.lateral_mps2));
+        let felt = self.integral(from, [to; 2], |f| Some(f.lateral_mps2));
         let Some(felt) = felt else { return Verdict::NotYet };
         if agrees(turned, felt) {
             let g = turned / to.since(from).as_secs_f64() / STANDARD_GRAVITY_MPS2;
@@ -183,26 +190,38 @@ impl HarshCheck {
         }
     }
 
-    /// The integral of something felt from one moment to another; `None` where it is not known all
-    /// the while.
+    /// The integral of something felt from one moment on, to where it is largest between the last
+    /// two; `None` where it is not known all the while.
     fn integral(
         &self,
         from: MonoTime,
-        to: MonoTime,
+        [least, to]: [MonoTime; 2],
         what: impl Fn(&Felt) -> Option<f64>,
     ) -> Option<f64> {
         let mut last: Option<Felt> = None;
-        let (mut sum, mut reaches_back) = (0.0, false);
+        let (mut sum, mut largest, mut reaches_back) = (0.0, 0.0_f64, false);
         for felt in self.felt.iter().filter(|f| f.at <= to) {
             if let Some(then) = last.filter(|then| felt.at > from && felt.at > then.at) {
                 let begin = then.at.max(from);
                 sum += what(felt)? * felt.at.since(begin).as_secs_f64();
             }
             reaches_back |= felt.at <= from;
+            if felt.at < least || sum.abs() > largest.abs() {
+                largest = sum;
+            }
             last = Some(*felt);
         }
         (reaches_back && last.is_some_and(|l| to.since(l.at) <= Duration::from_millis(200)))
-            .then_some(sum)
+            .then_some(largest)
+    }
+}
+
+/// What a measured speed errs by from one moment to the next: a bus errs in steps, and by a part that
+/// is the same before and after.
+const fn noise_mps(measured: &Measured) -> f64 {
+    match measured.source {
+        SpeedSource::Bus => BUS_STEP_MPS,
+        SpeedSource::Gnss => measured.sigma_mps,
     }
 }
 

@@ -53,7 +53,8 @@ fn what_shakes_the_sensor_alone_is_no_manoeuvre() {
             }),
         ),
     ] {
-        let told = story.go(40.0).told();
+        // The van rolls out all the while: a little is lost, and far less than is felt.
+        let told = story.go(15.0).brakes(0.04).go(25.0).told();
         assert_eq!(told.flagged(), [], "{name}");
     }
 }
