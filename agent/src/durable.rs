@@ -11,6 +11,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use serde::{Serialize, de::DeserializeOwned};
+
 /// A file operation that failed, with its path.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {what} `{}`: {source}", path.display())]
@@ -76,6 +78,30 @@ pub fn rename(from: &Path, to: &Path) -> Result<(), FileError> {
         sync_folder(folder)?;
     }
     Ok(())
+}
+
+/// Reads a file that [`replace_json`] wrote; none where there is no file.
+///
+/// # Errors
+/// Where it cannot be read or understood.
+pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, FileError> {
+    match fs::read(path) {
+        Ok(bytes) => serde_json::from_slice(&bytes)
+            .map(Some)
+            .map_err(|e| FileError::new("understand", path)(io::Error::other(e))),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(FileError::new("read", path)(e)),
+    }
+}
+
+/// [`replace`] with a value as JSON.
+///
+/// # Errors
+/// As [`replace`].
+pub fn replace_json<T: Serialize>(path: &Path, value: &T) -> Result<(), FileError> {
+    let json = serde_json::to_vec_pretty(value)
+        .map_err(|e| FileError::new("write", path)(io::Error::other(e)))?;
+    replace(path, &json)
 }
 
 /// Writes or replaces a file atomically and durably.

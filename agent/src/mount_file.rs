@@ -3,10 +3,7 @@
 //! INVARIANT: it only ever saves the unit a few minutes of learning. A file that is missing or
 //! damaged is as if nothing had been learned; a crash leaves the old one.
 
-use std::{
-    fs, io,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use temoin_agent_core::motion::mount::LearnedMount;
 
@@ -22,13 +19,7 @@ pub fn path(data: &Path) -> PathBuf {
 /// # Errors
 /// Where the file is there and cannot be read or understood.
 pub fn load(path: &Path) -> Result<Option<LearnedMount>, FileError> {
-    match fs::read(path) {
-        Ok(bytes) => serde_json::from_slice(&bytes)
-            .map(Some)
-            .map_err(|e| FileError::new("understand", path)(io::Error::other(e))),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(e) => Err(FileError::new("read", path)(e)),
-    }
+    durable::read_json(path)
 }
 
 /// Makes it durable.
@@ -36,13 +27,13 @@ pub fn load(path: &Path) -> Result<Option<LearnedMount>, FileError> {
 /// # Errors
 /// [`FileError`]; the old one stays.
 pub fn store(path: &Path, mount: &LearnedMount) -> Result<(), FileError> {
-    let json = serde_json::to_vec_pretty(mount)
-        .map_err(|e| FileError::new("write", path)(io::Error::other(e)))?;
-    durable::replace(path, &json)
+    durable::replace_json(path, mount)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

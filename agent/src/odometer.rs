@@ -11,10 +11,7 @@
 //! A crash or power cut loses what was driven since the last heartbeat that was tried. That is to
 //! the driver's disadvantage by less than a kilometre, and the price of not writing all the time.
 
-use std::{
-    fs, io,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use temoin_proto::{
@@ -71,12 +68,7 @@ impl Odometer {
     /// # Errors
     /// Where the file is there and cannot be read or understood; [`Self::without`] goes on then.
     pub fn open(path: &Path) -> Result<Self, FileError> {
-        let left: Vec<Stored> = match fs::read(path) {
-            Ok(bytes) => serde_json::from_slice(&bytes)
-                .map_err(|e| FileError::new("understand", path)(io::Error::other(e)))?,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Vec::new(),
-            Err(e) => return Err(FileError::new("read", path)(e)),
-        };
+        let left: Vec<Stored> = durable::read_json(path)?.unwrap_or_default();
         let mut odometer = Self::without(path);
         odometer.waiting = left
             .into_iter()
@@ -163,9 +155,7 @@ impl Odometer {
             .iter()
             .map(|m| Stored { run: m.run, at_ms: m.at_ms, driven_m: m.driven_m })
             .collect();
-        let json = serde_json::to_vec(&stored)
-            .map_err(|e| FileError::new("write", &self.path)(io::Error::other(e)))?;
-        durable::replace(&self.path, &json)?;
+        durable::replace_json(&self.path, &stored)?;
         self.dirty = false;
         Ok(())
     }
@@ -173,6 +163,8 @@ impl Odometer {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn at(minute: i64, driven_m: f64) -> Driven {

@@ -4,10 +4,7 @@
 //! One file, `DATA/standing-orders.json`, replaced durably before an order counts as carried out.
 //! A crash leaves the old orders, and the fleet gives the new one again.
 
-use std::{
-    fs, io,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use temoin_agent_core::config::CoreConfig;
@@ -41,12 +38,7 @@ impl StandingOrders {
     /// Where the file cannot be read or is damaged: then nothing may be recorded, as nobody knows
     /// what was ordered.
     pub fn load(path: &Path) -> Result<Self, FileError> {
-        match fs::read(path) {
-            Ok(bytes) => serde_json::from_slice(&bytes)
-                .map_err(|e| FileError::new("understand", path)(io::Error::other(e))),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Self::default()),
-            Err(e) => Err(FileError::new("read", path)(e)),
-        }
+        Ok(durable::read_json(path)?.unwrap_or_default())
     }
 
     /// Makes them durable.
@@ -54,9 +46,7 @@ impl StandingOrders {
     /// # Errors
     /// [`FileError`]; the old ones stay.
     pub fn store(&self, path: &Path) -> Result<(), FileError> {
-        let json = serde_json::to_vec_pretty(self)
-            .map_err(|e| FileError::new("write", path)(io::Error::other(e)))?;
-        durable::replace(path, &json)
+        durable::replace_json(path, self)
     }
 
     /// What is in force. A unit that its own configuration switched off stays off.
@@ -75,6 +65,8 @@ impl StandingOrders {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

@@ -154,7 +154,8 @@ pub fn comma(drive: &Drive, to: &mut Vec<Figure>) -> Result<()> {
     let set = "comma2k19, a real car's 60 s in ordinary traffic";
     let harsh = outcome.count(&KINDS.map(|(kind, _)| kind));
     to.push(Figure::new("motion.comma.harsh_events", harsh as f64, "events", 1, set).goal("0"));
-    per_100_km("comma", drive, &outcome.events, to)?;
+    let signals = signals(drive)?;
+    per_100_km("comma", &signals, &outcome.events, to)?;
     let (mut squares, mut known, mut all) = (0.0, 0_usize, 0_usize);
     let mut state = VehicleState::new(&CoreConfig::for_recordings(), None);
     let config = CoreConfig::default().timebase;
@@ -162,7 +163,7 @@ pub fn comma(drive: &Drive, to: &mut Vec<Figure>) -> Result<()> {
         std::time::Duration::from_secs_f64(config.future_tolerance_s),
         std::time::Duration::from_secs_f64(config.health_after_s),
     );
-    for signal in signals(drive)? {
+    for signal in signals {
         match signal {
             Signal::Speed(VehicleSpeed { at, mps }) => {
                 all += 1;
@@ -192,20 +193,27 @@ pub fn comma(drive: &Drive, to: &mut Vec<Figure>) -> Result<()> {
     Ok(())
 }
 
-/// Events of a drive per 100 km of its own speed.
+/// Another real car's log: events per 100 km.
 ///
 /// # Errors
 /// Where the recording cannot be read.
-pub fn per_100_km(
+pub fn cloudpose(data: &Path, to: &mut Vec<Figure>) -> Result<()> {
+    let drive = score::cloudpose(data);
+    let outcome = score::blind(&drive)?;
+    per_100_km("cloudpose", &signals(&drive)?, &outcome.events, to)
+}
+
+/// Events of a drive per 100 km of its own speed.
+fn per_100_km(
     name: &str,
-    drive: &Drive,
+    signals: &[Signal],
     events: &[(EventKind, f64)],
     to: &mut Vec<Figure>,
 ) -> Result<()> {
     let mut state = VehicleState::new(&CoreConfig::for_recordings(), None);
-    for signal in signals(drive)? {
+    for signal in signals {
         if let Signal::Speed(s) = signal {
-            state.on_bus(&s);
+            state.on_bus(s);
         }
     }
     let km = state.driven_m() / 1000.0;

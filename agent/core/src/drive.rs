@@ -182,9 +182,9 @@ struct Detectors {
 }
 
 impl Detectors {
-    fn new(config: &CoreConfig, privacy: PrivacyState) -> Self {
+    fn new(config: &CoreConfig, privacy: PrivacyState, map: Option<LimitState>) -> Self {
         Self {
-            vehicle: VehicleWatch::new(config),
+            vehicle: VehicleWatch::new(config, limit_in_force(config, map)),
             driver: DriverWatch::new(config),
             policy: Policy::new(config.policy.clone(), privacy),
         }
@@ -214,7 +214,7 @@ impl Drive {
             guards: guards(&config),
             cameras: cameras(&config),
             vehicle: VehicleState::new(&config, learned),
-            detectors: Detectors::new(&config, privacy),
+            detectors: Detectors::new(&config, privacy, None),
             road: None,
             map_limit: None,
             ring: GopRing::new(RingLimits { span, camera_bytes: config.ring.camera_bytes }),
@@ -496,9 +496,8 @@ impl Drive {
         self.cut_all(reason, out);
         self.ring.clear();
         self.history.clear();
-        self.detectors = Detectors::new(&self.config, self.privacy);
-        // Where the vehicle is says nothing of who drives it.
-        self.detectors.vehicle.set_limit(limit_in_force(&self.config, self.map_limit));
+        // Where the vehicle is says nothing of who drives it: the limit stays.
+        self.detectors = Detectors::new(&self.config, self.privacy, self.map_limit);
         self.road = None;
     }
 

@@ -160,7 +160,8 @@ impl VehicleState {
         let mps = if self.stands(fix.at) { 0.0 } else { mps };
         let own = GNSS_SIGMA_MPS * fix.hdop.filter(|h| h.is_finite()).unwrap_or(1.0).max(1.0);
         let said = fix.speed_error_mps.filter(|e| e.is_finite() && *e > 0.0);
-        let changing_mps2 = self.filter.map_or(0.0, |f| f.xy_mps2[0] - self.bias_mps2(fix.at));
+        let bias_mps2 = self.speed.estimate(fix.at).map_or(0.0, |e| e.bias_mps2);
+        let changing_mps2 = self.filter.map_or(0.0, |f| f.xy_mps2[0] - bias_mps2);
         let sigma_mps = said.unwrap_or(own).hypot(GNSS_DELAY_S * changing_mps2);
         if let Some(course_deg) = fix.course_deg {
             self.yaw.on_course(fix.at, course_deg, mps, fix.speed_error_mps);
@@ -208,7 +209,7 @@ impl VehicleState {
             let weight = 1.0 - (-dt.as_secs_f64() / CAMBER_S).exp();
             self.camber_mps2 += weight * (unexplained - self.camber_mps2);
         }
-        let bias_mps2 = if self.reversing { 0.0 } else { self.bias_mps2(s.at) };
+        let bias_mps2 = estimate.filter(|_| !self.reversing).map_or(0.0, |e| e.bias_mps2);
         (s.at.since(filter.since) >= self.low_pass * 3).then_some(Motion {
             at: s.at,
             longitudinal_mps2: filtered_x - bias_mps2,
@@ -220,15 +221,14 @@ impl VehicleState {
     /// The speed at `at`, where it is known.
     pub fn speed(&self, at: MonoTime) -> Option<Speed> {
         let Estimate { mps, sigma_mps, .. } = self.speed.estimate(at)?;
-        let bus = self.bus.is_some_and(|(seen, _)| at.since(seen) <= Duration::from_secs(1));
-        let source = if bus { SpeedSource::Bus } else { SpeedSource::Gnss };
+        let source = if self.bus_mps(at).is_some() { SpeedSource::Bus } else { SpeedSource::Gnss };
         Some(Speed { at, mps, sigma_mps, source })
     }
 
     /// Whether the vehicle is known to stand.
     pub fn stands(&self, at: MonoTime) -> bool {
-        match self.bus.filter(|(seen, _)| at.since(*seen) <= Duration::from_secs(1)) {
-            Some((_, mps)) => mps <= 0.1,
+        match self.bus_mps(at) {
+            Some(mps) => mps <= 0.1,
             None => self.standstill.stands(at),
         }
     }
@@ -275,8 +275,10 @@ impl VehicleState {
         change
     }
 
-    fn bias_mps2(&self, at: MonoTime) -> f64 {
-        self.speed.estimate(at).map_or(0.0, |e| e.bias_mps2)
+    /// The bus's speed, where it was heard within the last second.
+    fn bus_mps(&self, at: MonoTime) -> Option<f64> {
+        let fresh = |(seen, _): &(MonoTime, f64)| at.since(*seen) <= Duration::from_secs(1);
+        self.bus.filter(fresh).map(|(_, mps)| mps)
     }
 
     /// Whether the way between two fixes is as long as the speed says.

@@ -45,9 +45,8 @@ pub struct VehicleWatch {
 }
 
 impl VehicleWatch {
-    /// Nothing happened yet.
-    pub fn new(config: &CoreConfig) -> Self {
-        let limit = config.vehicle.speed_limit_kmh.map(|kmh| SpeedLimit { kmh, flags: true });
+    /// Nothing happened yet, where this limit applies.
+    pub fn new(config: &CoreConfig, limit: Option<SpeedLimit>) -> Self {
         Self {
             harsh: HarshMotion::new(&config.harsh, config.vehicle.class),
             check: HarshCheck::default(),

@@ -196,9 +196,7 @@ fn motion(data: &Path, folder: &Path, to: &mut Vec<Figure>) -> Result<()> {
         motion_score::comma(&comma, to).context("comma2k19")?;
     }
     if telemetry.join("cloudpose").is_dir() {
-        let cloudpose = score::cloudpose(data);
-        let outcome = score::blind(&cloudpose).context("cloudpose")?;
-        motion_score::per_100_km("cloudpose", &cloudpose, &outcome.events, to)?;
+        motion_score::cloudpose(data, to).context("cloudpose")?;
     }
     Ok(())
 }

@@ -93,6 +93,25 @@ struct Heard {
     refused: Option<Refused>,
 }
 
+impl Heard {
+    /// The run of refused measurements with this one; a new run where it does not fit the last.
+    fn refuse(&mut self, measured: &Measured) -> Refused {
+        let fits = |r: &Refused| {
+            let seconds = measured.at.since(r.last.at).as_secs_f64();
+            // 5 m/s² is hard braking.
+            let may_differ = GATE * measured.sigma_mps.hypot(r.last.sigma_mps) + 5.0 * seconds;
+            seconds <= FORGOTTEN_AFTER.as_secs_f64()
+                && (measured.mps - r.last.mps).abs() <= may_differ
+        };
+        let refused = match self.refused.filter(fits) {
+            Some(r) => Refused { last: *measured, count: r.count.saturating_add(1), ..r },
+            None => Refused { since: measured.at, last: *measured, count: 1 },
+        };
+        self.refused = Some(refused);
+        refused
+    }
+}
+
 /// See the module.
 #[derive(Clone, Debug)]
 pub struct SpeedFilter {
@@ -152,13 +171,11 @@ impl SpeedFilter {
         }
         self.advance(measured.at);
         let believed = self.correct(&measured);
-        let heard = self.heard(measured.source);
         if believed {
-            *heard = Heard { agreed: Some(measured.at), refused: None };
+            *self.heard(measured.source) = Heard { agreed: Some(measured.at), refused: None };
             return true;
         }
-        let refused = self.refused(&measured);
-        self.heard(measured.source).refused = Some(refused);
+        let refused = self.heard(measured.source).refuse(&measured);
         let lasts = measured.at.since(refused.since);
         let starts = match (&self.state, measured.source) {
             (None, SpeedSource::Bus) => true,
@@ -208,25 +225,6 @@ impl SpeedFilter {
             SpeedSource::Gnss => &self.bus,
         };
         other.agreed.is_some_and(|agreed| measured.at.since(agreed) <= AGREED_WITHIN)
-    }
-
-    /// The run of refused measurements with this one; a new run where it does not fit the last.
-    fn refused(&self, measured: &Measured) -> Refused {
-        let heard = match measured.source {
-            SpeedSource::Bus => &self.bus,
-            SpeedSource::Gnss => &self.gnss,
-        };
-        let fits = |r: &Refused| {
-            let seconds = measured.at.since(r.last.at).as_secs_f64();
-            // 5 m/s² is hard braking.
-            let may_differ = GATE * measured.sigma_mps.hypot(r.last.sigma_mps) + 5.0 * seconds;
-            seconds <= FORGOTTEN_AFTER.as_secs_f64()
-                && (measured.mps - r.last.mps).abs() <= may_differ
-        };
-        match heard.refused.filter(fits) {
-            Some(r) => Refused { last: *measured, count: r.count.saturating_add(1), ..r },
-            None => Refused { since: measured.at, last: *measured, count: 1 },
-        }
     }
 
     fn restart(&mut self, measured: &Measured) {
