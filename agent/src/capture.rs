@@ -150,7 +150,7 @@ pub fn live(
     }
     if let Some(can) = devices.can.clone() {
         let path = PathBuf::from(&can.interface);
-        let part = SignalPart { name: "can", path, says: "the vehicle's bus is heard" };
+        let part = SignalPart { name: "vehicle_bus", path, says: "the vehicle's bus is heard" };
         threads.push(part.start(to, stop, health, move |stop| {
             let model = VehicleModel::load(&can.vehicle, can.dbc.as_deref())?;
             Ok(Box::new(VehicleBus::open(&can.interface, model, stop)?))

@@ -39,5 +39,6 @@ pub mod seal;
 pub mod sealer;
 pub mod spool;
 pub mod standing_orders;
+pub mod under_way;
 pub mod unit;
 pub mod upload;

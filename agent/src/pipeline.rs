@@ -10,6 +10,8 @@
 //! INVARIANT: outside of recording no picture reaches an encoder, and none reaches one without the
 //! blur of others that is configured ([`crate::privacy_blur`]).
 
+mod commands;
+
 use std::{
     collections::BTreeMap,
     path::PathBuf,
@@ -21,12 +23,11 @@ use std::{
 };
 
 use temoin_agent_core::{
-    clip::ClipPlan,
     config::CoreConfig,
-    drive::{Command, Cut, Drive, Health, Input, Lamp},
+    drive::{Command, Cut, Drive, Input},
     gop_ring::{self, Video},
     motion::mount::LearnedMount,
-    policy::{AlertKind, PrivacyState},
+    policy::PrivacyState,
 };
 use temoin_hw::{
     Clock, Lamp as LampDevice, Speaker,
@@ -35,7 +36,6 @@ use temoin_hw::{
 use temoin_media::h264::{EncoderConfig, StreamConfig};
 use temoin_proto::{
     convert::EventRecord,
-    events::EventKind,
     ids::{ClipId, CommandId, EventId},
     perception::{Observation, Sight},
     samples::{CameraId, Frame, Signal},
@@ -47,7 +47,6 @@ use tokio::sync::{mpsc::UnboundedSender, watch};
 use crate::{
     camera_stats::CameraStats,
     capture::{Captured, Order},
-    config::Privacy,
     eyes::{Eyes, Looked},
     health::{HealthBoard, State},
     journal::{self, Entry},
@@ -59,6 +58,7 @@ use crate::{
     privacy_blur::BlurConfig,
     recorder::{Caption, Recorder, RecorderConfig},
     standing_orders::StandingOrders,
+    under_way::UnderWay,
 };
 
 /// How far the unit drives until it says so, m: far less than a heartbeat's way.
@@ -123,6 +123,8 @@ pub struct Parts {
     pub privacy_told: watch::Sender<&'static str>,
     /// How far this run drove, for heartbeats.
     pub driven_told: watch::Sender<Driven>,
+    /// Since when the vehicle moves, ms since 1970; none while it stands.
+    pub under_way_told: watch::Sender<Option<i64>>,
     /// Where the fleet's standing orders are kept; None: nowhere.
     pub orders: Option<PathBuf>,
     /// How the unit sat when it was last switched off.
@@ -143,6 +145,7 @@ pub struct Pipeline {
     stats: CameraStats,
     flagged: BTreeMap<u64, (EventId, ClipId, (MonoTime, MonoTime))>,
     speed_mps: Option<(MonoTime, f64)>,
+    under_way: UnderWay,
     zero: Option<MonoTime>,
     commands: Vec<Command>,
     /// Cost and quickness.
@@ -166,6 +169,7 @@ impl Pipeline {
             stats: CameraStats::default(),
             flagged: BTreeMap::new(),
             speed_mps: None,
+            under_way: UnderWay::default(),
             zero: None,
             commands: Vec::new(),
             metrics: Metrics::default(),
@@ -212,6 +216,15 @@ impl Pipeline {
         }
     }
 
+    /// Tells whether the vehicle moves, where that changed.
+    fn tell_under_way(&mut self, at: MonoTime) {
+        let moves = self.under_way.step(at, self.drive.speed_mps(at));
+        if moves != self.parts.under_way_told.borrow().is_some() {
+            let now_ms = self.parts.clock.wall().unix_ms;
+            self.parts.under_way_told.send_replace(moves.then_some(now_ms));
+        }
+    }
+
     fn wait_limit(&self) -> Option<Duration> {
         let deadlines = [self.drive.next_deadline(), self.recorder.deadline()];
         let deadline = deadlines.into_iter().flatten().min()?;
@@ -232,6 +245,7 @@ impl Pipeline {
                     self.speed_mps = Some((fix.at, mps));
                 }
                 self.on_limit(&signal);
+                self.tell_under_way(signal.at());
                 self.step(Input::Signal(signal));
             }
             Captured::Observed(sight, taken) => self.on_sight(sight, taken),
@@ -401,101 +415,6 @@ impl Pipeline {
     fn since_zero(&self, at: MonoTime) -> MonoTime {
         MonoTime::ZERO + at.since(self.zero.unwrap_or_default())
     }
-
-    fn carry_out(&mut self) {
-        for command in std::mem::take(&mut self.commands) {
-            match command {
-                Command::Alert(alert) => {
-                    self.metrics.alert();
-                    let (tone, kind) = tone(alert.kind);
-                    if let Err(e) = self.parts.speaker.play(tone) {
-                        self.parts.health.set("speaker", State::Failed, e.to_string());
-                    }
-                    journal::write(&Entry::Alert { kind, at: self.since_zero(alert.at) });
-                }
-                Command::Flag { local, event, clip } => self.flag(local, &event, clip),
-                Command::Cut(cut) => self.cut(cut),
-                Command::Lamp(lamp) => {
-                    let (state, privacy) = match lamp {
-                        Lamp::Off => (LampState::Off, Privacy::Off),
-                        Lamp::AlertsOnly => (LampState::AlertsOnly, Privacy::AiWithoutRecording),
-                        Lamp::Recording => (LampState::Recording, Privacy::Recording),
-                    };
-                    self.parts.privacy_told.send_replace(privacy.as_str());
-                    if let Err(e) = self.parts.lamp.show(state) {
-                        self.parts.health.set("lamp", State::Failed, e.to_string());
-                    }
-                }
-                Command::Health(health) => {
-                    crate::core_health::report(&self.parts.health, health);
-                    if matches!(health, Health::Mount(_)) {
-                        self.keep_mount();
-                    }
-                }
-            }
-        }
-    }
-
-    fn flag(&mut self, local: u64, event: &temoin_proto::events::Event, plan: ClipPlan) {
-        let id = EventId::new();
-        let clip = match plan {
-            ClipPlan::None => Err("no pictures are kept of this kind of event".to_owned()),
-            ClipPlan::Own(_) => Ok(ClipId::default()),
-            ClipPlan::Shared { with, .. } => {
-                Ok(self.flagged.get(&with).map(|(_, clip, _)| *clip).unwrap_or_default())
-            }
-        };
-        if let Ok(clip) = clip {
-            self.flagged.insert(local, (id, clip, (event.start, event.end)));
-        }
-        if event.kind == EventKind::DriverSaved
-            && let Err(e) = self.parts.speaker.play(Tone::Saved)
-        {
-            self.parts.health.set("speaker", State::Failed, e.to_string());
-        }
-        let now = (self.parts.clock.now(), self.parts.clock.wall());
-        let start = wall_at(event.start, now);
-        let record = EventRecord {
-            id,
-            kind: event.kind,
-            start,
-            end_unix_ms: wall_at(event.end, now).unix_ms.max(start.unix_ms),
-            severity: event.severity,
-            confidence: event.confidence.clamp(0.0, 1.0),
-            rule: event.rule.to_owned(),
-            numbers: event.numbers.clone(),
-            clip,
-        };
-        let (start, end) = (self.since_zero(event.start), self.since_zero(event.end));
-        journal::write(&Entry::Event { record: &record, start, end });
-        self.send(SealJob::Event(record));
-    }
-
-    fn cut(&mut self, cut: Cut) {
-        for shared in &cut.shared_by {
-            self.flagged.remove(shared);
-        }
-        let Some((event, clip, event_span)) = self.flagged.remove(&cut.local) else { return };
-        self.send(SealJob::Clip(Box::new(ClipJob {
-            clip,
-            event,
-            event_span,
-            cut,
-            streams: self.recorder.streams().clone(),
-            others_blurred: self.recorder.others_blurred(),
-            now: (self.parts.clock.now(), self.parts.clock.wall()),
-        })));
-    }
-
-    fn send(&self, job: SealJob) {
-        if self.parts.seal.send(job).is_err() {
-            self.parts.health.set(
-                "spool",
-                State::Failed,
-                "the sealing thread ended: restart the unit",
-            );
-        }
-    }
 }
 
 /// The wall time of `at`, given both clocks at one instant. Times after that instant count as it.
@@ -509,21 +428,6 @@ const fn lamp_state(privacy: PrivacyState) -> LampState {
         PrivacyState::Off => LampState::Off,
         PrivacyState::AiWithoutRecording => LampState::AlertsOnly,
         PrivacyState::Recording => LampState::Recording,
-    }
-}
-
-const fn tone(kind: AlertKind) -> (Tone, &'static str) {
-    match kind {
-        AlertKind::Distraction => (Tone::Distraction, "distraction"),
-        AlertKind::RepeatedDistraction => (Tone::Distraction, "repeated_distraction"),
-        AlertKind::Phone => (Tone::Distraction, "phone_in_hand"),
-        AlertKind::Speeding => (Tone::Speeding, "speeding"),
-        AlertKind::Following => (Tone::Distance, "following_too_close"),
-        AlertKind::SeatBelt => (Tone::SeatBelt, "seat_belt"),
-        AlertKind::Drowsiness => (Tone::EyesClosed, "drowsiness"),
-        AlertKind::Microsleep => (Tone::EyesClosed, "microsleep"),
-        AlertKind::Sleep => (Tone::EyesClosed, "sleep"),
-        AlertKind::Unresponsive => (Tone::EyesClosed, "unresponsive"),
     }
 }
 

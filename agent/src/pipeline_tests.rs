@@ -107,6 +107,7 @@ impl Run {
             results,
             privacy_told: watch::channel("recording").0,
             driven_told: watch::channel(Driven::default()).0,
+            under_way_told: watch::channel(None).0,
             orders: None,
             mount: None,
             mount_file: None,

@@ -46,6 +46,7 @@ use crate::{
     sealer,
     spool::{Queued, Spool},
     standing_orders::StandingOrders,
+    under_way::{self, MarkFile},
     upload::Upload,
 };
 
@@ -113,6 +114,7 @@ pub fn run(run: Run) -> Result<()> {
     let configured = standing.apply(config.privacy, &mut rules);
     let (privacy_told, privacy) = watch::channel(configured.as_str());
     let (driven_told, driven) = watch::channel(Driven::default());
+    let (under_way_told, under_way) = watch::channel(None);
     let reload = Reload::default();
     let (mut clock, eyes, zero) =
         open_eyes(&config, &source, &to_pipeline, &health, &mut rules, &reload)?;
@@ -148,12 +150,18 @@ pub fn run(run: Run) -> Result<()> {
         results,
         privacy_told,
         driven_told,
+        under_way_told,
         orders,
         mount,
         mount_file,
         limits: LimitWatch::open(&config.limits, &health),
         health: Arc::clone(&health),
     };
+    let under_way = stored.is_some().then(|| {
+        let mark = MarkFile::new(&config.data_dir);
+        mark.tell_last_run(&health);
+        runtime.spawn(under_way::keep(mark, under_way))
+    });
     let (settled_told, settled) = watch::channel(false);
     let sealing = match stored {
         None => discard(jobs)?,
@@ -196,6 +204,11 @@ pub fn run(run: Run) -> Result<()> {
     drop(from_devices);
     let figures = pipeline.metrics.report();
     drop(pipeline);
+    if let Some(kept) = under_way
+        && let Err(e) = runtime.block_on(kept)
+    {
+        tracing::warn!(error = %e, "the next start may say that the power was cut");
+    }
     join("sealer", sealing);
     if keep && is_replay && after == After::Uploaded && !stop.is_stopped() {
         wait_settled(&runtime, settled, &stop);

@@ -23,6 +23,7 @@ use temoin_hw::{
     gpsd,
     receiver::{Receiver, ReceiverFix},
 };
+use temoin_proto::geo::LatLon;
 
 use crate::figures::Figure;
 
@@ -37,7 +38,6 @@ const EDGES: usize = 3;
 const DAY_MS: i64 = 86_400_000;
 /// A rollover of the GPS week: 1024 weeks.
 const ROLLOVER_MS: i64 = 1024 * 7 * DAY_MS;
-const METRES_PER_DEGREE: f64 = 111_195.0;
 
 /// The figures of all logs in `data/nmea`, and what is to be said of them.
 ///
@@ -172,9 +172,8 @@ fn compare(ours: &[ReceiverFix], theirs: &[ReceiverFix]) -> Option<String> {
 }
 
 fn distance_m(a: &ReceiverFix, b: &ReceiverFix) -> f64 {
-    let north = a.lat_deg - b.lat_deg;
-    let east = (a.lon_deg - b.lon_deg) * a.lat_deg.to_radians().cos();
-    north.hypot(east) * METRES_PER_DEGREE
+    let place = |f: &ReceiverFix| LatLon { lat_deg: f.lat_deg, lon_deg: f.lon_deg };
+    place(a).way_to(place(b)).length_m()
 }
 
 /// Whether a line is an RMC sentence that calls itself valid (status `A`).

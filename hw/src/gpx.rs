@@ -7,6 +7,7 @@
 use std::{collections::VecDeque, io::Read};
 
 use temoin_proto::{
+    geo::LatLon,
     samples::{GnssFix, Signal},
     time::MonoTime,
 };
@@ -22,8 +23,6 @@ use crate::{
 const MAX_BYTES: u64 = 64 * 1024 * 1024;
 /// Over how long a way speed is taken, milliseconds.
 const WAY_MS: std::ops::RangeInclusive<i64> = 2_000..=10_000;
-/// IUGG mean radius.
-const EARTH_RADIUS_M: f64 = 6_371_008.8;
 
 /// Fixes of one GPX file: all segments of all tracks in turn, else all routes.
 #[derive(Debug)]
@@ -101,11 +100,13 @@ impl Point {
 
     /// Mean speed and course to `to`; no course where it hardly moved.
     fn way_to(&self, to: &Self) -> (f64, Option<f64>) {
-        let north = (to.lat_deg - self.lat_deg).to_radians();
-        let east = (to.lon_deg - self.lon_deg + 180.0).rem_euclid(360.0) - 180.0;
-        let east = east.to_radians() * to.lat_deg.to_radians().cos();
-        let mps = north.hypot(east) * EARTH_RADIUS_M / to.seconds_since(self.utc_ms);
-        (mps, (mps > 1.0).then(|| east.atan2(north).to_degrees().rem_euclid(360.0)))
+        let way = self.place().way_to(to.place());
+        let mps = way.length_m() / to.seconds_since(self.utc_ms);
+        (mps, (mps > 1.0).then(|| way.bearing_deg()))
+    }
+
+    const fn place(&self) -> LatLon {
+        LatLon { lat_deg: self.lat_deg, lon_deg: self.lon_deg }
     }
 }
 

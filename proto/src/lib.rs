@@ -6,6 +6,7 @@
 
 pub mod convert;
 pub mod events;
+pub mod geo;
 pub mod ids;
 pub mod manifest;
 pub mod perception;

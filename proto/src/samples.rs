@@ -6,7 +6,7 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::time::MonoTime;
+use crate::{geo::LatLon, time::MonoTime};
 
 /// Standard gravity, m/s².
 pub const STANDARD_GRAVITY_MPS2: f64 = 9.806_65;
@@ -113,6 +113,11 @@ pub struct GnssFix {
 }
 
 impl GnssFix {
+    /// Where it is.
+    pub const fn place(&self) -> LatLon {
+        LatLon { lat_deg: self.lat_deg, lon_deg: self.lon_deg }
+    }
+
     /// A fix of which nothing but time and place is known.
     pub const fn new(at: MonoTime, lat_deg: f64, lon_deg: f64) -> Self {
         Self {

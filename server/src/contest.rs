@@ -91,6 +91,13 @@ impl App {
         }
     }
 
+    /// Whether this person may know of an objection to the event.
+    pub(crate) fn is_concerned(&self, who: &User, facts: &EventFacts) -> Result<bool, AppError> {
+        let now_ms = self.now_ms();
+        Ok(self.authz().may_contest(who, facts, now_ms)?
+            || self.authz().may_answer_contest(who, facts, now_ms)?)
+    }
+
     /// The objection to an event that this person may know of.
     pub(crate) async fn objection(
         &self,

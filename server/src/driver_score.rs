@@ -125,18 +125,17 @@ impl App {
             if !self.authz().may_see_event(who, &EventFacts::from(&event), now_ms)? {
                 continue;
             }
-            let contest = self.db().contest(event.record.id).await?.map(|c| c.state());
             let day = score::day_of(event.record.start.unix_ms);
             let candidate = Candidate {
                 kind: event.record.kind,
                 severity: event.record.severity,
                 confidence: event.record.confidence,
-                contest,
+                contest: event.contest,
                 device_fault: is_faulty(&event, &faults),
                 distance_known: days.contains(&(&event.unit, day)),
             };
             candidates.push(candidate);
-            let row = EventRow { contest, ..EventRow::without_views(&event) };
+            let row = EventRow { contest: event.contest, ..EventRow::without_views(&event) };
             events.push(ScoredEvent { row, points: candidate.points() });
         }
         let driven_m = driven.iter().map(|d| d.driven_m).sum();

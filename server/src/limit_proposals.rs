@@ -6,7 +6,7 @@
 
 use std::fmt::Write as _;
 
-use temoin_proto::{events::EventKind, ids::EventId, wire::PositionPoint};
+use temoin_proto::{events::EventKind, geo::LatLon, ids::EventId, wire::PositionPoint};
 
 use crate::{
     app::App,
@@ -213,14 +213,13 @@ pub(crate) fn place_of(points: &[PositionPoint], event_ms: (u64, u64)) -> Option
     let at = near.iter().min_by_key(|p| (i64::from(p.offset_ms) - middle).abs())?;
     let (first, last) =
         (near.iter().min_by_key(|p| p.offset_ms)?, near.iter().max_by_key(|p| p.offset_ms)?);
-    // Over so short a way the earth is flat. A degree of latitude is 111.2 km.
-    let north_m = (last.lat_deg - first.lat_deg) * 111_200.0;
-    let east_m = (last.lon_deg - first.lon_deg) * 111_200.0 * at.lat_deg.to_radians().cos();
-    if north_m.hypot(east_m) < HEADING_M {
-        return None;
-    }
-    let heading_deg = east_m.atan2(north_m).to_degrees().rem_euclid(360.0);
-    Some(Place { lat_deg: at.lat_deg, lon_deg: at.lon_deg, heading_deg })
+    let place = |p: &PositionPoint| LatLon { lat_deg: p.lat_deg, lon_deg: p.lon_deg };
+    let way = place(first).way_to(place(last));
+    (way.length_m() >= HEADING_M).then(|| Place {
+        lat_deg: at.lat_deg,
+        lon_deg: at.lon_deg,
+        heading_deg: way.bearing_deg(),
+    })
 }
 
 #[cfg(test)]

@@ -318,7 +318,7 @@ impl App {
         let (events, next_before_ms) = self.permitted_events(who, filter).await?;
         let mut rows = Vec::with_capacity(events.len());
         for event in &events {
-            let contest = self.contest_state(who, event).await?;
+            let contest = self.contest_state(who, event)?;
             rows.push(event_row(event, &self.seen(who, event).await?, contest));
         }
         Ok(EventList { rows, next_before_ms })
@@ -336,7 +336,7 @@ impl App {
         let mut rows = Vec::with_capacity(events.len());
         for event in &events {
             let seen = self.seen(who, event).await?;
-            let contest = self.contest_state(who, event).await?;
+            let contest = self.contest_state(who, event)?;
             rows.push(MyEvent { row: event_row(event, &seen, contest), seen });
         }
         Ok(MyEvents { rows, next_before_ms })
@@ -512,12 +512,14 @@ impl App {
         Ok((permitted, next))
     }
 
-    async fn contest_state(
+    /// Where the event's objection stands, for whom it concerns.
+    fn contest_state(
         &self,
         who: &User,
         event: &StoredEvent,
     ) -> Result<Option<ContestState>, AppError> {
-        Ok(self.objection(who, event).await?.contest.as_ref().map(Contest::state))
+        let concerned = self.is_concerned(who, &EventFacts::from(event))?;
+        Ok(event.contest.filter(|_| concerned))
     }
 
     async fn seen(&self, who: &User, event: &StoredEvent) -> Result<Vec<SeenRow>, AppError> {

@@ -52,7 +52,6 @@ const MAX_BETWEEN: Duration = Duration::from_secs(5);
 const KEPT: Duration = Duration::from_secs(8);
 /// 8 s at 100 Hz.
 const MAX_KEPT: usize = 800;
-const EARTH_RADIUS_M: f64 = 6_371_000.0;
 
 /// A speed that can be believed.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -290,7 +289,7 @@ impl VehicleState {
         let sigma = |f: &GnssFix| f.position_error_m.unwrap_or(FIX_SIGMA_M);
         let may_differ_m = 3.0 * sigma(fix).hypot(sigma(before)) + 0.3 * said_m;
         // Two positions may jump and the speed be right; one that stays belies a speed.
-        said_m - distance_m(fix, before) <= may_differ_m
+        said_m - before.place().way_to(fix.place()).length_m() <= may_differ_m
     }
 
     fn keep_fix(&mut self, fix: &GnssFix) {
@@ -304,14 +303,6 @@ impl VehicleState {
             self.fixes.pop_front();
         }
     }
-}
-
-/// Over the ground, metres; for distances that are short against the earth.
-fn distance_m(a: &GnssFix, b: &GnssFix) -> f64 {
-    let north = (a.lat_deg - b.lat_deg).to_radians();
-    let middle = a.lat_deg.midpoint(b.lat_deg).to_radians();
-    let east = (a.lon_deg - b.lon_deg + 540.0).rem_euclid(360.0) - 180.0;
-    EARTH_RADIUS_M * north.hypot(east.to_radians() * middle.cos())
 }
 
 #[cfg(test)]

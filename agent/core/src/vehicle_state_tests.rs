@@ -10,7 +10,7 @@ fn state() -> VehicleState {
 
 /// Where a van is that drove so far to the north.
 fn fix(at: f64, north_m: f64, speed_mps: Option<f64>) -> GnssFix {
-    let lat_deg = 48.0 + (north_m / EARTH_RADIUS_M).to_degrees();
+    let lat_deg = 48.0 + north_m / 111_195.0;
     GnssFix { speed_mps, course_deg: Some(0.0), ..GnssFix::new(t(at), lat_deg, 2.0) }
 }
 

@@ -91,7 +91,7 @@ fn look(config: &Config, findings: &mut Findings) {
         (None, None) => findings.say(State::Degraded, "gnss", "no device is configured"),
     }
     if let Some(can) = &d.can {
-        device("can", &Path::new("/sys/class/net").join(&can.interface), findings);
+        device("vehicle_bus", &Path::new("/sys/class/net").join(&can.interface), findings);
         match VehicleModel::load(&can.vehicle, can.dbc.as_deref()) {
             Ok(model) => {
                 let sends = if model.obd().is_some() { "asked by OBD-II" } else { "only heard" };

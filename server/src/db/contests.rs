@@ -45,12 +45,23 @@ impl Contest {
     }
 }
 
+/// Where the objection of a row of events with `contested` and `answer` stands.
+pub(super) fn state(row: &SqliteRow) -> Result<Option<ContestState>, DbError> {
+    let contested: bool = row.try_get("contested")?;
+    let answer: Option<String> = row.try_get("answer")?;
+    Ok(contested.then_some(match answer.as_deref() {
+        None => ContestState::Open,
+        Some(UPHELD) => ContestState::Upheld,
+        Some(_) => ContestState::Overturned,
+    }))
+}
+
 fn contest(row: &SqliteRow) -> Result<Contest, DbError> {
     let answer: Option<String> = row.try_get("answer")?;
     let answer = match answer {
         None => None,
         Some(answer) => Some(Answer {
-            upheld: answer == "upheld",
+            upheld: answer == UPHELD,
             reason: row.try_get::<Option<String>, _>("reason")?.unwrap_or_default(),
             by: row.try_get("answered_by_name")?,
             at_ms: row.try_get::<Option<i64>, _>("answered_at")?.unwrap_or_default(),
@@ -63,6 +74,9 @@ fn contest(row: &SqliteRow) -> Result<Contest, DbError> {
         answer,
     })
 }
+
+/// The answer that the event stands.
+const UPHELD: &str = "upheld";
 
 const SELECT: &str = "
     SELECT c.*, a.name AS answered_by_name
@@ -109,7 +123,7 @@ impl Db {
             "UPDATE contests SET answer = ?, reason = ?, answered_by = ?, answered_at = ?
              WHERE event = ? AND answer IS NULL",
         )
-        .bind(if upheld { "upheld" } else { "overturned" })
+        .bind(if upheld { UPHELD } else { "overturned" })
         .bind(reason)
         .bind(by.to_string())
         .bind(now_ms)

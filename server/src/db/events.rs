@@ -8,7 +8,8 @@ use temoin_proto::{
     time::WallTime,
 };
 
-use super::{Db, DbError, parsed, parsed_opt, signed, unsigned};
+use super::{Db, DbError, contests, parsed, parsed_opt, signed, unsigned};
+use crate::score::ContestState;
 
 /// The driver who was on shift when an event began.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,6 +55,8 @@ pub struct StoredEvent {
     pub driver: Option<EventDriver>,
     /// Its clip.
     pub clip: ClipState,
+    /// Where the driver's objection stands; none where there is no objection.
+    pub contest: Option<ContestState>,
     /// When the server stored it, milliseconds since 1970.
     pub received_ms: i64,
 }
@@ -89,12 +92,13 @@ pub enum Reported {
 const SELECT: &str = "
     SELECT e.*, u.depot, d.name AS depot_name,
            v.id AS driver, v.name AS driver_name, v.manager AS driver_manager, v.depot AS driver_depot,
-           c.id AS ready_clip, c.duration_ms
+           c.id AS ready_clip, c.duration_ms, o.event IS NOT NULL AS contested, o.answer
     FROM events e
     JOIN units u ON u.id = e.unit
     JOIN depots d ON d.id = u.depot
     LEFT JOIN shifts s ON s.unit = e.unit AND s.from_at <= e.start_at AND e.start_at < s.to_at
     LEFT JOIN users v ON v.id = s.driver
+    LEFT JOIN contests o ON o.event = e.id
     LEFT JOIN clips c ON c.id = e.clip AND c.unit = e.unit AND c.complete_at IS NOT NULL";
 
 fn stored(row: &SqliteRow) -> Result<StoredEvent, DbError> {
@@ -130,6 +134,7 @@ fn stored(row: &SqliteRow) -> Result<StoredEvent, DbError> {
             (Some(_), None) if absent.is_empty() => ClipState::Waiting,
             (Some(_) | None, None) => ClipState::Absent(absent.clone()),
         },
+        contest: contests::state(row)?,
         received_ms: row.try_get("received_at")?,
         record: EventRecord {
             id: parsed(row, "id")?,

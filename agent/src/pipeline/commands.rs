@@ -1,0 +1,134 @@
+//! What the core commands, carried out: alerts and lamp, device health, and for a flagged event its
+//! record and its clip, on their way to the sealing thread.
+
+use temoin_agent_core::{
+    clip::ClipPlan,
+    drive::{Command, Cut, Health, Lamp},
+    policy::AlertKind,
+};
+use temoin_hw::device::{Alert as Tone, LampState};
+use temoin_proto::{
+    convert::EventRecord,
+    events::{Event, EventKind},
+    ids::{ClipId, EventId},
+};
+
+use super::{ClipJob, Pipeline, SealJob, wall_at};
+use crate::{
+    config::Privacy,
+    core_health,
+    health::State,
+    journal::{self, Entry},
+};
+
+impl Pipeline {
+    pub(super) fn carry_out(&mut self) {
+        for command in std::mem::take(&mut self.commands) {
+            match command {
+                Command::Alert(alert) => {
+                    self.metrics.alert();
+                    let (tone, kind) = tone(alert.kind);
+                    if let Err(e) = self.parts.speaker.play(tone) {
+                        self.parts.health.set("speaker", State::Failed, e.to_string());
+                    }
+                    journal::write(&Entry::Alert { kind, at: self.since_zero(alert.at) });
+                }
+                Command::Flag { local, event, clip } => self.flag(local, &event, clip),
+                Command::Cut(cut) => self.cut(cut),
+                Command::Lamp(lamp) => {
+                    let (state, privacy) = match lamp {
+                        Lamp::Off => (LampState::Off, Privacy::Off),
+                        Lamp::AlertsOnly => (LampState::AlertsOnly, Privacy::AiWithoutRecording),
+                        Lamp::Recording => (LampState::Recording, Privacy::Recording),
+                    };
+                    self.parts.privacy_told.send_replace(privacy.as_str());
+                    if let Err(e) = self.parts.lamp.show(state) {
+                        self.parts.health.set("lamp", State::Failed, e.to_string());
+                    }
+                }
+                Command::Health(health) => {
+                    core_health::report(&self.parts.health, health);
+                    if matches!(health, Health::Mount(_)) {
+                        self.keep_mount();
+                    }
+                }
+            }
+        }
+    }
+
+    fn flag(&mut self, local: u64, event: &Event, plan: ClipPlan) {
+        let id = EventId::new();
+        let clip = match plan {
+            ClipPlan::None => Err("no pictures are kept of this kind of event".to_owned()),
+            ClipPlan::Own(_) => Ok(ClipId::default()),
+            ClipPlan::Shared { with, .. } => {
+                Ok(self.flagged.get(&with).map(|(_, clip, _)| *clip).unwrap_or_default())
+            }
+        };
+        if let Ok(clip) = clip {
+            self.flagged.insert(local, (id, clip, (event.start, event.end)));
+        }
+        if event.kind == EventKind::DriverSaved
+            && let Err(e) = self.parts.speaker.play(Tone::Saved)
+        {
+            self.parts.health.set("speaker", State::Failed, e.to_string());
+        }
+        let now = (self.parts.clock.now(), self.parts.clock.wall());
+        let start = wall_at(event.start, now);
+        let record = EventRecord {
+            id,
+            kind: event.kind,
+            start,
+            end_unix_ms: wall_at(event.end, now).unix_ms.max(start.unix_ms),
+            severity: event.severity,
+            confidence: event.confidence.clamp(0.0, 1.0),
+            rule: event.rule.to_owned(),
+            numbers: event.numbers.clone(),
+            clip,
+        };
+        let (start, end) = (self.since_zero(event.start), self.since_zero(event.end));
+        journal::write(&Entry::Event { record: &record, start, end });
+        self.send(SealJob::Event(record));
+    }
+
+    fn cut(&mut self, cut: Cut) {
+        for shared in &cut.shared_by {
+            self.flagged.remove(shared);
+        }
+        let Some((event, clip, event_span)) = self.flagged.remove(&cut.local) else { return };
+        self.send(SealJob::Clip(Box::new(ClipJob {
+            clip,
+            event,
+            event_span,
+            cut,
+            streams: self.recorder.streams().clone(),
+            others_blurred: self.recorder.others_blurred(),
+            now: (self.parts.clock.now(), self.parts.clock.wall()),
+        })));
+    }
+
+    fn send(&self, job: SealJob) {
+        if self.parts.seal.send(job).is_err() {
+            self.parts.health.set(
+                "spool",
+                State::Failed,
+                "the sealing thread ended: restart the unit",
+            );
+        }
+    }
+}
+
+const fn tone(kind: AlertKind) -> (Tone, &'static str) {
+    match kind {
+        AlertKind::Distraction => (Tone::Distraction, "distraction"),
+        AlertKind::RepeatedDistraction => (Tone::Distraction, "repeated_distraction"),
+        AlertKind::Phone => (Tone::Distraction, "phone_in_hand"),
+        AlertKind::Speeding => (Tone::Speeding, "speeding"),
+        AlertKind::Following => (Tone::Distance, "following_too_close"),
+        AlertKind::SeatBelt => (Tone::SeatBelt, "seat_belt"),
+        AlertKind::Drowsiness => (Tone::EyesClosed, "drowsiness"),
+        AlertKind::Microsleep => (Tone::EyesClosed, "microsleep"),
+        AlertKind::Sleep => (Tone::EyesClosed, "sleep"),
+        AlertKind::Unresponsive => (Tone::EyesClosed, "unresponsive"),
+    }
+}
