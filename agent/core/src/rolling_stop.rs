@@ -34,8 +34,9 @@ const DIP_MPS2: f64 = 1.5;
 const CARRIED_M: f64 = 40.0;
 /// What two fixes say of one line may differ by so much: the error of both. Own choice.
 const SAME_LINE_M: f64 = 15.0;
-/// A fix must be so far beyond a line for it to be passed: its error. Own choice.
-const PASSED_M: f64 = 8.0;
+/// A fix must be so far beyond a line for it to be passed: who turns round just before a junction
+/// looks for some metres like one who turns into the other road. Own choice.
+const PASSED_M: f64 = 20.0;
 /// Speeds are kept for each piece of the way of this length.
 const STEP_M: f64 = 0.5;
 /// Lines that are followed at once.
@@ -195,8 +196,8 @@ impl RollingStop {
             return None;
         }
         let near = self.way.iter().filter(|s| s.to_m >= from_m && s.from_m <= to_m);
-        let (slowest_mps, surely_mps) =
-            near.fold((f64::INFINITY, f64::INFINITY), |(slowest, surely), s| {
+        let (slowest_mps, surely_mps) = near
+            .fold((f64::INFINITY, f64::INFINITY), |(slowest, surely), s| {
                 (slowest.min(s.slowest_mps), surely.min(s.surely_mps))
             });
         let limit_mps = self.config.slowest_kmh * KMH_TO_MPS;
@@ -334,9 +335,9 @@ mod tests {
 
     #[test]
     fn two_lines_are_two() {
-        let two = |m: f64| Some(if m < 75.0 { 60.0 - m } else { 100.0 - m });
+        let two = |m: f64| Some(if m < 85.0 { 60.0 - m } else { 110.0 - m });
         assert_eq!(run(|_| Some(40.0), two), [Severity::High; 2]);
-        let second = |m| Some(if (95.0..98.0).contains(&m) { 0.0 } else { 40.0 });
+        let second = |m| Some(if (105.0..108.0).contains(&m) { 0.0 } else { 40.0 });
         assert_eq!(run(second, two), [Severity::High]);
     }
 }
