@@ -134,7 +134,7 @@ impl RollingStop {
             return None;
         };
         let before = self.last.replace((at, speed.mps));
-        let Some((then, then_mps)) = before else { return None };
+        let (then, then_mps) = before?;
         if at <= then {
             self.last = before;
             return None;

@@ -9,7 +9,9 @@ pub mod osm;
 pub mod pbf;
 
 #[cfg(test)]
-mod pbf_writer;
+pub(crate) mod pbf_writer;
+#[cfg(test)]
+mod stop_tests;
 #[cfg(test)]
 mod tests;
 

@@ -274,6 +274,9 @@ mod tests {
     /// A street: metres, how it meets others (`x` junction, `>` onward, `<` head on), what stands there.
     type Street<'a> = &'a [(f64, char, &'a str)];
 
+    /// Name, street and whom each of its stops is for.
+    type Case<'a> = (&'a str, Ways, Street<'a>, &'a [Result<Stops, LeftOut>]);
+
     fn of(ways: Ways, street: Street<'_>) -> Vec<Result<Stops, LeftOut>> {
         let origin = Point::from_deg(44.43, 26.1).unwrap();
         let plane = Plane::at(origin);
@@ -302,7 +305,7 @@ mod tests {
     fn whom_a_stop_is_for() {
         use Ways::{Backward, Both, Forward};
         const STOP: &str = "highway=stop";
-        let cases: &[(&str, Ways, Street<'_>, &[Result<Stops, LeftOut>])] = &[
+        let cases: &[Case<'_>] = &[
             (
                 "before a junction",
                 Both,

@@ -8,7 +8,10 @@ use temoin_proto::{
     time::MonoTime,
 };
 
-use super::towns::{Dice, Town, Trip, deg};
+use super::{
+    grid::Point,
+    towns::{Dice, Town, Trip, deg},
+};
 use crate::{
     config::CoreConfig,
     drive::{Command, Drive, Input},
@@ -187,6 +190,10 @@ fn the_road_beside_has_the_stop() {
             let on_main = Van::along(&[(0.0, 0.0), (800.0, 0.0)], 50.0).fixes(1.0, 3.0, seed);
             assert_eq!(on_main.rolls(&town), 0, "{beside_m} {seed}");
         }
+        // The receiver errs towards that road all the way, so that it is the likelier one.
+        let mut on_main = Van::along(&[(0.0, 0.0), (800.0, 0.0)], 50.0);
+        on_main.trip.bias = |_| (0.0, 6.0);
+        assert_eq!(on_main.rolls(&town), 0, "{beside_m}");
     }
 }
 
@@ -224,6 +231,32 @@ fn a_line_at_the_end_of_a_short_way() {
         let town = town(sign, meets);
         assert_eq!((stops().rolls(&town), rolls().rolls(&town)), (0, 1), "{sign} {meets}");
     }
+}
+
+/// Before a fork nobody knows by which road the van will go.
+#[test]
+fn a_line_behind_a_fork_is_not_known() {
+    let town = Town::default()
+        .road(SIDE, &[(0.0, 0.0), (250.0, 0.0), (292.0, 0.0), (300.0, 0.0)])
+        .road(MAIN, &[(300.0, -500.0), (300.0, 0.0), (300.0, 500.0)])
+        .road(SIDE, &[(250.0, 0.0), (250.0, -80.0)])
+        .sign(STOP, (292.0, 0.0));
+    let mut limits = town.limits("");
+    for (m, heading_deg, want) in [
+        (225.0, 90.0, None),
+        (245.0, 90.0, None),
+        (255.0, 90.0, Some(37.0)),
+        (290.0, 90.0, Some(2.0)),
+        (295.0, 90.0, None),
+        (255.0, 270.0, None),
+    ] {
+        let (lat, lon) = deg(m, 0.5);
+        let p = Point::from_deg(lat, lon).unwrap();
+        let shown = limits.show(p, 2.0, Some(heading_deg), None).unwrap();
+        let line_m = shown[0].stop_line_m.map(f64::round);
+        assert_eq!(line_m, want, "{m} {heading_deg}");
+    }
+    assert_eq!(Van::along(&TURNS, 40.0).rolls(&town), 1);
 }
 
 #[test]
