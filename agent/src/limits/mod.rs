@@ -11,6 +11,8 @@ pub mod pbf;
 #[cfg(test)]
 pub(crate) mod pbf_writer;
 #[cfg(test)]
+mod real_map_tests;
+#[cfg(test)]
 mod stop_tests;
 #[cfg(test)]
 mod tests;

@@ -156,7 +156,7 @@ impl LeftOut {
         match self {
             Self::OnJunction => "on a junction",
             Self::WhichDirection => "of no sure direction",
-            Self::Contradiction => "contradicting themselves",
+            Self::Contradiction => "with tags that contradict each other",
         }
     }
 }

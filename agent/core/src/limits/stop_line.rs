@@ -1,7 +1,7 @@
 //! How far it is to the next stop line along the road, and from the one just passed.
 //!
 //! INVARIANT: it is said only where every place the vehicle may well be at has the same line, and they
-//! differ by no more than [`SPREAD_M`]; where they differ, the vehicle is where it has passed least.
+//! differ by no more than 15 m; where they differ, the vehicle is where it has passed least.
 
 use temoin_proto::time::MonoTime;
 
