@@ -1,4 +1,4 @@
-//! The speed limit at each fix, from the limits file on the unit's disk.
+//! The speed limit and the next stop line at each fix, from the limits file on the unit's disk.
 //!
 //! INVARIANT: no place and no road is logged. A file that cannot be used leaves the limit unknown and
 //! says so in device health; a crash leaves nothing.
@@ -6,7 +6,7 @@
 use std::{sync::Arc, time::Duration};
 
 use jiff::{Timestamp, tz::TimeZone};
-use temoin_agent_core::limits::{LimitState, LocalTime, SpeedLimits, Vehicle};
+use temoin_agent_core::limits::{LimitState, LocalTime, SpeedLimits, StopLine, Vehicle};
 use temoin_proto::{
     samples::{GnssFix, Signal},
     time::MonoTime,
@@ -35,6 +35,15 @@ pub enum LimitWatchError {
     /// No such time zone.
     #[error("limits.time_zone: {0}: give a name such as `Europe/Bucharest`, and install `tzdata`")]
     Zone(jiff::Error),
+}
+
+/// What the map says that is new.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct MapNews {
+    /// The limit, where it changed.
+    pub limit: Option<LimitState>,
+    /// The way to the next stop line, at each fix that is good enough to tell.
+    pub stop_line: Option<StopLine>,
 }
 
 /// See the module.
@@ -92,30 +101,31 @@ impl LimitWatch {
         }))
     }
 
-    /// Takes a signal, and the speed then; the limit, where it changed.
-    pub fn on_signal(&mut self, signal: &Signal, speed_mps: Option<f64>) -> Option<LimitState> {
-        let state = match signal {
+    /// Takes a signal, and the speed then.
+    pub fn on_signal(&mut self, signal: &Signal, speed_mps: Option<f64>) -> MapNews {
+        let (state, stop_line) = match signal {
             Signal::Gnss(fix) => {
                 self.keep_utc(fix);
                 self.asked = Some(fix.at);
                 let local = self.local(fix.at);
-                self.limits.on_fix(fix, local)
+                (self.limits.on_fix(fix, local), self.limits.stop_line())
             }
             Signal::Speed(s) => {
                 let due = self.asked.is_some_and(|at| s.at.since(at) >= WITHOUT_FIX_EVERY);
                 if !due {
-                    return None;
+                    return MapNews::default();
                 }
                 self.asked = Some(s.at);
                 let local = self.local(s.at);
-                self.limits.without_fix(s.at, speed_mps, local)
+                (self.limits.without_fix(s.at, speed_mps, local), None)
             }
             Signal::Imu(_) | Signal::Wheels(_) | Signal::Control(_) | Signal::Button(_) => {
-                return None;
+                return MapNews::default();
             }
         };
         self.tell_damage();
-        (self.said.replace(state) != Some(state)).then_some(state)
+        let limit = (self.said.replace(state) != Some(state)).then_some(state);
+        MapNews { limit, stop_line }
     }
 
     fn keep_utc(&mut self, fix: &GnssFix) {

@@ -390,15 +390,19 @@ impl Pipeline {
         journal::write(&Entry::Ended { at: self.since_zero(at) });
     }
 
-    /// Asks the map for the limit where the vehicle is.
+    /// Asks the map for the limit where the vehicle is, and for the next stop line.
     fn on_limit(&mut self, signal: &Signal) {
         if self.drive.privacy() == PrivacyState::Off {
             return;
         }
         let speed_mps = self.drive.speed_mps(signal.at());
-        let limits = self.parts.limits.as_mut();
-        if let Some(limit) = limits.and_then(|l| l.on_signal(signal, speed_mps)) {
+        let Some(limits) = self.parts.limits.as_mut() else { return };
+        let news = limits.on_signal(signal, speed_mps);
+        if let Some(limit) = news.limit {
             self.drive.set_map_limit(limit);
+        }
+        if let Some(line) = news.stop_line {
+            self.step(Input::StopLine(line.at, line.line_m));
         }
     }
 

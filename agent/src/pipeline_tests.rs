@@ -285,3 +285,74 @@ fn there_is_no_unblurred_video_beside_one_that_is_not_blurred() {
     assert_eq!(job.cut.tracks.len(), 1);
     assert_eq!(job.others_blurred.get(&Video::Shown(CameraId::Cabin)), Some(&false));
 }
+
+/// From an extract to the event's record: a van comes to a crossing at 36 km/h, its street's stop line
+/// 8 m before it.
+#[test]
+fn a_stop_sign_of_the_map_is_rolled_through() {
+    use temoin_proto::samples::{GnssFix, VehicleSpeed};
+
+    use crate::{
+        config::LimitsConfig,
+        limits::{
+            build,
+            pbf_writer::{Extract, Packed},
+        },
+    };
+
+    const M_PER_DEG: f64 = 111_195.0 * 0.714_1;
+    let folder = tempfile::tempdir().unwrap();
+    let (extract, file) = (folder.path().join("town.osm.pbf"), folder.path().join("limits"));
+    let lon = |m: f64| 26.1 + m / M_PER_DEG;
+    for (sign, east, halts, want) in [
+        ("highway=stop", true, false, 1),
+        ("highway=stop|direction=forward", true, false, 1),
+        // He stops.
+        ("highway=stop", true, true, 0),
+        // Not for him.
+        ("highway=stop|direction=backward", true, false, 0),
+        ("highway=stop", false, false, 0),
+        ("highway=give_way", true, false, 0),
+    ] {
+        let town = Extract::default()
+            .node(1, 44.43, lon(0.0))
+            .tagged(2, 44.43, lon(292.0), sign)
+            .node(3, 44.43, lon(300.0))
+            .node(4, 44.43, lon(600.0))
+            .node(5, 44.427, lon(300.0))
+            .node(6, 44.433, lon(300.0))
+            .way(7, "highway=residential|maxspeed=50", &[1, 2, 3, 4])
+            .way(8, "highway=primary|maxspeed=50", &[5, 3, 6]);
+        std::fs::write(&extract, town.bytes(Packed::Zlib, true)).unwrap();
+        build::build(&extract, None, &file).unwrap();
+        let mut run = Run::new(None);
+        let config = LimitsConfig { file: Some(file.clone()), ..LimitsConfig::default() };
+        run.pipeline.parts.limits = LimitWatch::open(&config, &run.pipeline.parts.health);
+        assert!(run.pipeline.parts.limits.is_some());
+        let (mut m, mut n) = (0.0_f64, 0_u64);
+        while m < 600.0 {
+            let at = ms(1000 + n * 100);
+            // Brakes by 2 m/s² to walking pace at 288 m, and goes on.
+            let mps = if halts { (1.0 + 4.0 * (m - 288.0).abs()).sqrt().min(10.0) } else { 10.0 };
+            if n.is_multiple_of(10) {
+                let (way_m, course_deg) = if east { (m, 90.0) } else { (600.0 - m, 270.0) };
+                let fix = GnssFix {
+                    speed_mps: Some(mps),
+                    course_deg: Some(course_deg),
+                    position_error_m: Some(3.0),
+                    ..GnssFix::new(at, 44.43, lon(way_m))
+                };
+                run.give(Captured::Signal(Signal::Gnss(fix)), at);
+            }
+            run.give(Captured::Signal(Signal::Speed(VehicleSpeed { at, mps })), at);
+            m += mps * 0.1;
+            n += 1;
+        }
+        run.pipeline.end();
+        let rolled = run.jobs.try_iter().filter(|job| match job {
+            SealJob::Event(record) => record.kind == EventKind::RollingStop,
+            SealJob::Clip(_) => false,
+        });
+        assert_eq!(rolled.count(), want, "{sign} {east} {halts}");
+    }
+}

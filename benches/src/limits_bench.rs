@@ -13,7 +13,8 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use temoin_agent::limits::MapFile;
 use temoin_agent_core::limits::{
-    Overrides, SpeedLimits, Vehicle, build::Builder, format::About, grid::Point, road,
+    Overrides, SpeedLimits, Vehicle, build::Builder, cut::Node, format::About, grid::Point, road,
+    stop::Stops,
 };
 use temoin_proto::{samples::GnssFix, time::MonoTime};
 
@@ -74,10 +75,8 @@ fn region() -> Result<Builder> {
                 let mut nodes = Vec::new();
                 for (place, shared) in [(from, true), (middle, false), (to, true)] {
                     let (lat, lon) = deg(place.0, place.1);
-                    nodes.push((
-                        Point::from_deg(lat, lon).context("a place of the region")?,
-                        shared,
-                    ));
+                    let at = Point::from_deg(lat, lon).context("a place of the region")?;
+                    nodes.push(Node { at, shared, stops: Stops::NONE });
                 }
                 let main = if row % 5 == 0 || column % 5 == 0 { 1 } else { 0 };
                 let profile = profiles.get(main + usize::from(dice.roll() > 0.9));

@@ -560,6 +560,10 @@ pub fn limits_file(data: &[u8]) {
     let key = TileKey::at(18_700, 13_800);
     if let Some(tile) = Tile::read(key, data, 9) {
         assert!(tile.edges.iter().all(|e| tile.points(e).len() > 1));
+        for edge in &tile.edges {
+            let points = tile.points(edge).len();
+            assert!(tile.lines(edge).iter().all(|l| l.point < points && l.stops.any()));
+        }
     }
     if let Some(profile) = profile_code::get(&mut profile_code::Cursor(data)) {
         let mut again = Vec::new();
@@ -582,12 +586,20 @@ pub fn limits_file(data: &[u8]) {
             let (lat_deg, lon_deg) = p.to_deg();
             let mut fix = GnssFix::new(MonoTime::from_secs_f64(f64::from(n)), lat_deg, lon_deg);
             (fix.speed_mps, fix.course_deg) = (Some(20.0), Some(90.0));
+            fix.position_error_m = Some(4.0);
             if let Some(kmh) = limits.on_fix(&fix, None).kmh() {
                 assert!((3.0..=250.0).contains(&kmh), "{kmh}");
             }
+            if let Some(line_m) = limits.stop_line().and_then(|l| l.line_m) {
+                assert!((-60.0..=60.0).contains(&line_m), "{line_m}");
+            }
         }
-        if let Err(e) = limits.show(corner, 60.0, None, None) {
-            refused(&e);
+        match limits.show(corner, 60.0, None, None) {
+            Ok(shown) => {
+                let mut lines = shown.iter().filter_map(|s| s.stop_line_m);
+                assert!(lines.all(|m| (0.0..=60.0).contains(&m)));
+            }
+            Err(e) => refused(&e),
         }
     }
 }

@@ -56,8 +56,8 @@ pub enum Input {
     Road(RoadObservation),
     /// A few numbers of a camera's picture, about two times a second.
     Camera(PictureStats),
-    /// The way to the next stop line that the map knows, metres along the road, negative just behind
-    /// it; none where there is none near.
+    /// The way from a fix to the next stop line that the map knows, metres along the road, negative
+    /// just behind it; none where there is none near or the road is not sure.
     StopLine(MonoTime, Option<f64>),
     /// An encoded picture.
     AccessUnit(AccessUnit),
@@ -237,7 +237,7 @@ impl Drive {
             Input::Driver(observation) => self.on_driver(&observation, out),
             Input::Road(observation) => self.on_road(&observation, out),
             Input::Camera(stats) => self.on_camera(&stats, out),
-            Input::StopLine(at, line_m) => self.on_stop_line(at, line_m, out),
+            Input::StopLine(at, line_m) => self.on_stop_line(at, line_m),
             Input::AccessUnit(unit) => self.on_access_unit(unit),
             Input::Privacy(privacy) => self.on_privacy(privacy, out),
             Input::NewDriver => self.wipe(CutReason::DriverChanged, out),
@@ -451,10 +451,9 @@ impl Drive {
         self.decide_all(finding, out);
     }
 
-    fn on_stop_line(&mut self, at: MonoTime, line_m: Option<f64>, out: &mut Vec<Command>) {
+    fn on_stop_line(&mut self, at: MonoTime, line_m: Option<f64>) {
         if self.privacy != PrivacyState::Off && !self.is_from_the_future(at) {
-            let finding = self.detectors.vehicle.on_stop_line(at, line_m, &self.vehicle);
-            self.decide_all(finding, out);
+            self.detectors.vehicle.on_stop_line(at, line_m);
         }
     }
 

@@ -85,6 +85,7 @@ impl VehicleWatch {
         let hits =
             [self.collision.step(s, gravity, speed_mps), self.rollover.step(s, gravity, speed_mps)];
         findings.extend(hits.into_iter().flatten().map(Finding::Event));
+        findings.extend(self.rolling_stop.on_speed(s.at, speed.as_ref()).map(Finding::Event));
         match motion {
             None => {
                 self.harsh.unknown();
@@ -128,6 +129,7 @@ impl VehicleWatch {
             SeatBeltStep::Event(event) => Finding::Event(event),
         }));
         findings.extend(self.idling.on_speed(at, speed_mps).map(Finding::Event));
+        findings.extend(self.rolling_stop.on_speed(at, speed.as_ref()).map(Finding::Event));
         self.judge(at, state, findings);
     }
 
@@ -136,14 +138,9 @@ impl VehicleWatch {
         self.following.step(road, speed_mps).map(Finding::Attention)
     }
 
-    /// Takes the way to the next stop line; see [`RollingStop::step`].
-    pub fn on_stop_line(
-        &mut self,
-        at: MonoTime,
-        line_m: Option<f64>,
-        state: &VehicleState,
-    ) -> Option<Finding> {
-        self.rolling_stop.step(at, line_m, state.speed(at).as_ref()).map(Finding::Event)
+    /// Takes the way to the next stop line at a fix; see [`RollingStop::on_line`].
+    pub fn on_stop_line(&mut self, at: MonoTime, line_m: Option<f64>) {
+        self.rolling_stop.on_line(at, line_m);
     }
 
     /// Harsh manoeuvres that the measured speed or turn bears out.

@@ -109,6 +109,12 @@ impl Args {
                     built.bytes,
                     per_km * FRANCE_KM / 1e6,
                 )?;
+                let left_out: Vec<String> = built
+                    .stops_left_out
+                    .iter()
+                    .map(|(why, count)| format!(", {count} left out {}", why.as_str()))
+                    .collect();
+                writeln!(out, "{} stop lines{}", built.stops, left_out.concat())?;
                 if built.at_the_edge > 0 {
                     writeln!(out, "{} roads leave the extract", built.at_the_edge)?;
                 }
@@ -135,12 +141,14 @@ impl Args {
                 for road in shown {
                     writeln!(
                         out,
-                        "{:5.1} m  {:3.0}°  way {} ({}): {}",
+                        "{:5.1} m  {:3.0}°  way {} ({}): {}{}",
                         road.near.distance_m,
                         road.bearing_deg,
                         road.near.way,
                         kind(&road.profile),
                         words(&road.limit),
+                        road.stop_line_m
+                            .map_or_else(String::new, |m| format!("; stop line in {m:.0} m")),
                     )?;
                 }
             }

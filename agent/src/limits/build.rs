@@ -1,5 +1,5 @@
 //! From an OpenStreetMap extract to the limits file, in three passes: which nodes roads have, where
-//! those are, and the roads.
+//! those are and what stands there, and the roads.
 //!
 //! INVARIANT: memory is bounded by the roads' nodes (some 30 bytes each at the most, and no more than
 //! [`MAX_REFS`]) and the file that is written; for a country the size of France some 3 GB. A build
@@ -8,6 +8,7 @@
 //! A crash leaves `OUT.new`, which the next build replaces.
 
 use std::{
+    collections::BTreeMap,
     fs::{self, File},
     io::{self, BufReader, BufWriter, Read, Seek, Write},
     path::{Path, PathBuf},
@@ -17,9 +18,11 @@ use temoin_agent_core::limits::{
     LimitsError,
     build::Builder,
     country::Code,
+    cut::Node,
     format::About,
     grid::Point,
     road::{self, Profile},
+    stop::{self, LeftOut, Meeting, Sign, WayNode},
 };
 
 use super::pbf::{Block, PbfError, PbfReader};
@@ -70,6 +73,10 @@ pub struct Built {
     pub implicit: u64,
     /// Roads of which some nodes are not in the extract: its edge.
     pub at_the_edge: u64,
+    /// Stops of the map on these roads that are stop lines in the file.
+    pub stops: u64,
+    /// Stops of the map that are not, by reason.
+    pub stops_left_out: BTreeMap<LeftOut, u64>,
     /// Time of the map, seconds since 1970; 0 where it does not tell.
     pub map_unix_s: u64,
     /// Bytes that were written.
@@ -144,25 +151,26 @@ pub fn import<R: Read + Seek>(
 ) -> Result<Built, BuildError> {
     let mut import = Import { path, country, from, map_unix_s: 0 };
     let mut refs = import.refs()?;
-    refs.sort_unstable();
-    // Nodes that are there more than once are where roads meet.
-    let mut nodes: Vec<i64> = Vec::with_capacity(refs.len());
-    let mut shared: Vec<bool> = Vec::with_capacity(refs.len());
-    for id in refs {
-        if nodes.last() == Some(&id) {
-            if let Some(last) = shared.last_mut() {
-                *last = true;
-            }
-        } else {
-            nodes.push(id);
-            shared.push(false);
-        }
+    refs.all.sort_unstable();
+    refs.begins.sort_unstable();
+    refs.ends.sort_unstable();
+    let mut nodes = Nodes::default();
+    for same in refs.all.chunk_by(|a, b| a == b) {
+        let Some(id) = same.first() else { continue };
+        // Most nodes are of one road: what begins and ends there does not count.
+        let meeting = match same.len() {
+            0 | 1 => Meeting::Alone,
+            uses => Meeting::of(uses, count_of(&refs.begins, *id), count_of(&refs.ends, *id)),
+        };
+        nodes.ids.push(*id);
+        nodes.meetings.push(meeting);
     }
-    if nodes.is_empty() {
+    drop(refs);
+    if nodes.ids.is_empty() {
         return Err(BuildError::NoRoad(path.to_owned()));
     }
-    let places = import.places(&nodes)?;
-    let (builder, mut built) = import.roads(&nodes, &shared, &places)?;
+    import.places(&mut nodes)?;
+    let (builder, mut built) = import.roads(&nodes)?;
     built.road_m = builder.road_m();
     built.map_unix_s = import.map_unix_s;
     if built.road_m <= 0.0 {
@@ -176,6 +184,43 @@ pub fn import<R: Read + Seek>(
     })?;
     built.bytes = bytes;
     Ok(built)
+}
+
+/// Nodes that roads name.
+#[derive(Default)]
+struct Refs {
+    /// As often as they are named.
+    all: Vec<i64>,
+    /// The first of each road.
+    begins: Vec<i64>,
+    /// The last of each road.
+    ends: Vec<i64>,
+}
+
+/// How often a sorted list has it.
+fn count_of(sorted: &[i64], id: i64) -> usize {
+    let from = sorted.partition_point(|other| *other < id);
+    sorted.iter().skip(from).take_while(|other| **other == id).count()
+}
+
+/// Nodes of roads, by their number; all lists but the last are as long.
+#[derive(Default)]
+struct Nodes {
+    ids: Vec<i64>,
+    meetings: Vec<Meeting>,
+    places: Vec<Point>,
+    /// Where something stands.
+    signs: BTreeMap<usize, Sign>,
+}
+
+impl Nodes {
+    /// Which one has this number, and what is known of it; nothing where its place is not.
+    fn get(&self, id: i64) -> Option<(usize, WayNode)> {
+        let n = self.ids.binary_search(&id).ok()?;
+        let at = *self.places.get(n).filter(|p| **p != NOWHERE)?;
+        let sign = self.signs.get(&n).copied();
+        Some((n, WayNode { at, meeting: *self.meetings.get(n)?, sign }))
+    }
 }
 
 struct Import<'a, R> {
@@ -219,48 +264,50 @@ impl<R: Read + Seek> Import<'_, R> {
         Ok(())
     }
 
-    /// First pass: the nodes of all roads, as often as they are named.
-    fn refs(&mut self) -> Result<Vec<i64>, BuildError> {
+    /// First pass: the nodes of all roads.
+    fn refs(&mut self) -> Result<Refs, BuildError> {
         let country = self.country;
-        let mut refs: Vec<i64> = Vec::new();
+        let mut refs = Refs::default();
         self.each_block(|block| {
             let mut tags = Vec::new();
             for way in block.ways() {
                 block.tags(way, &mut tags)?;
                 if road::read(&tags, country).is_some() {
-                    way.each_ref(|id| refs.push(id))?;
+                    let first = refs.all.len();
+                    way.each_ref(|id| refs.all.push(id))?;
+                    refs.begins.extend(refs.all.get(first));
+                    refs.ends.extend(refs.all.last().filter(|_| refs.all.len() > first));
                 }
             }
-            if refs.len() > MAX_REFS { Err(Stop::TooLarge) } else { Ok(()) }
+            if refs.all.len() > MAX_REFS { Err(Stop::TooLarge) } else { Ok(()) }
         })?;
         Ok(refs)
     }
 
-    /// Second pass: where these nodes are; the numbers are sorted.
-    fn places(&mut self, nodes: &[i64]) -> Result<Vec<Point>, BuildError> {
-        let mut places = vec![NOWHERE; nodes.len()];
+    /// Second pass: where these nodes are, and what stands there.
+    fn places(&mut self, nodes: &mut Nodes) -> Result<(), BuildError> {
+        nodes.places = vec![NOWHERE; nodes.ids.len()];
         self.each_block(|block| {
-            block.each_node(|id, lat_nano, lon_nano| {
-                let Ok(at) = nodes.binary_search(&id) else { return };
+            block.each_node(|id, lat_nano, lon_nano, tags| {
+                let Ok(n) = nodes.ids.binary_search(&id) else { return };
                 #[expect(clippy::cast_precision_loss, reason = "180e9 at the most")]
                 let (lat, lon) = (lat_nano as f64 * NANO, lon_nano as f64 * NANO);
-                if let (Some(place), Some(p)) = (places.get_mut(at), Point::from_deg(lat, lon)) {
+                if let (Some(place), Some(p)) = (nodes.places.get_mut(n), Point::from_deg(lat, lon))
+                {
                     *place = p;
+                }
+                if let Some(sign) = stop::read(tags) {
+                    nodes.signs.insert(n, sign);
                 }
             })?;
             Ok(())
-        })?;
-        Ok(places)
+        })
     }
 
     /// Third pass: the roads.
-    fn roads(
-        &mut self,
-        nodes: &[i64],
-        shared: &[bool],
-        places: &[Point],
-    ) -> Result<(Builder, Built), BuildError> {
+    fn roads(&mut self, nodes: &Nodes) -> Result<(Builder, Built), BuildError> {
         let (mut builder, mut built) = (Builder::default(), Built::default());
+        let mut stops = StopCount::default();
         let country = self.country;
         self.each_block(|block| {
             let mut tags = Vec::new();
@@ -268,27 +315,58 @@ impl<R: Read + Seek> Import<'_, R> {
                 block.tags(way, &mut tags)?;
                 let Some(profile) = road::read(&tags, country) else { continue };
                 // A road goes on behind nodes that are not in the extract, as another piece.
-                let mut pieces: Vec<Vec<(Point, bool)>> = vec![Vec::new()];
+                let mut pieces: Vec<Vec<(usize, WayNode)>> = vec![Vec::new()];
                 let mut missing = false;
-                way.each_ref(|id| {
-                    let at = nodes.binary_search(&id).ok();
-                    let place = at.and_then(|at| Some((*places.get(at)?, *shared.get(at)?)));
-                    match (place.filter(|(p, _)| *p != NOWHERE), pieces.last_mut()) {
-                        (Some(node), Some(piece)) => piece.push(node),
-                        (None, _) | (_, None) => {
-                            missing = true;
-                            pieces.push(Vec::new());
-                        }
+                way.each_ref(|id| match (nodes.get(id), pieces.last_mut()) {
+                    (Some(node), Some(piece)) => piece.push(node),
+                    (None, _) | (_, None) => {
+                        missing = true;
+                        pieces.push(Vec::new());
                     }
                 })?;
                 count(&mut built, &profile, missing);
                 for piece in pieces.iter().filter(|p| p.len() > 1) {
-                    builder.way(way.id, &profile, piece);
+                    builder.way(way.id, &profile, &stops.resolved(&profile, piece));
                 }
             }
             Ok(())
         })?;
+        for outcome in stops.by_node.into_values() {
+            match outcome {
+                Ok(()) => built.stops += 1,
+                Err(why) => *built.stops_left_out.entry(why).or_default() += 1,
+            }
+        }
         Ok((builder, built))
+    }
+}
+
+/// What became of each stop, by its node: several roads may have it.
+#[derive(Default)]
+struct StopCount {
+    by_node: BTreeMap<usize, Result<(), LeftOut>>,
+}
+
+impl StopCount {
+    /// The nodes of a piece of road with whom they stop.
+    fn resolved(&mut self, profile: &Profile, piece: &[(usize, WayNode)]) -> Vec<Node> {
+        let nodes: Vec<WayNode> = piece.iter().map(|(_, node)| *node).collect();
+        let stops = piece.iter().enumerate().map(|(at, (n, node))| {
+            let stops = match stop::resolve(profile.ways, &nodes, at) {
+                Ok(stops) => {
+                    if stops.any() {
+                        self.by_node.insert(*n, Ok(()));
+                    }
+                    stops
+                }
+                Err(why) => {
+                    self.by_node.entry(*n).or_insert(Err(why));
+                    stop::Stops::NONE
+                }
+            };
+            Node { at: node.at, shared: node.meeting != Meeting::Alone, stops }
+        });
+        stops.collect()
     }
 }
 

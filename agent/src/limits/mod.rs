@@ -9,7 +9,11 @@ pub mod osm;
 pub mod pbf;
 
 #[cfg(test)]
-mod pbf_writer;
+pub(crate) mod pbf_writer;
+#[cfg(test)]
+mod real_map_tests;
+#[cfg(test)]
+mod stop_tests;
 #[cfg(test)]
 mod tests;
 

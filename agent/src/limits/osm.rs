@@ -95,6 +95,12 @@ pub struct Node {
     /// In units of the block.
     #[prost(sint64, tag = "9")]
     pub lon: i64,
+    /// Words of its keys.
+    #[prost(uint32, repeated, tag = "2")]
+    pub keys: Vec<u32>,
+    /// Words of its values.
+    #[prost(uint32, repeated, tag = "3")]
+    pub vals: Vec<u32>,
 }
 
 /// Nodes, each as the difference from the one before.
@@ -109,6 +115,9 @@ pub struct DenseNodes {
     /// In units of the block.
     #[prost(sint64, repeated, tag = "9")]
     pub lon: Vec<i64>,
+    /// Per node the words of key, value, key, value, and then 0; nothing where no node has a tag.
+    #[prost(int32, repeated, tag = "10")]
+    pub keys_vals: Vec<i32>,
 }
 
 /// A way.

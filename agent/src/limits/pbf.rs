@@ -232,37 +232,49 @@ fn for_each_part<'a>(
 pub type BlockResult<T> = Result<T, &'static str>;
 
 impl PrimitiveBlock {
-    /// Hands every node to `each`: number, latitude and longitude in nanodegrees.
+    /// Hands every node to `each`: number, latitude and longitude in nanodegrees, tags. A word that
+    /// is no UTF-8 is left out with its tag.
     ///
     /// # Errors
-    /// Where numbers are beyond all bounds or columns differ in length.
-    pub fn each_node(&self, mut each: impl FnMut(i64, i64, i64)) -> BlockResult<()> {
+    /// Where numbers are beyond all bounds, columns differ in length, or a word is missing.
+    pub fn each_node(
+        &self,
+        mut each: impl FnMut(i64, i64, i64, &[(&str, &str)]),
+    ) -> BlockResult<()> {
         const BEYOND: &str = "a number beyond all bounds";
         let granularity = i64::from(self.granularity.unwrap_or(100));
         let place = |units: i64, offset: Option<i64>, most: i64| {
             let nano = units.checked_mul(granularity)?.checked_add(offset.unwrap_or(0))?;
             (nano.abs() <= most * NANO_PER_DEG).then_some(nano)
         };
-        let mut hand_out = |id: i64, lat: i64, lon: i64| {
+        let mut hand_out = |id: i64, lat: i64, lon: i64, tags: &[(&str, &str)]| {
             let lat = place(lat, self.lat_offset, 90).ok_or("a latitude beyond the poles")?;
             let lon = place(lon, self.lon_offset, 180).ok_or("a longitude beyond 180 degrees")?;
-            each(id, lat, lon);
+            each(id, lat, lon, tags);
             BlockResult::Ok(())
         };
+        let mut tags = Vec::new();
         for group in &self.groups {
             for node in &group.nodes {
-                hand_out(node.id, node.lat, node.lon)?;
+                self.words(&node.keys, &node.vals, &mut tags)?;
+                hand_out(node.id, node.lat, node.lon, &tags)?;
             }
             let Some(dense) = &group.dense else { continue };
             if dense.id.len() != dense.lat.len() || dense.id.len() != dense.lon.len() {
                 return Err("columns of nodes of different lengths");
             }
             let (mut id, mut lat, mut lon) = (0_i64, 0_i64, 0_i64);
+            let mut words = dense.keys_vals.iter();
             for ((d_id, d_lat), d_lon) in dense.id.iter().zip(&dense.lat).zip(&dense.lon) {
                 id = id.checked_add(*d_id).ok_or(BEYOND)?;
                 lat = lat.checked_add(*d_lat).ok_or(BEYOND)?;
                 lon = lon.checked_add(*d_lon).ok_or(BEYOND)?;
-                hand_out(id, lat, lon)?;
+                tags.clear();
+                while let Some(key) = words.next().filter(|key| **key != 0) {
+                    let value = words.next().ok_or("a node with more keys than values")?;
+                    tags.extend(self.tag(u32::try_from(*key), u32::try_from(*value))?);
+                }
+                hand_out(id, lat, lon, &tags)?;
             }
         }
         Ok(())
@@ -277,23 +289,39 @@ impl PrimitiveBlock {
     ///
     /// # Errors
     /// Where a word is missing or keys and values are not as many.
-    pub fn tags<'a>(&'a self, way: &'a Way, to: &mut Vec<(&'a str, &'a str)>) -> BlockResult<()> {
+    pub fn tags<'a>(&'a self, way: &Way, to: &mut Vec<(&'a str, &'a str)>) -> BlockResult<()> {
+        self.words(&way.keys, &way.vals, to)
+    }
+
+    fn words<'a>(
+        &'a self,
+        keys: &[u32],
+        vals: &[u32],
+        to: &mut Vec<(&'a str, &'a str)>,
+    ) -> BlockResult<()> {
         to.clear();
-        if way.keys.len() != way.vals.len() {
-            return Err("a way with more keys than values");
+        if keys.len() != vals.len() {
+            return Err("a thing with more keys than values, or fewer");
         }
-        let words = self.stringtable.as_ref().map_or(&[][..], |t| t.s.as_slice());
-        let word = |n: u32| {
-            let word = usize::try_from(n).ok().and_then(|n| words.get(n));
-            word.ok_or("a word that the block does not have")
-        };
-        for (key, value) in way.keys.iter().zip(&way.vals) {
-            let (key, value) = (word(*key)?, word(*value)?);
-            if let (Ok(key), Ok(value)) = (std::str::from_utf8(key), std::str::from_utf8(value)) {
-                to.push((key, value));
-            }
+        for (key, value) in keys.iter().zip(vals) {
+            to.extend(self.tag(Ok::<_, ()>(*key), Ok::<_, ()>(*value))?);
         }
         Ok(())
+    }
+
+    /// A tag by its words; nothing where one is no UTF-8.
+    fn tag<E>(
+        &self,
+        key: Result<u32, E>,
+        value: Result<u32, E>,
+    ) -> BlockResult<Option<(&str, &str)>> {
+        let words = self.stringtable.as_ref().map_or(&[][..], |t| t.s.as_slice());
+        let word = |n: Result<u32, E>| {
+            let word = n.ok().and_then(|n| words.get(usize::try_from(n).ok()?));
+            word.ok_or("a word that the block does not have")
+        };
+        let (key, value) = (std::str::from_utf8(word(key)?), std::str::from_utf8(word(value)?));
+        Ok(key.ok().zip(value.ok()))
     }
 
     /// Whether it has nodes, and ways.

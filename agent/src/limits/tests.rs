@@ -30,7 +30,7 @@ fn street_lat(n: usize) -> f64 {
     44.43 + f64::from(u32::try_from(n).unwrap()) * 0.003
 }
 
-fn built(bytes: &[u8], country: &str) -> Result<(Built, Vec<u8>), BuildError> {
+pub(super) fn built(bytes: &[u8], country: &str) -> Result<(Built, Vec<u8>), BuildError> {
     let mut out = Vec::new();
     let path = Path::new("town.osm.pbf");
     let built = import(Cursor::new(bytes), path, Code::parse(country), |part| {
@@ -230,7 +230,11 @@ fn fuzz_seeds_are_of_todays_formats() {
         "highway=primary|maxspeed=70|maxspeed:conditional=30 @ (Mo-Fr 22:00-06:00)",
         "highway=motorway|maxspeed=70 mph|maxspeed:hgv=50 mph",
     ]);
-    let (_, file) = built(&town.bytes(Packed::Zlib, true), "RO").unwrap();
+    let town =
+        super::stop_tests::crossing("highway=stop|stop=minor", "highway=stop|direction=both")
+            .and(&town);
+    let (built_of, file) = built(&town.bytes(Packed::Zlib, true), "RO").unwrap();
+    assert_eq!(built_of.stops, 2);
     let whole = town.bytes(Packed::Raw, true);
     let seeds = [
         ("limits_pbf", "zlib", town.bytes(Packed::Zlib, true)),
@@ -321,7 +325,8 @@ fn a_van_on_the_map_speeds_where_the_map_says_so() {
             }
             for signal in signals {
                 let speed_mps = drive.speed_mps(at);
-                if let Some(limit) = watch.on_signal(&signal, speed_mps) {
+                let news = watch.on_signal(&signal, speed_mps);
+                if let Some(limit) = news.limit {
                     drive.set_map_limit(limit);
                 }
                 drive.step(at, Input::Signal(signal), &mut out);

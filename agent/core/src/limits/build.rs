@@ -27,11 +27,11 @@ pub struct Builder {
 }
 
 impl Builder {
-    /// Adds a way in its own order; each node says whether another way, or this one again, has it.
+    /// Adds a way, its nodes in its own order.
     pub fn way(&mut self, way: i64, profile: &Profile, nodes: &[Node]) {
         // A line across half the world is a mistake; one across the date line would be drawn as one.
         let torn = nodes.windows(2).any(|w| match w {
-            [(a, _), (b, _)] => !near(*a, *b),
+            [a, b] => !near(a.at, b.at),
             _ => false,
         });
         if torn {

@@ -24,7 +24,7 @@ use super::{
 
 const MAGIC: &[u8; 8] = b"TEMOINSL";
 /// Of this file format.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 const HEADER_LEN: usize = 104;
 const ENTRY_LEN: usize = 12;
 /// Index entries that are read at once.
@@ -454,6 +454,7 @@ mod tests {
                     start_cut: false,
                     end_cut: false,
                     edges: vec![edge],
+                    stops: Vec::new(),
                 };
                 let mut bytes = Vec::new();
                 tile::put(&mut bytes, *key, 0, &piece);
@@ -501,9 +502,13 @@ mod tests {
             };
             assert!(refused, "byte {at}");
         }
-        let mut later = bytes.clone();
-        later[8] = 2;
-        assert_eq!(Map::open(later.as_slice()).err(), Some(LimitsError::Version(2)));
+        for other in [VERSION - 1, VERSION + 1] {
+            let mut bytes = bytes.clone();
+            bytes[8] = u8::try_from(other).unwrap();
+            let refused = Map::open(bytes.as_slice()).map(drop).unwrap_err();
+            assert_eq!(refused, LimitsError::Version(other));
+            assert!(refused.to_string().contains("build it anew"));
+        }
         assert_eq!(Map::open(&b"PNG"[..]).err(), Some(LimitsError::Foreign));
     }
 }

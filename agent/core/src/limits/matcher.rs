@@ -19,6 +19,7 @@ use super::{
     grid::{Plane, Point, turn_deg},
     road::Profile,
     search::{Directed, Near, Reached, Tiles, may_drive},
+    stop_line::{self, Place, StopLine, StopLines},
 };
 
 /// How long a receiver's error lasts, s: minutes beside a wall, seconds in the open.
@@ -71,6 +72,8 @@ const WAY_SLACK: (f64, f64) = (6.0, 0.25);
 const WAY_SCALE_M: f64 = 5.0;
 /// Nothing is said before so much was driven, m.
 const START_M: f64 = 30.0;
+/// So near to its end a road's end counts as the nearest, m.
+const AT_END_M: f64 = 0.5;
 /// A limit outlives the last fix for this long, s.
 const FRESH_S: f64 = 3.0;
 /// Without fixes a road is followed for so far, m.
@@ -93,6 +96,10 @@ struct State {
     profile: u32,
     /// Metres from where the direction driven begins.
     along_m: f64,
+    /// Metres from the fix.
+    off_m: f64,
+    /// Whether an end of the edge is nearest.
+    at_end: bool,
     score: f64,
 }
 
@@ -115,6 +122,9 @@ pub struct Matcher {
     held: Option<(MonoTime, f64)>,
     near: Vec<Near>,
     reached: Vec<Reached>,
+    stop_lines: StopLines,
+    /// What the last call made of stop lines.
+    stop_line: Option<StopLine>,
 }
 
 impl Default for Matcher {
@@ -127,14 +137,21 @@ impl Default for Matcher {
             held: None,
             near: Vec::new(),
             reached: Vec::new(),
+            stop_lines: StopLines::default(),
+            stop_line: None,
         }
     }
 }
 
 /// One standard deviation of a fix, m; nothing where it is too large.
 fn error_m(fix: &GnssFix) -> Option<f64> {
-    let said = fix.position_error_m.or(fix.hdop.map(|h| h * HDOP_M)).unwrap_or(USUAL_ERROR_M);
+    let said = said_error_m(fix).unwrap_or(USUAL_ERROR_M);
     (0.0..=WORST_ERROR_M).contains(&said).then_some(said.max(LEAST_ERROR_M))
+}
+
+/// What the receiver says of it.
+fn said_error_m(fix: &GnssFix) -> Option<f64> {
+    fix.position_error_m.or(fix.hdop.map(|h| h * HDOP_M))
 }
 
 fn known(speed_mps: Option<f64>) -> Option<f64> {
@@ -148,6 +165,12 @@ impl Matcher {
         self.last = None;
         self.driven_m = 0.0;
         self.held = None;
+        self.stop_lines = StopLines::default();
+    }
+
+    /// What the last fix said of the next stop line; nothing where it said nothing new.
+    pub const fn stop_line(&self) -> Option<StopLine> {
+        self.stop_line
     }
 
     /// Takes a fix. A fix that is too inexact, or of a time that is past, changes nothing.
@@ -160,6 +183,7 @@ impl Matcher {
         fix: &GnssFix,
         limits: &impl Limits,
     ) -> Result<LimitState, LimitsError> {
+        self.stop_line = None;
         let p = Point::from_deg(fix.lat_deg, fix.lon_deg);
         let (Some(error_m), Some(p)) = (error_m(fix), p) else {
             return self.without_fix(
@@ -209,7 +233,40 @@ impl Matcher {
         self.settle();
         self.last = Some(Last { at: fix.at, p, speed_mps });
         self.held = None;
+        if said_error_m(fix).is_some_and(|m| m < stop_line::WORST_ERROR_M) {
+            let line_m = self.next_stop_line(tiles, &plane, sigma_m)?;
+            self.stop_line = Some(StopLine { at: fix.at, line_m });
+        }
         Ok(self.said(tiles.map(), limits))
+    }
+
+    /// The way to the next stop line, where every likely state has the same.
+    fn next_stop_line<R: ReadAt>(
+        &mut self,
+        tiles: &mut Tiles<R>,
+        plane: &Plane,
+        sigma_m: f64,
+    ) -> Result<Option<f64>, LimitsError> {
+        let Some(best) = self.sure().copied() else {
+            self.stop_lines = StopLines::default();
+            return Ok(None);
+        };
+        if best.off_m > stop_line::OFF_SIGMAS * sigma_m {
+            return Ok(None);
+        }
+        let likely = || self.states.iter().take_while(|s| s.score > best.score - MARGIN);
+        let least_off_m = likely().map(|s| s.off_m).fold(f64::INFINITY, f64::min);
+        // An edge whose end is nearest, while another is nearer, is before or behind the vehicle.
+        let here = |s: &&State| !s.at_end || s.off_m <= least_off_m + AT_END_M;
+        let places: Vec<Place> =
+            likely().filter(here).map(|s| Place { at: s.at, along_m: s.along_m }).collect();
+        self.stop_lines.next(tiles, &places, plane)
+    }
+
+    /// The best state, where it is no doubt that the vehicle is on a road of the map.
+    fn sure(&self) -> Option<&State> {
+        let best = self.states.first().filter(|s| s.score > self.off)?;
+        (self.driven_m >= START_M && self.off <= best.score - OFF_MARGIN).then_some(best)
     }
 
     /// Directed edges near enough, scored by this fix alone.
@@ -240,7 +297,15 @@ impl Matcher {
                     - 0.5 * (turn / course_sigma_deg).powi(2) * weights.1;
                 let along_m = if forward { near.along_m } else { near.length_m - near.along_m };
                 let at = Directed { id: near.id, forward };
-                found.push(State { at, way: near.way, profile: near.profile, along_m, score });
+                found.push(State {
+                    at,
+                    way: near.way,
+                    profile: near.profile,
+                    along_m,
+                    off_m: near.distance_m,
+                    at_end: !(AT_END_M..=near.length_m - AT_END_M).contains(&near.along_m),
+                    score,
+                });
             }
         }
         Ok(found)
@@ -325,6 +390,7 @@ impl Matcher {
         limits: &impl Limits,
         reason: UnknownReason,
     ) -> Result<LimitState, LimitsError> {
+        self.stop_line = None;
         let unknown = Ok(LimitState::Unknown(reason));
         let Some(last) = self.last else { return unknown };
         let (before, held_m) = self.held.unwrap_or((last.at, 0.0));

@@ -1,8 +1,8 @@
 //! The speed limit where the vehicle is, from a file made of OpenStreetMap, without a network.
 //!
-//! In flow order: [`tags`], [`conditional`], [`country`] and [`road`] say what the map's words mean;
+//! In flow order: [`tags`], [`conditional`], [`country`], [`road`] and [`stop`] say what the map's words mean;
 //! [`grid`], [`profile_code`], [`build`], [`cut`], [`tile`] and [`format`](mod@format) are the file; [`search`] finds roads near a place;
-//! [`matcher`] says on which of them the vehicle is; [`overrides`] are the fleet's corrections;
+//! [`matcher`] says on which of them the vehicle is; [`stop_line`] how far the next stop line is; [`overrides`] are the fleet's corrections;
 //! [`on_unit`] composes them.
 //!
 //! INVARIANT: a limit is said only where every road the vehicle may well be on has the same one.
@@ -21,9 +21,13 @@ pub mod overrides;
 pub mod profile_code;
 pub mod road;
 pub mod search;
+pub mod stop;
+pub mod stop_line;
 pub mod tags;
 pub mod tile;
 
+#[cfg(test)]
+mod stop_stories;
 #[cfg(test)]
 mod stories;
 #[cfg(test)]
@@ -34,6 +38,7 @@ pub use self::{
     format::{LimitsError, Map, ReadAt},
     on_unit::SpeedLimits,
     overrides::Overrides,
+    stop_line::StopLine,
 };
 
 /// Where a limit comes from.

@@ -6,11 +6,12 @@ use super::{
     LimitState, UnknownReason, Vehicle,
     conditional::LocalTime,
     format::{LimitsError, Map, ReadAt},
-    grid::{Point, turn_deg},
+    grid::{Plane, Point, turn_deg},
     matcher::{Limits, Matcher},
     overrides::{Overrides, Placed},
     road::Profile,
-    search::{Near, Tiles, may_drive},
+    search::{Directed, Near, Tiles, may_drive},
+    stop_line::{self, Place, StopLine},
 };
 
 /// See the module.
@@ -53,6 +54,8 @@ pub struct Shown {
     pub profile: Profile,
     /// Its limit, corrections included.
     pub limit: LimitState,
+    /// Metres to the next stop line, where one is near.
+    pub stop_line_m: Option<f64>,
 }
 
 impl<R: ReadAt> SpeedLimits<R> {
@@ -91,6 +94,12 @@ impl<R: ReadAt> SpeedLimits<R> {
         self.step(local, |tiles, matcher, now| matcher.fix(tiles, fix, now))
     }
 
+    /// What the last fix said of the next stop line; nothing where it said nothing new, as while the
+    /// vehicle stands.
+    pub const fn stop_line(&self) -> Option<StopLine> {
+        self.matcher.stop_line()
+    }
+
     /// Time passes without a fix, as in a tunnel: to be called about once a second then, with the
     /// vehicle's speed where it is known from elsewhere.
     pub fn without_fix(
@@ -121,15 +130,18 @@ impl<R: ReadAt> SpeedLimits<R> {
         let now = Now { corrections: &self.corrections, vehicle: &self.vehicle, local };
         let mut shown = Vec::new();
         for near in found {
-            let Some(profile) = self.tiles.map().profile(near.profile) else { continue };
+            let Some(profile) = self.tiles.map().profile(near.profile).cloned() else { continue };
             for forward in [true, false] {
                 let bearing_deg =
                     (near.bearing_deg + if forward { 0.0 } else { 180.0 }).rem_euclid(360.0);
                 let there = heading_deg.is_none_or(|h| turn_deg(h, bearing_deg) <= 45.0);
                 if there && may_drive(profile.ways, forward) {
-                    let limit = now.limit(near.way, profile, forward);
-                    let profile = profile.clone();
-                    shown.push(Shown { near, forward, bearing_deg, profile, limit });
+                    let limit = now.limit(near.way, &profile, forward);
+                    let along_m = if forward { near.along_m } else { near.length_m - near.along_m };
+                    let here = Place { at: Directed { id: near.id, forward }, along_m };
+                    let line = stop_line::ahead(&mut self.tiles, here, &Plane::at(p))?;
+                    let (profile, stop_line_m) = (profile.clone(), line.map(|(_, m)| m));
+                    shown.push(Shown { near, forward, bearing_deg, profile, limit, stop_line_m });
                 }
             }
         }

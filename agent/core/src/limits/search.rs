@@ -7,6 +7,7 @@ use super::{
     format::{LimitsError, Map, ReadAt},
     grid::{Plane, Point, TILE, TileKey},
     road::Ways,
+    stop::Stops,
     tile::Tile,
 };
 
@@ -197,6 +198,44 @@ impl<R: ReadAt> Tiles<R> {
             length_m,
             ends: [(*first, edge.start_cut), (*last, edge.end_cut)],
         }))
+    }
+
+    /// Metres from where the direction driven begins to each stop line that holds for it, the first
+    /// first.
+    ///
+    /// # Errors
+    /// As [`Self::near`].
+    pub fn stop_lines(
+        &mut self,
+        at: Directed,
+        plane: &Plane,
+        to: &mut Vec<f64>,
+    ) -> Result<(), LimitsError> {
+        to.clear();
+        let tile = &self.slot(at.id.tile)?.tile;
+        let Some(edge) = tile.edges.get(at.id.edge) else { return Ok(()) };
+        let holds = |s: Stops| if at.forward { s.forward } else { s.backward };
+        let lines: Vec<usize> =
+            tile.lines(edge).iter().filter(|l| holds(l.stops)).map(|l| l.point).collect();
+        if lines.is_empty() {
+            return Ok(());
+        }
+        let mut length_m = 0.0;
+        for (n, pair) in tile.points(edge).windows(2).enumerate() {
+            if lines.contains(&n) {
+                to.push(length_m);
+            }
+            length_m += span_m(plane, pair);
+        }
+        let last = tile.points(edge).len().saturating_sub(1);
+        if lines.contains(&last) {
+            to.push(length_m);
+        }
+        if !at.forward {
+            to.reverse();
+            to.iter_mut().for_each(|m| *m = length_m - *m);
+        }
+        Ok(())
     }
 
     /// Which edges may be driven on from the end of `from`, but for back where it came from.

@@ -3,18 +3,23 @@
 //! ```text
 //! piece: way id (signed, from the piece before) | profile
 //!        start, 3 bytes: end is cut << 23 | start is cut << 22 | y * 2001 + x, within the tile
-//!        per edge: steps << 1 | another edge follows, then x and y of each step (signed)
+//!        per edge: steps << 2 | it has stop lines << 1 | another edge follows,
+//!                  then x and y of each step (signed),
+//!                  then per stop line: points since the last << 3 | against the way << 2
+//!                                      | along the way << 1 | another one follows
 //! ```
 //! All other numbers are varints. A piece ends where its way ends or leaves the tile; there it is *cut*, and
 //! goes on in the tile beside, at the same point.
 //!
-//! INVARIANT: every point of a decoded tile lies within it, and every edge has two points or more.
+//! INVARIANT: every point of a decoded tile lies within it, every edge has two points or more, and every
+//! stop line is one of its edge's points and for somebody who comes to it along the edge.
 
 use std::ops::Range;
 
 use super::{
     grid::{Point, TILE, TileKey},
     profile_code::{Cursor, put_signed, put_varint},
+    stop::Stops,
 };
 
 /// Points along a tile's side.
@@ -35,6 +40,19 @@ pub struct Piece {
     pub end_cut: bool,
     /// Its points, from junction to junction: each edge begins with the last point of the one before.
     pub edges: Vec<Vec<Point>>,
+    /// Its stop lines, in the way's order.
+    pub stops: Vec<PieceStop>,
+}
+
+/// A stop line of a piece.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PieceStop {
+    /// On which of the piece's edges.
+    pub edge: usize,
+    /// At which of the edge's points.
+    pub point: usize,
+    /// For whom.
+    pub stops: Stops,
 }
 
 /// Appends a piece. `last_way` is the way of the tile's piece before.
@@ -51,11 +69,21 @@ pub fn put(to: &mut Vec<u8>, key: TileKey, last_way: i64, piece: &Piece) {
     to.extend(head.to_le_bytes().into_iter().take(3));
     for (n, edge) in piece.edges.iter().enumerate() {
         let more = u64::from(n + 1 < piece.edges.len());
-        put_varint(to, count(edge.len().saturating_sub(1)) << 1 | more);
+        let mut lines = piece.stops.iter().filter(|s| s.edge == n).peekable();
+        let has_lines = u64::from(lines.peek().is_some());
+        put_varint(to, count(edge.len().saturating_sub(1)) << 2 | has_lines << 1 | more);
         for p in edge.iter().skip(1) {
             put_signed(to, i64::from(p.x - last.x));
             put_signed(to, i64::from(p.y - last.y));
             last = *p;
+        }
+        let mut point = 0;
+        while let Some(line) = lines.next() {
+            let bits = u64::from(line.stops.backward) << 2
+                | u64::from(line.stops.forward) << 1
+                | u64::from(lines.peek().is_some());
+            put_varint(to, count(line.point.saturating_sub(point)) << 3 | bits);
+            point = line.point;
         }
     }
 }
@@ -69,6 +97,8 @@ pub struct Edge {
     pub profile: u32,
     /// Which of the tile's points are its.
     points: Range<usize>,
+    /// Which of the tile's stop lines are its.
+    lines: Range<usize>,
     /// South-west and north-east corner.
     pub bounds: (Point, Point),
     /// Whether its first point is where the way enters the tile.
@@ -77,10 +107,20 @@ pub struct Edge {
     pub end_cut: bool,
 }
 
+/// A stop line of an edge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Line {
+    /// At which of the edge's points.
+    pub point: usize,
+    /// For whom.
+    pub stops: Stops,
+}
+
 /// A decoded tile.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tile {
     points: Vec<Point>,
+    lines: Vec<Line>,
     /// Its edges.
     pub edges: Vec<Edge>,
 }
@@ -91,12 +131,18 @@ impl Tile {
         self.points.get(edge.points.clone()).unwrap_or_default()
     }
 
+    /// The stop lines of an edge of this tile, in its own order.
+    pub fn lines(&self, edge: &Edge) -> &[Line] {
+        self.lines.get(edge.lines.clone()).unwrap_or_default()
+    }
+
     /// Reads a whole tile; nothing where these bytes are none. `profiles` is how many there are.
     pub fn read(key: TileKey, bytes: &[u8], profiles: usize) -> Option<Self> {
         let mut from = Cursor(bytes);
         // A point takes two bytes or more, an edge three.
         let mut tile = Self {
             points: Vec::with_capacity(bytes.len() / 2),
+            lines: Vec::new(),
             edges: Vec::with_capacity(bytes.len() / 8),
         };
         let mut way = 0_i64;
@@ -135,7 +181,7 @@ impl Tile {
             self.points.push(start);
             let mut bounds = (start, start);
             let steps = from.varint()?;
-            let (steps, more) = (steps >> 1, steps & 1 != 0);
+            let (steps, has_lines, more) = (steps >> 2, steps & 2 != 0, steps & 1 != 0);
             if steps == 0 {
                 return None;
             }
@@ -152,10 +198,15 @@ impl Tile {
                 bounds.1.y = bounds.1.y.max(p.y);
                 self.points.push(p);
             }
+            let first_line = self.lines.len();
+            if has_lines {
+                self.stop_lines(usize::try_from(steps).ok()?, from)?;
+            }
             self.edges.push(Edge {
                 way,
                 profile,
                 points: first..self.points.len(),
+                lines: first_line..self.lines.len(),
                 bounds,
                 start_cut,
                 end_cut: !more && head >> PLACE_BITS & 2 != 0,
@@ -164,6 +215,26 @@ impl Tile {
                 return Some(());
             }
             start_cut = false;
+        }
+    }
+
+    /// The stop lines of an edge whose last point is `last`.
+    fn stop_lines(&mut self, last: usize, from: &mut Cursor<'_>) -> Option<()> {
+        let mut before: Option<usize> = None;
+        loop {
+            let head = from.varint()?;
+            let stops = Stops { forward: head & 2 != 0, backward: head & 4 != 0 };
+            let point = before.unwrap_or(0).checked_add(usize::try_from(head >> 3).ok()?)?;
+            let comes =
+                stops.any() && (point > 0 || !stops.forward) && (point < last || !stops.backward);
+            if !comes || point > last || before.is_some_and(|b| b >= point) {
+                return None;
+            }
+            self.lines.push(Line { point, stops });
+            before = Some(point);
+            if head & 1 == 0 {
+                return Some(());
+            }
         }
     }
 }
@@ -182,7 +253,7 @@ mod tests {
             0..9_u32,
             any::<(bool, bool)>(),
             (0..=TILE, 0..=TILE),
-            prop::collection::vec(edge, 1..4),
+            prop::collection::vec((edge, any::<[(bool, bool); 5]>()), 1..4),
         );
         prop::collection::vec(piece, 0..6).prop_map(|pieces| {
             let corner = TileKey::at(18_700, 13_800).corner();
@@ -191,16 +262,29 @@ mod tests {
                 .into_iter()
                 .map(|(way, profile, (start_cut, end_cut), start, rest)| {
                     let mut last = at(start);
+                    let mut stops = Vec::new();
                     let edges = rest
                         .into_iter()
-                        .map(|points| {
-                            let edge: Vec<Point> =
+                        .enumerate()
+                        .map(|(n, (points, signs))| {
+                            let points: Vec<Point> =
                                 std::iter::once(last).chain(points.into_iter().map(at)).collect();
-                            last = *edge.last().unwrap();
-                            edge
+                            last = *points.last().unwrap();
+                            for (point, (forward, backward)) in
+                                signs.into_iter().enumerate().take(points.len())
+                            {
+                                let stops_here = Stops {
+                                    forward: forward && point > 0,
+                                    backward: backward && point + 1 < points.len(),
+                                };
+                                if stops_here.any() {
+                                    stops.push(PieceStop { edge: n, point, stops: stops_here });
+                                }
+                            }
+                            points
                         })
                         .collect();
-                    Piece { way: i64::from(way), profile, start_cut, end_cut, edges }
+                    Piece { way: i64::from(way), profile, start_cut, end_cut, edges, stops }
                 })
                 .collect()
         })
@@ -222,6 +306,10 @@ mod tests {
                     let edge = edges.next().unwrap();
                     prop_assert_eq!((edge.way, edge.profile), (piece.way, piece.profile));
                     prop_assert_eq!(tile.points(edge), &want[..]);
+                    let lines = piece.stops.iter().filter(|s| s.edge == n);
+                    let lines: Vec<Line> =
+                        lines.map(|s| Line { point: s.point, stops: s.stops }).collect();
+                    prop_assert_eq!(tile.lines(edge), &lines[..]);
                     prop_assert_eq!(edge.start_cut, piece.start_cut && n == 0);
                     prop_assert_eq!(edge.end_cut, piece.end_cut && n + 1 == piece.edges.len());
                 }

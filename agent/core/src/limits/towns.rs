@@ -8,9 +8,11 @@ use super::{
     LimitState, Overrides, SpeedLimits, UnknownReason, Vehicle,
     build::Builder,
     country::Code,
+    cut::Node,
     format::{About, Map},
     grid::Point,
     road,
+    stop::{self, LeftOut, Meeting, Stops, WayNode},
 };
 
 /// South-west corner of every town: in the middle of a tile, so that roads cross borders.
@@ -31,6 +33,7 @@ type Corner = (f64, f64, u8);
 #[derive(Default)]
 pub(super) struct Town {
     ways: Vec<(String, Vec<Corner>)>,
+    signs: Vec<(Corner, String)>,
 }
 
 impl Town {
@@ -45,22 +48,49 @@ impl Town {
         self
     }
 
+    /// Something stands at a node on the ground: `highway=stop direction=forward`.
+    pub(super) fn sign(mut self, tags: &str, at: (f64, f64)) -> Self {
+        self.signs.push(((at.0, at.1, 0), tags.to_owned()));
+        self
+    }
+
+    /// As the import does it.
     pub(super) fn bytes(&self, country: &str) -> Vec<u8> {
-        let mut uses: BTreeMap<(u64, u64, u8), usize> = BTreeMap::new();
+        let mut uses: BTreeMap<(u64, u64, u8), [usize; 3]> = BTreeMap::new();
         let key = |n: &Corner| (n.0.to_bits(), n.1.to_bits(), n.2);
-        for node in self.ways.iter().flat_map(|(_, line)| line) {
-            *uses.entry(key(node)).or_default() += 1;
+        for (_, line) in &self.ways {
+            for (n, node) in line.iter().enumerate() {
+                let [all, first, last] = uses.entry(key(node)).or_default();
+                *all += 1;
+                *first += usize::from(n == 0);
+                *last += usize::from(n + 1 == line.len());
+            }
         }
         let mut builder = Builder::default();
         for (n, (tags, line)) in self.ways.iter().enumerate() {
-            let tags: Vec<(&str, &str)> =
-                tags.split_whitespace().map(|t| t.split_once('=').unwrap()).collect();
-            let Some(profile) = road::read(&tags, Code::parse(country)) else { continue };
-            let nodes: Vec<(Point, bool)> = line
+            let Some(profile) = road::read(&words(tags), Code::parse(country)) else { continue };
+            let nodes: Vec<WayNode> = line
                 .iter()
                 .map(|node| {
                     let (lat, lon) = deg(node.0, node.1);
-                    (Point::from_deg(lat, lon).unwrap(), uses[&key(node)] > 1)
+                    let [all, first, last] = uses[&key(node)];
+                    let sign = self.signs.iter().find(|(at, _)| at == node);
+                    WayNode {
+                        at: Point::from_deg(lat, lon).unwrap(),
+                        meeting: Meeting::of(all, first, last),
+                        sign: sign.and_then(|(_, tags)| stop::read(&words(tags))),
+                    }
+                })
+                .collect();
+            let stops: Vec<Result<Stops, LeftOut>> =
+                (0..nodes.len()).map(|at| stop::resolve(profile.ways, &nodes, at)).collect();
+            let nodes: Vec<Node> = nodes
+                .iter()
+                .zip(stops)
+                .map(|(node, stops)| Node {
+                    at: node.at,
+                    shared: node.meeting != Meeting::Alone,
+                    stops: stops.unwrap_or_default(),
                 })
                 .collect();
             builder.way(i64::try_from(n).unwrap() + 1, &profile, &nodes);
@@ -76,6 +106,10 @@ impl Town {
         let map = Map::open(self.bytes(country)).unwrap();
         SpeedLimits::new(map, overrides, Vehicle { max_mass_kg: Some(3500) }).unwrap()
     }
+}
+
+fn words(tags: &str) -> Vec<(&str, &str)> {
+    tags.split_whitespace().map(|t| t.split_once('=').unwrap()).collect()
 }
 
 /// Noise that is the same in every run.
@@ -157,7 +191,8 @@ impl Trip {
         said
     }
 
-    fn at(&self, mut m: f64) -> (f64, f64, f64) {
+    /// Metres east and north after `m`, and the course.
+    pub(super) fn at(&self, mut m: f64) -> (f64, f64, f64) {
         for w in self.line.windows(2) {
             let (dx, dy) = (w[1].0 - w[0].0, w[1].1 - w[0].1);
             let len = dx.hypot(dy);
