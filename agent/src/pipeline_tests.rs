@@ -9,6 +9,7 @@ use temoin_media::{
     h264::{AccessUnit, Decoder},
 };
 use temoin_proto::{
+    events::EventKind,
     perception::{DriverObservation, NotSeen, PictureBox, PrivateArea, PrivateKind},
     samples::ButtonPress,
     sealed::TrackName,

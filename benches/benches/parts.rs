@@ -35,7 +35,7 @@ use temoin_proto::{
     time::{MonoTime, WallTime},
 };
 use temoin_server::{
-    authz::{Authz, EventFacts, Purpose, Role},
+    authz::{Asker, Authz, EventAct, EventFacts, Purpose, Role},
     db::users::User,
 };
 
@@ -200,7 +200,7 @@ fn access_log(c: &mut Criterion) {
 
 fn decisions(c: &mut Criterion) {
     let authz = Authz::load().unwrap();
-    let dispatcher = User {
+    let user = User {
         id: UserId::new(),
         login: "kai".to_owned(),
         name: "Kai Lindner".to_owned(),
@@ -210,23 +210,23 @@ fn decisions(c: &mut Criterion) {
         manager: None,
         disabled: false,
     };
+    let dispatcher = Asker { user, grants: Vec::new(), now_ms: NOW_MS };
     let event = EventFacts {
-        id: EventId::new().to_string(),
+        id: EventId::new(),
+        unit: None,
         depot: "north".to_owned(),
         start_ms: NOW_MS - 60_000,
         driver: Some(UserId::new()),
         manager: None,
         driver_depot: Some("north".to_owned()),
     };
-    let grant = authz.view_grant(&dispatcher, &event, Purpose::Triage, NOW_MS).unwrap();
-    assert!(grant.any_picture(), "a decision that permits is to be measured: {grant:?}");
+    let permit = authz.permit(&dispatcher, &event, Purpose::Triage).unwrap();
+    assert!(permit.any_picture(), "a decision that permits is to be measured: {permit:?}");
     c.bench_function("decision/see an event", |b| {
-        b.iter(|| authz.may_see_event(&dispatcher, black_box(&event), NOW_MS).unwrap());
+        b.iter(|| authz.event(&dispatcher, EventAct::See, black_box(&event)).unwrap());
     });
     c.bench_function("decision/open a view", |b| {
-        b.iter(|| {
-            authz.view_grant(&dispatcher, black_box(&event), Purpose::Triage, NOW_MS).unwrap()
-        });
+        b.iter(|| authz.permit(&dispatcher, black_box(&event), Purpose::Triage).unwrap());
     });
 }
 

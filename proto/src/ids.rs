@@ -96,6 +96,10 @@ uuid_id! {
     UserId
 }
 uuid_id! {
+    /// One grant: a permission with purpose, scope and expiry, from the asking on.
+    GrantId
+}
+uuid_id! {
     /// One order of the fleet to a unit.
     CommandId
 }

@@ -16,6 +16,7 @@ use ring::{
     digest, hmac,
     rand::{SecureRandom, SystemRandom},
 };
+use temoin_proto::ids::UserId;
 use zeroize::Zeroizing;
 
 use crate::{app::App, brake::Brake, db::users::User, error::AppError};
@@ -82,6 +83,8 @@ pub enum SignInError {
 pub struct Guard {
     accounts: Mutex<Brake<[u8; 32]>>,
     addresses: Mutex<Brake<IpAddr>>,
+    /// Views that somebody was refused: each is an entry of the log.
+    refusals: Mutex<Brake<UserId>>,
     /// Argon2id takes 19 MiB each: more at once only serves whoever wants to fill the memory.
     hashing: tokio::sync::Semaphore,
     /// What an unknown login's password is checked against.
@@ -100,10 +103,23 @@ impl Guard {
             accounts: Mutex::new(Brake::new(5, 30_000)),
             // A depot may sit behind one address: 30 attempts, then one in 2 s.
             addresses: Mutex::new(Brake::new(30, 2_000)),
+            // 20 wrong addresses, then one in 10 s.
+            refusals: Mutex::new(Brake::new(20, 10_000)),
             hashing: tokio::sync::Semaphore::new(2),
             decoy: hash_password(&hex::encode(random::<16>()?))?,
             started: Instant::now(),
         })
+    }
+
+    /// Counts a refused view.
+    ///
+    /// # Errors
+    /// [`AppError::TooMany`] where somebody was refused too often: nothing is logged then.
+    pub(crate) fn brake_refusals(&self, who: UserId) -> Result<(), AppError> {
+        match lock(&self.refusals).take(who, self.now_ms()) {
+            0 => Ok(()),
+            wait_ms => Err(AppError::TooMany { retry_after_s: wait_ms.div_ceil(1000) }),
+        }
     }
 
     fn now_ms(&self) -> u64 {

@@ -1,6 +1,11 @@
 //! Decisions: who may do what. The rules are the Cedar policies in `policy/`; this file turns
 //! facts into requests and answers into what the callers need.
 //!
+//! | module | what |
+//! |---|---|
+//! | `words` | roles, purposes, kinds of grants |
+//! | `facts` | who asks, about what |
+//!
 //! INVARIANT: everything is denied that no policy permits. The policies are checked against their
 //! schema at start, every request against it when asked, and any diagnostic of the engine denies:
 //! an erring `forbid` would otherwise be skipped.
@@ -8,159 +13,152 @@
 //! A decision can carry an obligation, such as 'blur the driver's face'. Each obligation is the
 //! absence of a further permit, so that a forgotten policy shows less, never more.
 
-use std::{collections::HashMap, collections::HashSet, str::FromStr};
+use std::{collections::HashSet, str::FromStr};
 
 use cedar_policy::{
-    Authorizer, Context, Decision, Entities, Entity, EntityId, EntityTypeName, EntityUid,
-    PolicySet, Request, RestrictedExpression, Schema, ValidationMode, Validator,
+    Authorizer, Context, Decision, Entities, Entity, PolicySet, Request, RestrictedExpression,
+    Schema, ValidationMode, Validator,
 };
-use temoin_proto::ids::UserId;
+use temoin_proto::ids::{EventId, UserId};
 
-use crate::db::{events::StoredEvent, units::Unit, users::User, views::ViewRow};
+use crate::db::units::Unit;
 
-mod driver_rights;
+mod facts;
+mod words;
 
-pub use driver_rights::ScoreFacts;
+pub use facts::{AskFacts, Asker, EventFacts, ScoreFacts};
+pub use words::{GrantKind, NameError, Purpose, Role};
 
 const SCHEMA: &str = include_str!("../policy/schema.cedarschema");
-const POLICIES: [(&str, &str); 4] = [
+const POLICIES: [(&str, &str); 5] = [
     ("driver.cedar", include_str!("../policy/driver.cedar")),
     ("dispatcher.cedar", include_str!("../policy/dispatcher.cedar")),
     ("safety_manager.cedar", include_str!("../policy/safety_manager.cedar")),
     ("offices.cedar", include_str!("../policy/offices.cedar")),
+    ("second_person.cedar", include_str!("../policy/second_person.cedar")),
 ];
 
-macro_rules! named {
-    ($(#[$doc:meta])* $name:ident, $what:literal, { $($(#[$vdoc:meta])* $variant:ident = $text:literal / $words:literal,)+ }) => {
+macro_rules! acts {
+    ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $text:literal,)+ }) => {
         $(#[$doc])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         pub enum $name { $($(#[$vdoc])* $variant,)+ }
 
         impl $name {
-            /// Every one, in the order in which lists show them.
+            /// Every one.
             pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
 
-            /// The name in policies, in the database and in forms.
+            /// The action's name in the policies.
             pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $text,)+ }
-            }
-
-            /// The name for people.
-            pub const fn words(self) -> &'static str {
-                match self { $(Self::$variant => $words,)+ }
-            }
-        }
-
-        impl FromStr for $name {
-            type Err = NameError;
-            fn from_str(s: &str) -> Result<Self, NameError> {
-                Self::ALL.iter().copied().find(|v| v.as_str() == s).ok_or_else(|| NameError {
-                    what: $what,
-                    given: s.to_owned(),
-                    known: Self::ALL.iter().map(|v| v.as_str()).collect::<Vec<_>>().join(", "),
-                })
             }
         }
     };
 }
 
-/// A word that names no role or purpose.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{given}` is no {what}: one of {known} is needed")]
-pub struct NameError {
-    what: &'static str,
-    given: String,
-    known: String,
+acts! {
+    /// What can be done about an event without seeing a picture.
+    EventAct {
+        /// Know of it.
+        See = "see_event",
+        /// Say that it is wrong.
+        Contest = "contest_event",
+        /// Answer who says so.
+        AnswerContest = "answer_contest",
+        /// Propose another limit for its place.
+        ProposeLimit = "propose_limit",
+        /// Ask that its clip is deleted early.
+        AskDeletion = "ask_deletion",
+        /// Delete its clip early.
+        DeleteClip = "delete_clip",
+        /// Keep its clip beyond its time.
+        ExtendRetention = "extend_retention",
+        /// Keep its clip for a legal ground.
+        HoldClip = "hold_clip",
+    }
 }
-
-named! {
-    /// What a person is in the fleet.
-    Role, "role", {
-        /// Drives.
-        Driver = "driver" / "Driver",
-        /// Sorts the events of a depot.
-        Dispatcher = "dispatcher" / "Dispatcher",
-        /// Answers for certain drivers.
-        SafetyManager = "safety_manager" / "Safety manager",
-        /// Runs users and units; sees no picture.
-        FleetAdmin = "fleet_admin" / "Fleet administrator",
-        /// Decides on data; sees the access log.
-        PrivacyOfficer = "privacy_officer" / "Privacy officer",
-        /// Checks who looked at what.
-        Auditor = "auditor" / "Auditor",
+acts! {
+    /// What can be done with an event's clip, for a purpose.
+    ClipAct {
+        /// Watch the road camera.
+        PlayRoad = "play_road",
+        /// Watch the cabin camera.
+        PlayCabin = "play_cabin",
+        /// See the driver's face in it.
+        SeeDriverFace = "see_driver_face",
+        /// See other people.
+        LiftBlur = "lift_blur",
+        /// See positions.
+        SeePosition = "see_position",
+        /// Take it away as a file.
+        Export = "export",
+        /// Ask the unit for what it did not flag.
+        AskClip = "ask_clip",
+    }
+}
+acts! {
+    /// What can be done about a unit.
+    UnitAct {
+        /// See its health.
+        See = "see_unit",
+        /// Give it orders.
+        Command = "command_unit",
+    }
+}
+acts! {
+    /// What concerns all of the fleet.
+    FleetAct {
+        /// Decide which speed limits are corrected.
+        CorrectLimits = "correct_limits",
+        /// Add and switch off accounts.
+        ManageUsers = "manage_users",
+        /// Set what units detect and record.
+        ManagePolicy = "manage_policy",
+        /// Set how long recordings are kept.
+        ManageRetention = "manage_retention",
+        /// Register a request of an authority, a customer or a person.
+        OpenRequest = "open_request",
+        /// Read all of the access log's hashes.
+        VerifyLog = "verify_log",
+    }
+}
+acts! {
+    /// What can be done about something that a second person is asked for.
+    AskAct {
+        /// Know of it.
+        See = "see_ask",
+        /// Be the second person.
+        Approve = "approve",
+    }
+}
+acts! {
+    /// What a customer's link can do.
+    ShareAct {
+        /// See the one delivery.
+        See = "see_delivery",
+        /// Delete it.
+        Delete = "delete_delivery",
     }
 }
 
-named! {
-    /// Why somebody looks at a clip.
-    Purpose, "purpose", {
-        /// To talk with the driver about it.
-        Coaching = "coaching" / "Coaching",
-        /// To see whether it needs anything.
-        Triage = "triage" / "Triage",
-        /// To clear up a collision.
-        Collision = "collision" / "Collision",
-        /// To contest an event, or to answer one that is contested.
-        Contest = "contest" / "Contested event",
-        /// The driver looks at an own clip.
-        OwnReview = "own_review" / "Own review",
-    }
-}
-
-/// What may be asked of the policies.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Action {
-    SeeEvent,
-    PlayRoad,
-    PlayCabin,
-    SeeDriverFace,
-    SeePosition,
-    SeeUnit,
-    CommandUnit,
-    SeeLogEntry,
-    SeeLogNames,
-    ContestEvent,
-    AnswerContest,
-    ProposeLimit,
-    SeeScore,
-    CorrectLimits,
-}
-
-impl Action {
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::SeeEvent => "see_event",
-            Self::PlayRoad => "play_road",
-            Self::PlayCabin => "play_cabin",
-            Self::SeeDriverFace => "see_driver_face",
-            Self::SeePosition => "see_position",
-            Self::SeeUnit => "see_unit",
-            Self::CommandUnit => "command_unit",
-            Self::SeeLogEntry => "see_log_entry",
-            Self::SeeLogNames => "see_log_names",
-            Self::ContestEvent => "contest_event",
-            Self::AnswerContest => "answer_contest",
-            Self::ProposeLimit => "propose_limit",
-            Self::SeeScore => "see_score",
-            Self::CorrectLimits => "correct_limits",
-        }
-    }
-}
-
-/// What a view may show.
+/// What of a clip may be shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct ViewGrant {
+pub struct Permit {
     /// The road camera.
     pub road: bool,
     /// The cabin camera.
     pub cabin: bool,
     /// The cabin camera only with the driver's face blurred.
     pub blur_driver_face: bool,
+    /// Other people without blur, where there is such a track.
+    pub others: bool,
     /// Positions among the signals.
     pub position: bool,
+    /// To take away as a file.
+    pub export: bool,
 }
 
-impl ViewGrant {
+impl Permit {
     /// Whether it shows any picture.
     pub const fn any_picture(self) -> bool {
         self.road || self.cabin
@@ -191,40 +189,6 @@ pub enum AuthzError {
     #[error("a policy could not be evaluated, so the answer is no: {0}")]
     Diagnostic(String),
 }
-
-/// The facts about an event that decisions rest on.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct EventFacts {
-    /// The event's id.
-    pub id: String,
-    /// The unit's depot.
-    pub depot: String,
-    /// When it began, milliseconds since 1970.
-    pub start_ms: i64,
-    /// Who drove.
-    pub driver: Option<UserId>,
-    /// The driver's safety manager, where one is named.
-    pub manager: Option<UserId>,
-    /// The driver's depot.
-    pub driver_depot: Option<String>,
-}
-
-impl From<&StoredEvent> for EventFacts {
-    fn from(e: &StoredEvent) -> Self {
-        Self {
-            id: e.record.id.to_string(),
-            depot: e.depot.clone(),
-            start_ms: e.record.start.unix_ms,
-            driver: e.driver.as_ref().map(|d| d.id),
-            manager: e.driver.as_ref().and_then(|d| d.manager),
-            driver_depot: e.driver.as_ref().and_then(|d| d.depot.clone()),
-        }
-    }
-}
-
-/// A unit's clock may be wrong by years; beyond this the policies' arithmetic would overflow and
-/// every decision on the event would fail. 1e15 ms are 31 000 years.
-const CLOCK_BOUND_MS: i64 = 1_000_000_000_000_000;
 
 /// The policy engine with its policies.
 pub struct Authz {
@@ -277,141 +241,227 @@ impl Authz {
         }
     }
 
-    /// Whether this person may know that the event happened.
+    /// Whether this may be done about an event.
     ///
     /// # Errors
     /// [`AuthzError`]: then the answer is no.
-    pub fn may_see_event(
+    pub fn event(
         &self,
-        who: &User,
+        who: &Asker,
+        act: EventAct,
         event: &EventFacts,
-        now_ms: i64,
     ) -> Result<bool, AuthzError> {
-        self.ask(who, Action::SeeEvent, event_entity(event)?, now_ms, None)
+        self.event_with(who, act, event, &who.granted(|g| g.covers(event)))
+    }
+
+    fn event_with(
+        &self,
+        who: &Asker,
+        act: EventAct,
+        event: &EventFacts,
+        granted: &HashSet<GrantKind>,
+    ) -> Result<bool, AuthzError> {
+        self.ask(who, act.as_str(), facts::event(event)?, None, granted)
+    }
+
+    /// Whether this may be done with an event's clip, for this purpose.
+    ///
+    /// # Errors
+    /// [`AuthzError`]: then the answer is no.
+    pub fn clip(
+        &self,
+        who: &Asker,
+        act: ClipAct,
+        event: &EventFacts,
+        purpose: Purpose,
+    ) -> Result<bool, AuthzError> {
+        self.clip_with(who, act, event, purpose, &who.granted(|g| g.covers(event)))
+    }
+
+    fn clip_with(
+        &self,
+        who: &Asker,
+        act: ClipAct,
+        event: &EventFacts,
+        purpose: Purpose,
+        granted: &HashSet<GrantKind>,
+    ) -> Result<bool, AuthzError> {
+        self.ask(who, act.as_str(), facts::event(event)?, Some(purpose), granted)
     }
 
     /// What this person may watch of the event's clip for this purpose.
     ///
     /// # Errors
     /// [`AuthzError`]: then nothing.
-    pub fn view_grant(
+    pub fn permit(
         &self,
-        who: &User,
+        who: &Asker,
         event: &EventFacts,
         purpose: Purpose,
-        now_ms: i64,
-    ) -> Result<ViewGrant, AuthzError> {
-        if !self.may_see_event(who, event, now_ms)? {
-            return Ok(ViewGrant::default());
+    ) -> Result<Permit, AuthzError> {
+        if !self.event(who, EventAct::See, event)? {
+            return Ok(Permit::default());
         }
-        let ask = |action| self.ask(who, action, event_entity(event)?, now_ms, Some(purpose));
-        Ok(ViewGrant {
-            road: ask(Action::PlayRoad)?,
-            cabin: ask(Action::PlayCabin)?,
-            blur_driver_face: !ask(Action::SeeDriverFace)?,
-            position: ask(Action::SeePosition)?,
+        let ask = |act| self.clip(who, act, event, purpose);
+        Ok(Permit {
+            road: ask(ClipAct::PlayRoad)?,
+            cabin: ask(ClipAct::PlayCabin)?,
+            blur_driver_face: !ask(ClipAct::SeeDriverFace)?,
+            others: ask(ClipAct::LiftBlur)?,
+            position: ask(ClipAct::SeePosition)?,
+            export: ask(ClipAct::Export)?,
         })
     }
 
-    /// The purposes for which this person may watch anything of the event's clip.
+    /// The purposes for which this person may watch anything of the event's clip, and what.
     ///
     /// # Errors
     /// [`AuthzError`].
     pub fn purposes(
         &self,
-        who: &User,
+        who: &Asker,
         event: &EventFacts,
-        now_ms: i64,
-    ) -> Result<Vec<Purpose>, AuthzError> {
+    ) -> Result<Vec<(Purpose, Permit)>, AuthzError> {
         let mut allowed = Vec::new();
         for purpose in Purpose::ALL {
-            if self.view_grant(who, event, *purpose, now_ms)?.any_picture() {
-                allowed.push(*purpose);
+            let permit = self.permit(who, event, *purpose)?;
+            if permit.any_picture() {
+                allowed.push((*purpose, permit));
             }
         }
         Ok(allowed)
     }
 
-    /// Whether this person may see the unit and its health.
+    /// Whether a grant of this kind would give this person something about the event that they do
+    /// not have: only then may they ask for it.
     ///
     /// # Errors
-    /// [`AuthzError`].
-    pub fn may_see_unit(&self, who: &User, unit: &Unit, now_ms: i64) -> Result<bool, AuthzError> {
-        self.ask(who, Action::SeeUnit, unit_entity(unit)?, now_ms, None)
-    }
-
-    /// Whether this person may give orders to the unit.
-    ///
-    /// # Errors
-    /// [`AuthzError`].
-    pub fn may_command_unit(
+    /// [`AuthzError`]: then the answer is no.
+    pub fn may_ask(
         &self,
-        who: &User,
-        unit: &Unit,
-        now_ms: i64,
+        who: &Asker,
+        kind: GrantKind,
+        event: &EventFacts,
+        purpose: Purpose,
     ) -> Result<bool, AuthzError> {
-        self.ask(who, Action::CommandUnit, unit_entity(unit)?, now_ms, None)
+        let without = who.granted(|g| g.covers(event));
+        let mut with = without.clone();
+        with.insert(kind);
+        let gives = |granted: &HashSet<GrantKind>| match kind {
+            GrantKind::LiftBlur => self.clip_with(who, ClipAct::LiftBlur, event, purpose, granted),
+            GrantKind::Export => self.clip_with(who, ClipAct::Export, event, purpose, granted),
+            GrantKind::Retention => self.event_with(who, EventAct::ExtendRetention, event, granted),
+            GrantKind::BreakGlass | GrantKind::Request => {
+                self.event_with(who, EventAct::See, event, granted)
+            }
+            GrantKind::Diagnostics => Ok(false),
+        };
+        Ok(gives(&with)? && !gives(&without)?)
     }
 
-    /// What this person may see of an entry of the access log.
+    /// Whether this may be done about a unit.
+    ///
+    /// # Errors
+    /// [`AuthzError`]: then the answer is no.
+    pub fn unit(&self, who: &Asker, act: UnitAct, unit: &Unit) -> Result<bool, AuthzError> {
+        let granted = who.granted(|g| g.covers_unit(&unit.id));
+        self.ask(who, act.as_str(), facts::unit(unit)?, None, &granted)
+    }
+
+    /// What this person may see of an entry of the access log on somebody's act and a driver.
     ///
     /// # Errors
     /// [`AuthzError`]: then nothing.
     pub fn log_sight(
         &self,
-        who: &User,
-        row: &ViewRow,
-        now_ms: i64,
-    ) -> Result<LogSight, AuthzError> {
-        self.log_sight_of(who, row.view.log_index, row.view.user, row.driver, now_ms)
-    }
-
-    fn log_sight_of(
-        &self,
-        who: &User,
-        index: u64,
-        actor: UserId,
+        who: &Asker,
+        actor: Option<UserId>,
         driver: Option<UserId>,
-        now_ms: i64,
     ) -> Result<LogSight, AuthzError> {
-        let resource = || {
-            let mut attributes = HashMap::from([("actor".to_owned(), user_ref(actor)?)]);
-            if let Some(driver) = driver {
-                attributes.insert("driver".to_owned(), user_ref(driver)?);
-            }
-            entity("LogEntry", &index.to_string(), attributes, HashSet::new())
-        };
-        if !self.ask(who, Action::SeeLogEntry, resource()?, now_ms, None)? {
+        let ask =
+            |action| self.ask(who, action, facts::log_entry(actor, driver)?, None, &HashSet::new());
+        if !ask("see_log_entry")? {
             return Ok(LogSight::Nothing);
         }
-        if self.ask(who, Action::SeeLogNames, resource()?, now_ms, None)? {
-            Ok(LogSight::Full)
-        } else {
-            Ok(LogSight::WithoutDriver)
-        }
+        Ok(if ask("see_log_names")? { LogSight::Full } else { LogSight::WithoutDriver })
+    }
+
+    /// Whether this person may see the driver's score.
+    ///
+    /// # Errors
+    /// [`AuthzError`]: then the answer is no.
+    pub fn score(&self, who: &Asker, score: &ScoreFacts) -> Result<bool, AuthzError> {
+        self.ask(who, "see_score", facts::score(score)?, None, &HashSet::new())
+    }
+
+    /// Whether this person may do what concerns all of the fleet.
+    ///
+    /// # Errors
+    /// [`AuthzError`]: then the answer is no.
+    pub fn fleet(&self, who: &Asker, act: FleetAct) -> Result<bool, AuthzError> {
+        self.ask(who, act.as_str(), facts::fleet()?, None, &HashSet::new())
+    }
+
+    /// Whether this person may do this about something that a second person is asked for.
+    ///
+    /// # Errors
+    /// [`AuthzError`]: then the answer is no.
+    pub fn asked(&self, who: &Asker, act: AskAct, ask: &AskFacts) -> Result<bool, AuthzError> {
+        self.ask(who, act.as_str(), facts::ask(ask)?, None, &HashSet::new())
+    }
+
+    /// Whether a customer's link, for one delivery and until a time, may do this about an event.
+    ///
+    /// # Errors
+    /// [`AuthzError`]: then the answer is no.
+    pub fn share_link(
+        &self,
+        (delivery, expires_ms): (EventId, i64),
+        act: ShareAct,
+        event: &EventFacts,
+        now_ms: i64,
+    ) -> Result<bool, AuthzError> {
+        let context = vec![("now_ms".to_owned(), facts::long(now_ms))];
+        let link = facts::share_link(delivery, expires_ms)?;
+        self.decide(link, act.as_str(), facts::event(event)?, context)
     }
 
     fn ask(
         &self,
-        who: &User,
-        action: Action,
+        who: &Asker,
+        action: &str,
         resource: Entity,
-        now_ms: i64,
         purpose: Option<Purpose>,
+        granted: &HashSet<GrantKind>,
     ) -> Result<bool, AuthzError> {
-        if who.disabled {
+        if who.user.disabled {
             return Ok(false);
         }
-        let principal = user_entity(who)?;
-        let mut context =
-            vec![("now_ms".to_owned(), RestrictedExpression::new_long(bounded(now_ms)))];
+        let named = |kind, id| Ok(RestrictedExpression::new_entity_uid(facts::uid(kind, id)?));
+        let granted = granted
+            .iter()
+            .map(|kind| named("Grant", kind.as_str()))
+            .collect::<Result<Vec<_>, AuthzError>>()?;
+        let mut context = vec![
+            ("now_ms".to_owned(), facts::long(who.now_ms)),
+            ("granted".to_owned(), RestrictedExpression::new_set(granted)),
+        ];
         if let Some(purpose) = purpose {
-            let purpose = RestrictedExpression::new_entity_uid(uid("Purpose", purpose.as_str())?);
-            context.push(("purpose".to_owned(), purpose));
+            context.push(("purpose".to_owned(), named("Purpose", purpose.as_str())?));
         }
+        self.decide(facts::user(&who.user)?, action, resource, context)
+    }
+
+    fn decide(
+        &self,
+        principal: Entity,
+        action: &str,
+        resource: Entity,
+        context: Vec<(String, RestrictedExpression)>,
+    ) -> Result<bool, AuthzError> {
         let request = Request::new(
             principal.uid(),
-            uid("Action", action.as_str())?,
+            facts::uid("Action", action)?,
             resource.uid(),
             Context::from_pairs(context).map_err(request_error)?,
             Some(&self.schema),
@@ -431,60 +481,6 @@ impl Authz {
 
 fn request_error(error: impl std::error::Error) -> AuthzError {
     AuthzError::Request(crate::error::chain(&error))
-}
-
-fn bounded(ms: i64) -> i64 {
-    ms.clamp(-CLOCK_BOUND_MS, CLOCK_BOUND_MS)
-}
-
-fn uid(kind: &str, id: &str) -> Result<EntityUid, AuthzError> {
-    let kind = EntityTypeName::from_str(kind).map_err(request_error)?;
-    Ok(EntityUid::from_type_name_and_id(kind, EntityId::new(id)))
-}
-
-fn user_ref(id: UserId) -> Result<RestrictedExpression, AuthzError> {
-    Ok(RestrictedExpression::new_entity_uid(uid("User", &id.to_string())?))
-}
-
-fn entity(
-    kind: &str,
-    id: &str,
-    attributes: HashMap<String, RestrictedExpression>,
-    parents: HashSet<EntityUid>,
-) -> Result<Entity, AuthzError> {
-    Entity::new(uid(kind, id)?, attributes, parents).map_err(request_error)
-}
-
-fn text(value: &str) -> RestrictedExpression {
-    RestrictedExpression::new_string(value.to_owned())
-}
-
-fn user_entity(user: &User) -> Result<Entity, AuthzError> {
-    let attributes =
-        user.depot.iter().map(|depot| ("depot".to_owned(), text(depot))).collect::<HashMap<_, _>>();
-    let parents = HashSet::from([uid("Role", user.role.as_str())?]);
-    entity("User", &user.id.to_string(), attributes, parents)
-}
-
-fn event_entity(event: &EventFacts) -> Result<Entity, AuthzError> {
-    let start = RestrictedExpression::new_long(bounded(event.start_ms));
-    let mut attributes =
-        HashMap::from([("depot".to_owned(), text(&event.depot)), ("start_ms".to_owned(), start)]);
-    if let Some(driver) = event.driver {
-        attributes.insert("driver".to_owned(), user_ref(driver)?);
-    }
-    if let Some(manager) = event.manager {
-        attributes.insert("manager".to_owned(), user_ref(manager)?);
-    }
-    if let Some(depot) = &event.driver_depot {
-        attributes.insert("driver_depot".to_owned(), text(depot));
-    }
-    entity("Event", &event.id, attributes, HashSet::new())
-}
-
-fn unit_entity(unit: &Unit) -> Result<Entity, AuthzError> {
-    let attributes = HashMap::from([("depot".to_owned(), text(&unit.depot))]);
-    entity("Unit", unit.id.as_str(), attributes, HashSet::new())
 }
 
 #[cfg(test)]

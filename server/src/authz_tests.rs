@@ -1,14 +1,20 @@
 //! The golden table of roles, actions and resources: `policy/matrix.txt`. A change of a policy
 //! shows there as a change of the table, for a person to read.
 
+use temoin_proto::ids::GrantId;
+
 use super::*;
+use crate::{
+    db::users::User,
+    grants::{Grant, Scope},
+};
 
 const HOUR_MS: i64 = 3_600_000;
 const NOW_MS: i64 = 1_795_176_000_000;
 
 fn person(role: Role) -> User {
     User {
-        id: UserId::from_bytes([1; 16]),
+        id: ME,
         login: "me".into(),
         name: "Me".into(),
         short_name: "me".into(),
@@ -19,36 +25,76 @@ fn person(role: Role) -> User {
     }
 }
 
+const ME: UserId = UserId::from_bytes([1; 16]);
 const OTHER: UserId = UserId::from_bytes([2; 16]);
+const EVENT: EventId = EventId::from_bytes([9; 16]);
 
-/// Events by how they stand to the person who asks.
-fn events(me: UserId) -> Vec<(&'static str, EventFacts)> {
+/// Somebody of this role who holds live grants of these kinds for [`EVENT`] and its unit.
+fn asker(role: Role, granted: &[GrantKind]) -> Asker {
+    let grant = |kind: GrantKind| Grant {
+        id: GrantId::from_bytes([3; 16]),
+        kind,
+        asker: ME,
+        purpose: Purpose::Request,
+        number: "R-1".into(),
+        words: "why".into(),
+        scope: if kind == GrantKind::Diagnostics {
+            Scope::Unit("van-1".parse().unwrap())
+        } else {
+            Scope::Event(EVENT)
+        },
+        asked_ms: NOW_MS - 2,
+        decide_by_ms: NOW_MS,
+        holds_ms: HOUR_MS,
+        decision: Some(crate::grants::Decision {
+            granted: true,
+            by: Some(OTHER),
+            at_ms: NOW_MS - 1,
+            reason: String::new(),
+        }),
+        ended_ms: None,
+    };
+    Asker {
+        user: person(role),
+        grants: granted.iter().map(|kind| grant(*kind)).collect(),
+        now_ms: NOW_MS,
+    }
+}
+
+/// Events by how they stand to the person who asks, and by age.
+fn events() -> Vec<(&'static str, EventFacts)> {
     let facts = |depot: &str, driver, manager, age_ms: i64| EventFacts {
-        id: "e".into(),
+        id: EVENT,
+        unit: Some("van-1".parse().unwrap()),
         depot: depot.into(),
         start_ms: NOW_MS - age_ms,
         driver,
         manager,
         driver_depot: driver.map(|_| depot.to_owned()),
     };
+    let year = 8760 * HOUR_MS;
     vec![
-        ("I drove, 1 h ago", facts("own", Some(me), None, HOUR_MS)),
-        ("I drove, 1 year ago", facts("own", Some(me), None, 8760 * HOUR_MS)),
-        ("I drove, in a foreign depot", facts("foreign", Some(me), None, HOUR_MS)),
-        ("I am the driver's manager, 1 h ago", facts("foreign", Some(OTHER), Some(me), HOUR_MS)),
-        (
-            "I am the driver's manager, 1 year ago",
-            facts("foreign", Some(OTHER), Some(me), 8760 * HOUR_MS),
-        ),
-        ("my depot, driver without a manager", facts("own", Some(OTHER), None, HOUR_MS)),
-        ("my depot, driver of another manager", facts("own", Some(OTHER), Some(OTHER), HOUR_MS)),
+        ("I drove, 1 h ago", facts("own", Some(ME), None, HOUR_MS)),
+        ("I drove, 1 year ago", facts("own", Some(ME), None, year)),
+        ("I drove, in another depot", facts("other", Some(ME), None, HOUR_MS)),
+        ("my driver, other depot, 1 h ago", facts("other", Some(OTHER), Some(ME), HOUR_MS)),
+        ("my driver, other depot, 1 year ago", facts("other", Some(OTHER), Some(ME), year)),
+        ("my depot, driver without manager", facts("own", Some(OTHER), None, HOUR_MS)),
+        ("my depot, another's driver", facts("own", Some(OTHER), Some(OTHER), HOUR_MS)),
         ("my depot, 71.9 h ago", facts("own", Some(OTHER), None, 72 * HOUR_MS - 1)),
         ("my depot, 72 h ago", facts("own", Some(OTHER), None, 72 * HOUR_MS)),
         ("my depot, 9 min in the future", facts("own", Some(OTHER), None, -9 * 60_000)),
-        ("my depot, 1 year in the future", facts("own", Some(OTHER), None, -8760 * HOUR_MS)),
+        ("my depot, 1 year in the future", facts("own", Some(OTHER), None, -year)),
         ("my depot, nobody on shift", facts("own", None, None, HOUR_MS)),
-        ("foreign depot and driver", facts("foreign", Some(OTHER), Some(OTHER), HOUR_MS)),
-        ("foreign depot, nobody on shift", facts("foreign", None, None, HOUR_MS)),
+        ("other depot, its driver", facts("other", Some(OTHER), Some(OTHER), HOUR_MS)),
+        ("other depot, nobody on shift", facts("other", None, None, HOUR_MS)),
+        (
+            "another fleet's, or none",
+            EventFacts {
+                unit: None,
+                ..facts("elsewhere", Some(UserId::from_bytes([8; 16])), None, HOUR_MS)
+            },
+        ),
         (
             "my depot, the unit's clock at its end",
             EventFacts { start_ms: i64::MIN, ..facts("own", Some(OTHER), None, 0) },
@@ -57,112 +103,208 @@ fn events(me: UserId) -> Vec<(&'static str, EventFacts)> {
 }
 
 /// Scores by how their driver stands to the person who asks.
-fn scores(me: UserId) -> [(&'static str, ScoreFacts); 5] {
+fn scores() -> [(&'static str, ScoreFacts); 5] {
     let facts = |driver, manager, depot: Option<&str>| ScoreFacts {
         driver,
         manager,
         depot: depot.map(str::to_owned),
     };
     [
-        ("score: mine", facts(me, None, Some("own"))),
-        ("score: I am the driver's manager", facts(OTHER, Some(me), Some("foreign"))),
-        ("score: my depot, without a manager", facts(OTHER, None, Some("own"))),
-        ("score: my depot, another manager", facts(OTHER, Some(OTHER), Some("own"))),
-        ("score: no depot, no manager", facts(OTHER, None, None)),
+        ("mine", facts(ME, None, Some("own"))),
+        ("of my driver in another depot", facts(OTHER, Some(ME), Some("other"))),
+        ("my depot, driver without manager", facts(OTHER, None, Some("own"))),
+        ("my depot, another's driver", facts(OTHER, Some(OTHER), Some("own"))),
+        ("no depot, no manager", facts(OTHER, None, None)),
     ]
 }
 
-fn yes(b: bool) -> &'static str {
-    if b { "yes" } else { "-" }
+/// What of an event a person has, each act with the purposes for which they have it.
+fn rights(authz: &Authz, who: &Asker, event: &EventFacts) -> Vec<String> {
+    let mut rights = Vec::new();
+    for act in EventAct::ALL {
+        if authz.event(who, *act, event).unwrap() {
+            rights.push(act.as_str().to_owned());
+        }
+    }
+    for act in ClipAct::ALL {
+        let purposes: String = Purpose::ALL
+            .iter()
+            .zip(["C", "T", "X", "K", "O", "R"])
+            .filter(|(purpose, _)| authz.clip(who, *act, event, **purpose).unwrap())
+            .map(|(_, letter)| letter)
+            .collect();
+        if !purposes.is_empty() {
+            rights.push(format!("{}:{purposes}", act.as_str()));
+        }
+    }
+    rights
+}
+
+const HEAD: &str = "\
+# Who may do what, as the policies decide it. Made by the test `the_matrix_is_as_agreed`;
+# to accept a change: TEMOIN_GOLDEN=write cargo test -p temoin-server matrix
+#
+# What is not named is refused. Behind what is done with pictures stand the purposes for which it
+# may be done: C coaching, T triage, X collision, K contest, O own review, R request. Without a
+# purpose it cannot even be asked. `see_driver_face`: otherwise the face is blurred. `lift_blur`:
+# other people are shown. `+ GRANT` is what a live grant adds: each but `request` takes a second
+# person, and the last part says who that may be.
+";
+
+fn line(out: &mut String, name: &str, rights: &[String]) {
+    use std::fmt::Write as _;
+    let rights = if rights.is_empty() { "-".to_owned() } else { rights.join(" ") };
+    writeln!(out, "  {name:<42} {rights}").unwrap();
 }
 
 fn matrix() -> String {
     use std::fmt::Write as _;
     let authz = Authz::load().unwrap();
-    let mut out = String::from(
-        "# Who may do what, as the policies decide it. Made by the test `the_matrix_is_as_agreed`;\n\
-         # to accept a change: TEMOIN_GOLDEN=write cargo test -p temoin-server matrix\n\
-         #\n\
-         # Purposes: C coaching, T triage, X collision, K contest, O own review. What stands in a\n\
-         # cell of a camera are the purposes for which it may be watched. `face`: the driver's face\n\
-         # is shown; otherwise it is blurred. `says`: may contest the event, answer who contests\n\
-         # it, propose another limit for its place. Roles that see nothing of any event are one line.\n",
-    );
+    let mut out = HEAD.to_owned();
     for role in Role::ALL {
-        let me = person(*role);
         writeln!(out, "\n{}", role.as_str()).unwrap();
-        let mut rows = String::new();
-        let mut any = false;
-        for (name, facts) in events(me.id) {
-            let see = authz.may_see_event(&me, &facts, NOW_MS).unwrap();
-            let mut cells = [const { String::new() }; 4];
-            for (purpose, letter) in Purpose::ALL.iter().zip(["C", "T", "X", "K", "O"]) {
-                let g = authz.view_grant(&me, &facts, *purpose, NOW_MS).unwrap();
-                let shown = [g.road, g.cabin, g.cabin && !g.blur_driver_face, g.position];
-                for (cell, shown) in cells.iter_mut().zip(shown) {
-                    cell.push_str(if shown { letter } else { "" });
+        let me = asker(*role, &[]);
+        // Rows of nothing say less than one that says so.
+        let of_events: Vec<_> =
+            events().iter().map(|(name, e)| (*name, rights(&authz, &me, e))).collect();
+        let same = of_events.windows(2).all(|two| two[0].1 == two[1].1);
+        if same {
+            line(&mut out, "every event", &of_events[0].1);
+        } else {
+            for (name, rights) in &of_events {
+                line(&mut out, name, rights);
+            }
+        }
+        for granted in [
+            &[GrantKind::LiftBlur][..],
+            &[GrantKind::Export],
+            &[GrantKind::Retention],
+            &[GrantKind::Request],
+            &[GrantKind::Request, GrantKind::LiftBlur, GrantKind::Export],
+            &[GrantKind::BreakGlass],
+            &[GrantKind::Diagnostics],
+        ] {
+            let with = asker(*role, granted);
+            let names: Vec<_> = granted.iter().map(|kind| kind.as_str()).collect();
+            for (name, event) in events() {
+                let before = rights(&authz, &me, &event);
+                let more: Vec<_> = rights(&authz, &with, &event)
+                    .into_iter()
+                    .filter(|right| !before.contains(right))
+                    .collect();
+                // One event of each kind shows it.
+                let shown = ["my driver, other depot, 1 h ago", "other depot, its driver"];
+                if shown.contains(&name) && !more.is_empty() {
+                    line(&mut out, &format!("+ {}: {name}", names.join("+")), &more);
                 }
             }
-            any |= see || cells.iter().any(|c| !c.is_empty());
-            let cell = |i: usize| if cells[i].is_empty() { "-" } else { cells[i].as_str() };
-            let objects = [
-                (authz.may_contest(&me, &facts, NOW_MS), "contest"),
-                (authz.may_answer_contest(&me, &facts, NOW_MS), "answer"),
-                (authz.may_propose_limit(&me, &facts, NOW_MS), "limit"),
-            ];
-            let objects: Vec<_> =
-                objects.into_iter().filter(|(may, _)| *may.as_ref().unwrap()).collect();
-            any |= !objects.is_empty();
-            let words: Vec<_> = objects.iter().map(|(_, word)| *word).collect();
-            writeln!(
-                rows,
-                "  {name:<42} event {:<4} road {:<5} cabin {:<5} face {:<5} position {:<5} says {}",
-                yes(see),
-                cell(0),
-                cell(1),
-                cell(2),
-                cell(3),
-                if words.is_empty() { "-".to_owned() } else { words.join("+") },
-            )
-            .unwrap();
         }
-        out.push_str(if any {
-            &rows
-        } else {
-            "  every event                                no event, no picture\n"
-        });
-        for (name, facts) in scores(me.id) {
-            let see = authz.may_see_score(&me, &facts, NOW_MS).unwrap();
-            writeln!(out, "  {name:<42} {}", yes(see)).unwrap();
+        for (name, facts) in scores() {
+            if authz.score(&me, &facts).unwrap() {
+                line(&mut out, &format!("score: {name}"), &["see_score".to_owned()]);
+            }
         }
-        let limits = authz.may_correct_limits(&me, NOW_MS).unwrap();
-        writeln!(out, "  {:<42} {}", "correct limits", yes(limits)).unwrap();
-        for depot in ["own", "foreign"] {
-            let unit = unit_of(depot);
-            writeln!(
-                out,
-                "  {:<42} see {:<4} command {}",
-                format!("unit of the {depot} depot"),
-                yes(authz.may_see_unit(&me, &unit, NOW_MS).unwrap()),
-                yes(authz.may_command_unit(&me, &unit, NOW_MS).unwrap())
-            )
-            .unwrap();
+        let fleet: Vec<_> = FleetAct::ALL
+            .iter()
+            .filter(|act| authz.fleet(&me, **act).unwrap())
+            .map(|act| act.as_str().to_owned())
+            .collect();
+        line(&mut out, "the fleet", &fleet);
+        for (name, installer, granted) in [
+            ("unit that I put in", Some(ME), &[][..]),
+            ("unit that another put in", Some(OTHER), &[]),
+            ("unit, + diagnostics", None, &[GrantKind::Diagnostics]),
+        ] {
+            let unit = Unit { installer, ..unit_of("own") };
+            let who = asker(*role, granted);
+            let acts: Vec<_> = UnitAct::ALL
+                .iter()
+                .filter(|act| authz.unit(&who, **act, &unit).unwrap())
+                .map(|act| act.as_str().to_owned())
+                .collect();
+            line(&mut out, name, &acts);
         }
         for (name, actor, driver) in [
-            ("log: I watched a foreign clip", me.id, Some(OTHER)),
-            ("log: somebody watched my clip", OTHER, Some(me.id)),
-            ("log: somebody watched a foreign clip", OTHER, Some(OTHER)),
-            ("log: somebody watched, nobody on shift", OTHER, None),
+            ("log: what I did", Some(ME), Some(OTHER)),
+            ("log: what somebody did that touches me", Some(OTHER), Some(ME)),
+            ("log: what somebody did to another", Some(OTHER), Some(OTHER)),
+            ("log: what touches no driver", Some(OTHER), None),
+            ("log: what the system did", None, None),
         ] {
-            let sight = match authz.log_sight_of(&me, 7, actor, driver, NOW_MS).unwrap() {
+            let sight = match authz.log_sight(&me, actor, driver).unwrap() {
                 LogSight::Nothing => "-",
                 LogSight::WithoutDriver => "without the driver's name",
                 LogSight::Full => "all",
             };
-            writeln!(out, "  {name:<42} {sight}").unwrap();
+            line(&mut out, name, &[sight.to_owned()]);
         }
     }
+    out.push_str("\nsecond person\n");
+    for asker_role in Role::ALL {
+        for kind in GrantKind::ALL {
+            let mut approvers = Vec::new();
+            for role in Role::ALL {
+                let ask = |asker, depot: &str| AskFacts {
+                    kind: *kind,
+                    asker,
+                    asker_role: *asker_role,
+                    asker_depot: Some(depot.into()),
+                };
+                let may =
+                    |who: &Asker, ask: &AskFacts| authz.asked(who, AskAct::Approve, ask).unwrap();
+                let who = asker(*role, &[]);
+                assert!(!may(&who, &ask(ME, "own")), "{role:?} is their own second person");
+                let mut subordinate = who.clone();
+                subordinate.user.manager = Some(OTHER);
+                assert!(!may(&subordinate, &ask(OTHER, "own")), "{role:?} answers to the asker");
+                let (own, other) = (may(&who, &ask(OTHER, "own")), may(&who, &ask(OTHER, "other")));
+                match (own, other) {
+                    (true, true) => approvers.push(role.as_str().to_owned()),
+                    (true, false) => approvers.push(format!("{} of the depot", role.as_str())),
+                    (false, true) => panic!("{role:?} only for other depots"),
+                    (false, false) => {}
+                }
+            }
+            // Only what somebody of the role could ask for.
+            if may_ask_at_all(&authz, *asker_role, *kind) {
+                let name = format!("{} asks for {}", asker_role.as_str(), kind.as_str());
+                let approvers = approvers.join(" or ");
+                line(
+                    &mut out,
+                    &name,
+                    &[if approvers.is_empty() { "nobody".into() } else { approvers }],
+                );
+            }
+        }
+    }
+    out.push_str("\nshare link\n");
+    for (name, delivery, expires_ms) in [
+        ("its delivery", EVENT, NOW_MS + 1),
+        ("its delivery, at its end", EVENT, NOW_MS),
+        ("anything else", EventId::from_bytes([7; 16]), NOW_MS + 1),
+    ] {
+        let (_, event) = events().swap_remove(0);
+        let acts: Vec<_> = ShareAct::ALL
+            .iter()
+            .filter(|act| authz.share_link((delivery, expires_ms), **act, &event, NOW_MS).unwrap())
+            .map(|act| act.as_str().to_owned())
+            .collect();
+        line(&mut out, name, &acts);
+    }
     out
+}
+
+fn may_ask_at_all(authz: &Authz, role: Role, kind: GrantKind) -> bool {
+    let diagnostics = kind == GrantKind::Diagnostics && role == Role::VendorSupport;
+    let request = kind == GrantKind::Request;
+    diagnostics
+        || !request
+            && [&[][..], &[GrantKind::Request]].iter().any(|granted| {
+                let who = asker(role, granted);
+                events().iter().any(|(_, event)| {
+                    Purpose::ALL.iter().any(|p| authz.may_ask(&who, kind, event, *p).unwrap())
+                })
+            })
 }
 
 fn unit_of(depot: &str) -> Unit {
@@ -179,6 +321,7 @@ fn unit_of(depot: &str) -> Unit {
         spool_clips: 0,
         spool_bytes: 0,
         health: Vec::new(),
+        installer: None,
     }
 }
 
@@ -200,20 +343,39 @@ fn the_matrix_is_as_agreed() {
 fn who_is_switched_off_may_nothing() {
     let authz = Authz::load().unwrap();
     for role in Role::ALL {
-        let me = User { disabled: true, ..person(*role) };
-        for (name, facts) in events(me.id) {
-            assert!(!authz.may_see_event(&me, &facts, NOW_MS).unwrap(), "{role:?} {name}");
-            assert!(!authz.may_contest(&me, &facts, NOW_MS).unwrap(), "{role:?} {name}");
-            assert!(!authz.may_answer_contest(&me, &facts, NOW_MS).unwrap(), "{role:?} {name}");
+        let mut me = asker(*role, GrantKind::ALL);
+        me.user.disabled = true;
+        for (name, facts) in events() {
+            assert_eq!(rights(&authz, &me, &facts), Vec::<String>::new(), "{role:?} {name}");
         }
-        for (name, facts) in scores(me.id) {
-            assert!(!authz.may_see_score(&me, &facts, NOW_MS).unwrap(), "{role:?} {name}");
+        for (name, facts) in scores() {
+            assert!(!authz.score(&me, &facts).unwrap(), "{role:?} {name}");
         }
-        assert!(!authz.may_correct_limits(&me, NOW_MS).unwrap());
-        assert!(!authz.may_see_unit(&me, &unit_of("own"), NOW_MS).unwrap());
-        let sight = authz.log_sight_of(&me, 7, me.id, Some(me.id), NOW_MS).unwrap();
-        assert_eq!(sight, LogSight::Nothing);
+        for act in FleetAct::ALL {
+            assert!(!authz.fleet(&me, *act).unwrap(), "{role:?} {act:?}");
+        }
+        assert!(!authz.unit(&me, UnitAct::See, &unit_of("own")).unwrap());
+        assert_eq!(authz.log_sight(&me, Some(ME), Some(ME)).unwrap(), LogSight::Nothing);
     }
+}
+
+#[test]
+fn grants_that_are_not_live_or_of_another_allow_nothing() {
+    let authz = Authz::load().unwrap();
+    let (_, event) = events().into_iter().find(|(n, _)| n.starts_with("other depot")).unwrap();
+    let with = asker(Role::PrivacyOfficer, &[GrantKind::Request]);
+    assert!(authz.event(&with, EventAct::See, &event).unwrap());
+    let change = |change: fn(&mut Grant)| {
+        let mut with = with.clone();
+        change(&mut with.grants[0]);
+        authz.event(&with, EventAct::See, &event).unwrap()
+    };
+    assert!(!change(|g| g.asker = OTHER), "somebody else's");
+    assert!(!change(|g| g.ended_ms = Some(NOW_MS)), "ended");
+    assert!(!change(|g| g.holds_ms = 1), "expired");
+    assert!(!change(|g| g.decision = None), "not decided");
+    assert!(!change(|g| g.scope = Scope::Event(EventId::from_bytes([7; 16]))), "of another event");
+    assert!(!change(|g| g.kind = GrantKind::Export), "of another kind");
 }
 
 #[test]
@@ -249,8 +411,8 @@ fn a_diagnostic_denies() {
         @id("b") forbid (principal, action == Action::"see_event", resource)
         when { context.now_ms * 9223372036854775807 > 0 };"#;
     let authz = Authz::parse(SCHEMA, &[("x.cedar", text)]).unwrap();
-    let (_, facts) = events(OTHER).swap_remove(0);
-    let answer = authz.may_see_event(&person(Role::Driver), &facts, NOW_MS);
+    let (_, facts) = events().swap_remove(0);
+    let answer = authz.event(&asker(Role::Driver, &[]), EventAct::See, &facts);
     assert!(matches!(answer, Err(AuthzError::Diagnostic(_))), "{answer:?}");
 }
 

@@ -7,7 +7,7 @@ use temoin_proto::ids::EventId;
 
 use crate::{
     app::App,
-    authz::EventFacts,
+    authz::{Asker, EventAct, EventFacts},
     db::{contests::Contest, events::StoredEvent, users::User},
     error::AppError,
 };
@@ -54,13 +54,13 @@ impl App {
         id: EventId,
         words: &str,
     ) -> Result<(), AppError> {
-        let event = self.permitted_event(who, id).await?;
-        let now_ms = self.now_ms();
-        if !self.authz().may_contest(who, &EventFacts::from(&event), now_ms)? {
+        let who = self.asker(who).await?;
+        let event = self.permitted_event(&who, id).await?;
+        if !self.authz().event(&who, EventAct::Contest, &EventFacts::from(&event))? {
             return Err(AppError::Refused("Only the driver of an event can contest it."));
         }
         let words = written(words, "What is wrong with the event")?;
-        if self.db().add_contest(id, who.id, &words, now_ms).await? {
+        if self.db().add_contest(id, who.user.id, &words, who.now_ms).await? {
             Ok(())
         } else {
             Err(AppError::Refused("You have contested this event already."))
@@ -78,13 +78,13 @@ impl App {
         upheld: bool,
         reason: &str,
     ) -> Result<(), AppError> {
-        let event = self.permitted_event(who, id).await?;
-        let now_ms = self.now_ms();
-        if !self.authz().may_answer_contest(who, &EventFacts::from(&event), now_ms)? {
+        let who = self.asker(who).await?;
+        let event = self.permitted_event(&who, id).await?;
+        if !self.authz().event(&who, EventAct::AnswerContest, &EventFacts::from(&event))? {
             return Err(AppError::Refused("Only the driver's safety manager answers."));
         }
         let reason = written(reason, "The reason")?;
-        if self.db().answer_contest(id, upheld, &reason, who.id, now_ms).await? {
+        if self.db().answer_contest(id, upheld, &reason, who.user.id, who.now_ms).await? {
             Ok(())
         } else {
             Err(AppError::Refused("There is no objection that waits for an answer."))
@@ -92,21 +92,20 @@ impl App {
     }
 
     /// Whether this person may know of an objection to the event.
-    pub(crate) fn is_concerned(&self, who: &User, facts: &EventFacts) -> Result<bool, AppError> {
-        let now_ms = self.now_ms();
-        Ok(self.authz().may_contest(who, facts, now_ms)?
-            || self.authz().may_answer_contest(who, facts, now_ms)?)
+    pub(crate) fn is_concerned(&self, who: &Asker, facts: &EventFacts) -> Result<bool, AppError> {
+        Ok(self.authz().event(who, EventAct::Contest, facts)?
+            || self.authz().event(who, EventAct::AnswerContest, facts)?)
     }
 
     /// The objection to an event that this person may know of.
     pub(crate) async fn objection(
         &self,
-        who: &User,
+        who: &Asker,
         event: &StoredEvent,
     ) -> Result<Objection, AppError> {
-        let (facts, now_ms) = (EventFacts::from(event), self.now_ms());
-        let contests = self.authz().may_contest(who, &facts, now_ms)?;
-        let answers = self.authz().may_answer_contest(who, &facts, now_ms)?;
+        let facts = EventFacts::from(event);
+        let contests = self.authz().event(who, EventAct::Contest, &facts)?;
+        let answers = self.authz().event(who, EventAct::AnswerContest, &facts)?;
         if !contests && !answers {
             return Ok(Objection::default());
         }

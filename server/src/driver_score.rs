@@ -9,7 +9,7 @@ use temoin_proto::ids::{EventId, UserId};
 
 use crate::{
     app::App,
-    authz::{EventFacts, Role, ScoreFacts},
+    authz::{Asker, EventAct, EventFacts, Role, ScoreFacts},
     db::{
         driven::Fault,
         events::{EventScope, StoredEvent},
@@ -100,10 +100,9 @@ impl App {
     /// [`AppError::NotFound`] where there is no such driver or this person may not know.
     pub async fn driver_score(&self, who: &User, driver: UserId) -> Result<DriverScore, AppError> {
         let driver = self.db().user(driver).await?.ok_or(AppError::NotFound)?;
-        let now_ms = self.now_ms();
-        if driver.role != Role::Driver
-            || !self.authz().may_see_score(who, &ScoreFacts::from(&driver), now_ms)?
-        {
+        let who = self.asker(who).await?;
+        let now_ms = who.now_ms;
+        if driver.role != Role::Driver || !self.authz().score(&who, &ScoreFacts::from(&driver))? {
             return Err(AppError::NotFound);
         }
         let from_ms = score::period_start(now_ms);
@@ -122,7 +121,7 @@ impl App {
         let mut events = Vec::new();
         let mut candidates = Vec::new();
         for event in self.db().events(&scope, MOST_EVENTS).await? {
-            if !self.authz().may_see_event(who, &EventFacts::from(&event), now_ms)? {
+            if !self.authz().event(&who, EventAct::See, &EventFacts::from(&event))? {
                 continue;
             }
             let day = score::day_of(event.record.start.unix_ms);
@@ -141,7 +140,7 @@ impl App {
         let driven_m = driven.iter().map(|d| d.driven_m).sum();
         Ok(DriverScore {
             driver: driver.id,
-            own: driver.id == who.id,
+            own: driver.id == who.user.id,
             name: driver.name,
             from_ms,
             sum: score::sum(driven_m, &candidates),
@@ -157,15 +156,15 @@ impl App {
         if who.role != Role::SafetyManager {
             return Err(AppError::NotFound);
         }
-        let now_ms = self.now_ms();
+        let who = self.asker(who).await?;
         let mut shown = Drivers::default();
         for driver in self.db().drivers().await? {
-            if self.authz().may_see_score(who, &ScoreFacts::from(&driver), now_ms)? {
+            if self.authz().score(&who, &ScoreFacts::from(&driver))? {
                 shown.drivers.push(DriverRow { driver: driver.id, name: driver.name });
             }
         }
         for contest in self.db().open_contests(MOST_OPEN).await? {
-            let Some(event) = self.answerable(who, contest.event).await? else { continue };
+            let Some(event) = self.answerable(&who, contest.event).await? else { continue };
             shown.waiting.push(OpenObjection {
                 row: EventRow { contest: Some(contest.state()), ..EventRow::without_views(&event) },
                 at_ms: contest.at_ms,
@@ -176,11 +175,11 @@ impl App {
     }
 
     /// The event, where this person may answer its driver.
-    async fn answerable(&self, who: &User, id: EventId) -> Result<Option<StoredEvent>, AppError> {
+    async fn answerable(&self, who: &Asker, id: EventId) -> Result<Option<StoredEvent>, AppError> {
         let Some(event) = self.db().event(id).await? else { return Ok(None) };
-        let (facts, now_ms) = (EventFacts::from(&event), self.now_ms());
-        let may = self.authz().may_see_event(who, &facts, now_ms)?
-            && self.authz().may_answer_contest(who, &facts, now_ms)?;
+        let facts = EventFacts::from(&event);
+        let may = self.authz().event(who, EventAct::See, &facts)?
+            && self.authz().event(who, EventAct::AnswerContest, &facts)?;
         Ok(may.then_some(event))
     }
 }

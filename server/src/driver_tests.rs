@@ -291,7 +291,7 @@ async fn a_wrong_limit_becomes_a_correction_without_the_drivers_name() {
     let page = app.event_page(&s.driver, here).await.unwrap();
     assert!(matches!(page.limit, ProposalShown::Made(_)));
     assert_eq!(page.seen.len(), 1, "the driver's own view");
-    assert!(page.seen[0].by_you && page.seen[0].streamed.is_empty());
+    assert!(page.seen[0].by_you && page.seen[0].watched.is_empty());
     let page = app.event_page(&s.manager, here).await.unwrap();
     assert_eq!(page.limit, ProposalShown::Nothing);
     assert!(app.propose_limit(&session, here, Some(80.0), "").await.is_err(), "once");

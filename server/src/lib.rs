@@ -29,6 +29,8 @@ pub mod driver_score;
 mod driver_tests;
 pub mod enrol;
 pub mod error;
+pub mod feed;
+pub mod grants;
 pub mod grpc;
 pub mod https;
 pub mod ingest;
@@ -40,6 +42,7 @@ pub mod pki;
 pub mod portal;
 pub mod report;
 pub mod score;
+pub mod second_person;
 pub mod show;
 #[cfg(test)]
 mod test_fleet;

@@ -11,7 +11,7 @@ use temoin_proto::{events::EventKind, geo::LatLon, ids::EventId, wire::PositionP
 use crate::{
     app::App,
     authn::Session,
-    authz::EventFacts,
+    authz::{Asker, EventAct, EventFacts, FleetAct},
     contest::written,
     db::{
         events::{ClipState, StoredEvent},
@@ -64,12 +64,12 @@ impl App {
     /// What the page of this event says of the limit.
     pub(crate) async fn limit_shown(
         &self,
-        who: &User,
+        who: &Asker,
         event: &StoredEvent,
     ) -> Result<ProposalShown, AppError> {
         let facts = EventFacts::from(event);
         if event.record.kind != EventKind::Speeding
-            || !self.authz().may_propose_limit(who, &facts, self.now_ms())?
+            || !self.authz().event(who, EventAct::ProposeLimit, &facts)?
         {
             return Ok(ProposalShown::Nothing);
         }
@@ -91,9 +91,9 @@ impl App {
         proposed_kmh: Option<f64>,
         words: &str,
     ) -> Result<(), AppError> {
-        let who = &session.user;
-        let event = self.permitted_event(who, id).await?;
-        match self.limit_shown(who, &event).await? {
+        let who = self.asker(&session.user).await?;
+        let event = self.permitted_event(&who, id).await?;
+        match self.limit_shown(&who, &event).await? {
             ProposalShown::Possible => {}
             ProposalShown::Impossible(why) => return Err(AppError::Refused(why)),
             ProposalShown::Made(_) => {
@@ -117,7 +117,7 @@ impl App {
             "The recording has no position at the time of the event, so nobody could find the place. You can contest the event.",
         ))?;
         let proposal = Proposal { place, taken_kmh: taken_kmh(&event), proposed_kmh, words };
-        if self.db().add_limit_proposal(id, who.id, &proposal, self.now_ms()).await? {
+        if self.db().add_limit_proposal(id, who.user.id, &proposal, who.now_ms).await? {
             Ok(())
         } else {
             Err(AppError::Refused("You have proposed a limit for this event already."))
@@ -129,7 +129,7 @@ impl App {
     /// # Errors
     /// [`AppError::NotFound`] for who does not decide.
     pub async fn limit_proposals(&self, who: &User) -> Result<Vec<ProposalRow>, AppError> {
-        self.decides(who)?;
+        self.decides(who).await?;
         Ok(self.db().limit_proposals(PAGE).await?)
     }
 
@@ -144,7 +144,7 @@ impl App {
         accepted: bool,
         reason: &str,
     ) -> Result<(), AppError> {
-        self.decides(who)?;
+        self.decides(who).await?;
         // What is refused wants a reason: the driver reads it.
         let reason = if accepted && reason.trim().is_empty() {
             String::new()
@@ -163,12 +163,12 @@ impl App {
     /// # Errors
     /// [`AppError::NotFound`] for who does not decide.
     pub async fn overrides_file(&self, who: &User) -> Result<String, AppError> {
-        self.decides(who)?;
+        self.decides(who).await?;
         Ok(overrides_toml(&self.db().accepted_limits().await?))
     }
 
-    fn decides(&self, who: &User) -> Result<(), AppError> {
-        if self.authz().may_correct_limits(who, self.now_ms())? {
+    async fn decides(&self, who: &User) -> Result<(), AppError> {
+        if self.authz().fleet(&self.asker(who).await?, FleetAct::CorrectLimits)? {
             Ok(())
         } else {
             Err(AppError::NotFound)

@@ -1,24 +1,25 @@
 //! The access log as the rest of the server sees it: async, and shared with the database.
 //!
-//! The log is the truth; the `views` table is how people read it. A crash between the two leaves
-//! an entry without a row: [`Log::catch_up`] makes the row at the next start, and such a view
-//! shows nothing, because it belongs to no session.
+//! The log is the truth; the `acts` table is how people read it. A crash between the two leaves an
+//! entry without a row: [`Log::catch_up`] makes the row at the next start, and a view of such an
+//! entry shows nothing, because it belongs to no session.
+//!
+//! INVARIANT: what is to be logged is logged before it is done ([`Log::record`]).
 
 use std::{path::Path, sync::Arc};
 
-use temoin_access_log::{AccessLog, Action, Leaf, LogIndex};
-use temoin_proto::ids::{ClipId, EventId, UserId, ViewId};
+use temoin_access_log::{AccessLog, Action, Leaf, LogIndex, PersonTag};
+use temoin_proto::ids::UserId;
 
 pub use temoin_access_log::LogError;
 
 use crate::{
-    authz::Purpose,
-    db::{Db, views::StoredView},
+    db::{Db, acts::Act, views::StoredView},
     error::AppError,
 };
 
-/// Rows may be written out of order by views that are opened at the same time; this many indexes
-/// before the last row are looked at again. More views cannot be between log and row at once.
+/// Rows may be written out of order by acts of the same moment; this many indexes before the last
+/// row are looked at again. More acts cannot be between log and row at once.
 const LOOK_BACK: u64 = 1024;
 
 /// The open access log.
@@ -56,11 +57,10 @@ impl Log {
         self.inner.poisoned().is_none()
     }
 
-    /// Writes an entry; it is durable when this returns.
-    ///
-    /// # Errors
-    /// [`AppError::Log`]: then nothing may be shown.
-    pub async fn append(&self, leaf: Leaf) -> Result<LogIndex, AppError> {
+    /// Writes an entry and no row, as a crash between the two leaves it; the entry is durable when
+    /// this returns.
+    pub(crate) async fn append_only(&self, db: &Db, act: &Act) -> Result<LogIndex, AppError> {
+        let leaf = leaf_of(db, act).await?;
         let log = Arc::clone(&self.inner);
         Ok(blocking(move || log.append(leaf)).await??)
     }
@@ -74,23 +74,35 @@ impl Log {
         Ok(blocking(move || log.recall(index)).await??)
     }
 
-    /// Makes the rows of views whose entry is durable but whose row a crash prevented. Returns how
+    /// Logs an act: its entry is durable, and its row written, when this returns.
+    ///
+    /// # Errors
+    /// [`AppError::Log`]: then the act must not happen. [`AppError::Db`]: it must not happen either;
+    /// the row is made from the entry at the next start.
+    pub async fn record(&self, db: &Db, act: &Act) -> Result<LogIndex, AppError> {
+        let proof = self.append_only(db, act).await?;
+        db.add_act(proof.get(), act).await?;
+        Ok(proof)
+    }
+
+    /// Makes the rows of acts whose entry is durable but whose row a crash prevented. Returns how
     /// many entries it looked at.
     ///
     /// # Errors
     /// [`AppError`].
     pub async fn catch_up(&self, db: &Db) -> Result<usize, AppError> {
-        let from = db.next_view_index().await?.saturating_sub(LOOK_BACK);
+        let from = db.next_act_index().await?.saturating_sub(LOOK_BACK);
         let log = Arc::clone(&self.inner);
         let entries =
             blocking(move || log.entries(from)?.collect::<Result<Vec<_>, LogError>>()).await??;
         let people = db.log_tags().await?;
         for entry in &entries {
-            let Some(mut view) = row_of(&entry.leaf, |tag| people.get(&tag).copied()) else {
-                continue;
-            };
-            view.log_index = entry.index;
-            if db.clip(view.clip).await?.is_some() && db.event(view.event).await?.is_some() {
+            let act = act_of(&entry.leaf, |tag| people.get(&tag).copied());
+            db.add_act(entry.index, &act).await?;
+            if let Some(view) = view_of(&act, entry.index)
+                && db.clip(view.clip).await?.is_some()
+                && db.event(view.event).await?.is_some()
+            {
                 db.add_view(&view).await?;
             }
         }
@@ -98,49 +110,59 @@ impl Log {
     }
 }
 
-/// The row that an entry about a view stands for, without its index.
-fn row_of(
-    leaf: &Leaf,
-    person: impl FnOnce(temoin_access_log::PersonTag) -> Option<UserId>,
-) -> Option<StoredView> {
-    if leaf.action != Action::VIEW {
+/// The act that an entry stands for. Who is not among the people any more is nobody.
+fn act_of(leaf: &Leaf, person: impl Fn(PersonTag) -> Option<UserId>) -> Act {
+    Act {
+        at_ms: leaf.at_unix_ms,
+        action: leaf.action.clone(),
+        actor: leaf.actor.and_then(&person),
+        driver: leaf.driver.and_then(&person),
+        event: leaf.event,
+        clip: leaf.clip,
+        view: leaf.view,
+        grant: leaf.grant,
+        purpose: leaf.purpose.as_ref().and_then(|p| p.as_str().parse().ok()),
+    }
+}
+
+/// The row of the viewing that an act began; of no session, so that it shows nothing any more.
+pub(crate) fn view_of(act: &Act, log_index: u64) -> Option<StoredView> {
+    if act.action != Action::VIEW && act.action != Action::EXPORT {
         return None;
     }
     Some(StoredView {
-        id: leaf.view?,
-        log_index: 0,
-        clip: leaf.clip?,
-        event: leaf.event?,
-        user: person(leaf.actor?)?,
+        id: act.view?,
+        log_index,
+        clip: act.clip?,
+        event: act.event?,
+        user: act.actor?,
         session: None,
-        purpose: leaf.purpose.as_ref()?.as_str().parse().ok()?,
-        opened_ms: leaf.at_unix_ms,
+        purpose: act.purpose?,
+        opened_ms: act.at_ms,
+        grant: act.grant,
     })
 }
 
-/// The entry that says that somebody opened a clip.
-///
-/// # Errors
-/// [`AppError::Internal`] where the purpose is no word of the log: not with [`Purpose`].
-pub async fn view_leaf(
-    db: &Db,
-    (view, clip, event): (ViewId, ClipId, EventId),
-    actor: UserId,
-    driver: Option<UserId>,
-    purpose: Purpose,
-    now_ms: i64,
-) -> Result<Leaf, AppError> {
-    let mut leaf = Leaf::new(now_ms, Action::VIEW);
-    leaf.view = Some(view);
-    leaf.clip = Some(clip);
-    leaf.event = Some(event);
-    leaf.actor = Some(db.log_tag(actor).await?.ok_or(AppError::NotFound)?);
-    leaf.driver = match driver {
+/// The entry of an act. People become their tags.
+async fn leaf_of(db: &Db, act: &Act) -> Result<Leaf, AppError> {
+    let mut leaf = Leaf::new(act.at_ms, act.action.clone());
+    leaf.view = act.view;
+    leaf.clip = act.clip;
+    leaf.event = act.event;
+    leaf.grant = act.grant;
+    leaf.actor = match act.actor {
+        Some(actor) => Some(db.log_tag(actor).await?.ok_or(AppError::NotFound)?),
+        None => None,
+    };
+    leaf.driver = match act.driver {
         Some(driver) => db.log_tag(driver).await?,
         None => None,
     };
-    leaf.purpose =
-        Some(purpose.as_str().parse().map_err(|e| AppError::Internal(format!("access log: {e}")))?);
+    leaf.purpose = act
+        .purpose
+        .map(|p| p.as_str().parse())
+        .transpose()
+        .map_err(|e| AppError::Internal(format!("access log: {e}")))?;
     Ok(leaf)
 }
 

@@ -5,28 +5,30 @@
 //! does not exist. A row that may not be seen is left out without a trace, counts included.
 
 use serde::Serialize;
+use temoin_access_log::Action;
 use temoin_proto::{
     events::{EventKind, Number, Severity},
-    ids::{CommandId, EventId, UnitId, ViewId},
-    sealed::TrackName,
+    ids::{CommandId, EventId, UnitId, UserId},
     wire,
 };
 
 use crate::{
     app::App,
-    authz::{EventFacts, LogSight, Purpose, Role},
+    authz::{Asker, EventAct, EventFacts, GrantKind, Purpose, Role, UnitAct},
     contest::Objection,
     db::{
+        acts::Act,
         commands::CommandRow,
         contests::Contest,
         events::{ClipState, EventScope, StoredEvent},
         units::{Health, Unit, UnitStatus},
         users::User,
-        views::{ViewRow, ViewScope},
     },
     error::AppError,
+    feed::ActShown,
     limit_proposals::ProposalShown,
     score::ContestState,
+    second_person::AskShown,
 };
 
 /// Rows on one page of a list.
@@ -111,34 +113,19 @@ pub struct EventPage {
     /// Whether the driver's face will be blurred for this person.
     pub face_blurred: bool,
     /// Who has looked at the clip, as far as this person may know, the newest first.
-    pub seen: Vec<SeenRow>,
+    pub seen: Vec<ActShown>,
     /// Whether the viewer is the event's own driver.
     pub own: bool,
     /// The driver's objection.
     pub objection: Objection,
     /// What the driver says of the limit.
     pub limit: ProposalShown,
-}
-
-/// One look at a clip.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SeenRow {
-    /// The view.
-    pub view: ViewId,
-    /// Its entry in the access log.
-    pub log_index: u64,
-    /// When, milliseconds since 1970, by the server's clock.
-    pub at_ms: i64,
-    /// Whether it was the person who is shown this.
-    pub by_you: bool,
-    /// Who.
-    pub who: String,
-    /// What they are in the fleet.
-    pub role: Role,
-    /// Why.
-    pub purpose: Purpose,
-    /// The tracks whose video was begun. Empty: opened, nothing watched.
-    pub streamed: Vec<TrackName>,
+    /// The purposes for which this person may take the clip away as a file.
+    pub exports: Vec<Purpose>,
+    /// What this person can ask a second person for, and the purposes.
+    pub askable: Vec<(GrantKind, Vec<Purpose>)>,
+    /// What this person asked for, the newest first.
+    pub asked: Vec<AskShown>,
 }
 
 /// One of a driver's own events, with who looked.
@@ -147,7 +134,7 @@ pub struct MyEvent {
     /// What lists show.
     pub row: EventRow,
     /// Who has looked at the clip, the newest first.
-    pub seen: Vec<SeenRow>,
+    pub seen: Vec<ActShown>,
 }
 
 /// A page of a driver's own events.
@@ -207,32 +194,6 @@ pub enum Order {
     },
 }
 
-/// One entry of the access log as somebody may see it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AccessRow {
-    /// The look.
-    pub seen: SeenRow,
-    /// The event whose clip it was.
-    pub event: EventId,
-    /// The unit.
-    pub unit: UnitId,
-    /// Whose clip it was; none where unknown or not to be told.
-    pub driver: Option<String>,
-}
-
-/// A page of the access log.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AccessPage {
-    /// The newest first.
-    pub rows: Vec<AccessRow>,
-    /// What to ask for as `before_index` to get the next page.
-    pub next_before_index: Option<u64>,
-    /// How many entries the log has; told to those only who may see all of it.
-    pub log_size: Option<u64>,
-    /// The signed head of the log, for whoever checks it.
-    pub checkpoint: Option<String>,
-}
-
 /// Where a person's work begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -253,7 +214,7 @@ impl Role {
         match self {
             Self::Driver => Home::MyEvents,
             Self::Dispatcher | Self::SafetyManager => Home::Events,
-            Self::FleetAdmin => Home::Units,
+            Self::FleetAdmin | Self::Installer | Self::VendorSupport => Home::Units,
             Self::PrivacyOfficer | Self::Auditor => Home::AccessLog,
         }
     }
@@ -266,7 +227,7 @@ impl EventRow {
     }
 }
 
-fn event_row(e: &StoredEvent, seen: &[SeenRow], contest: Option<ContestState>) -> EventRow {
+fn event_row(e: &StoredEvent, seen: &[ActShown], contest: Option<ContestState>) -> EventRow {
     EventRow {
         contest,
         id: e.record.id,
@@ -289,19 +250,6 @@ fn event_row(e: &StoredEvent, seen: &[SeenRow], contest: Option<ContestState>) -
     }
 }
 
-fn seen_row(who: &User, v: &ViewRow) -> SeenRow {
-    SeenRow {
-        view: v.view.id,
-        log_index: v.view.log_index,
-        at_ms: v.view.opened_ms,
-        by_you: v.view.user == who.id,
-        who: v.user_name.clone(),
-        role: v.user_role,
-        purpose: v.view.purpose,
-        streamed: v.streamed.clone(),
-    }
-}
-
 impl App {
     /// The events that this person may know of. Nothing at all gives [`AppError::NotFound`] for
     /// roles that have no list.
@@ -310,16 +258,17 @@ impl App {
     /// [`AppError`].
     pub async fn events(&self, who: &User, filter: &EventFilter) -> Result<EventList, AppError> {
         match who.role {
-            Role::Dispatcher | Role::SafetyManager | Role::Driver => {}
-            Role::FleetAdmin | Role::PrivacyOfficer | Role::Auditor => {
+            Role::Dispatcher | Role::SafetyManager | Role::Driver | Role::PrivacyOfficer => {}
+            Role::FleetAdmin | Role::Auditor | Role::Installer | Role::VendorSupport => {
                 return Err(AppError::NotFound);
             }
         }
-        let (events, next_before_ms) = self.permitted_events(who, filter).await?;
+        let who = self.asker(who).await?;
+        let (events, next_before_ms) = self.permitted_events(&who, filter).await?;
         let mut rows = Vec::with_capacity(events.len());
         for event in &events {
-            let contest = self.contest_state(who, event)?;
-            rows.push(event_row(event, &self.seen(who, event).await?, contest));
+            let contest = self.contest_state(&who, event)?;
+            rows.push(event_row(event, &self.seen_of(&who, event).await?, contest));
         }
         Ok(EventList { rows, next_before_ms })
     }
@@ -332,11 +281,12 @@ impl App {
         if who.role != Role::Driver {
             return Err(AppError::NotFound);
         }
-        let (events, next_before_ms) = self.permitted_events(who, filter).await?;
+        let who = self.asker(who).await?;
+        let (events, next_before_ms) = self.permitted_events(&who, filter).await?;
         let mut rows = Vec::with_capacity(events.len());
         for event in &events {
-            let seen = self.seen(who, event).await?;
-            let contest = self.contest_state(who, event)?;
+            let seen = self.seen_of(&who, event).await?;
+            let contest = self.contest_state(&who, event)?;
             rows.push(MyEvent { row: event_row(event, &seen, contest), seen });
         }
         Ok(MyEvents { rows, next_before_ms })
@@ -347,30 +297,42 @@ impl App {
     /// # Errors
     /// [`AppError::NotFound`] where there is none or this person may not know of it.
     pub async fn event_page(&self, who: &User, id: EventId) -> Result<EventPage, AppError> {
-        let event = self.permitted_event(who, id).await?;
-        let now_ms = self.now_ms();
+        let who = self.asker(who).await?;
+        let event = self.permitted_event(&who, id).await?;
         let facts = EventFacts::from(&event);
         let purposes = match event.clip {
-            ClipState::Ready { .. } => self.authz().purposes(who, &facts, now_ms)?,
+            ClipState::Ready { .. } => self.authz().purposes(&who, &facts)?,
             ClipState::Absent(_) | ClipState::Waiting => Vec::new(),
         };
-        let mut face_blurred = false;
-        for purpose in &purposes {
-            face_blurred |=
-                self.authz().view_grant(who, &facts, *purpose, now_ms)?.blur_driver_face;
-        }
-        let seen = self.seen(who, &event).await?;
-        let objection = self.objection(who, &event).await?;
+        let seen = self.seen_of(&who, &event).await?;
+        let objection = self.objection(&who, &event).await?;
         let contest = objection.contest.as_ref().map(Contest::state);
+        let mut askable = Vec::new();
+        if matches!(event.clip, ClipState::Ready { .. }) {
+            for kind in GrantKind::ALL {
+                let may = |p: &Purpose| self.authz().may_ask(&who, *kind, &facts, *p);
+                let purposes: Vec<Purpose> = Purpose::ALL
+                    .iter()
+                    .copied()
+                    .filter_map(|p| may(&p).map(|may| may.then_some(p)).transpose())
+                    .collect::<Result<_, _>>()?;
+                if !purposes.is_empty() {
+                    askable.push((*kind, purposes));
+                }
+            }
+        }
         Ok(EventPage {
-            limit: self.limit_shown(who, &event).await?,
+            limit: self.limit_shown(&who, &event).await?,
+            askable,
+            asked: self.asked_by(&who, id).await?,
+            exports: purposes.iter().filter(|(_, p)| p.export).map(|(p, _)| *p).collect(),
             objection,
             row: event_row(&event, &seen, contest),
             rule: event.record.rule.clone(),
-            purposes,
-            face_blurred,
+            face_blurred: purposes.iter().any(|(_, permit)| permit.blur_driver_face),
+            purposes: purposes.into_iter().map(|(purpose, _)| purpose).collect(),
             seen,
-            own: event.driver.as_ref().is_some_and(|d| d.id == who.id),
+            own: event.driver.as_ref().is_some_and(|d| d.id == who.user.id),
         })
     }
 
@@ -379,18 +341,23 @@ impl App {
     /// # Errors
     /// [`AppError::NotFound`] where the role has no units; others as they come.
     pub async fn units(&self, who: &User) -> Result<Vec<UnitRow>, AppError> {
-        if who.role != Role::FleetAdmin {
-            return Err(AppError::NotFound);
+        match who.role {
+            Role::FleetAdmin | Role::Installer | Role::VendorSupport => {}
+            Role::Driver
+            | Role::Dispatcher
+            | Role::SafetyManager
+            | Role::PrivacyOfficer
+            | Role::Auditor => return Err(AppError::NotFound),
         }
-        let now_ms = self.now_ms();
+        let who = self.asker(who).await?;
         let mut rows = Vec::new();
         for unit in self.db().units().await? {
-            if !self.authz().may_see_unit(who, &unit, now_ms)? {
+            if !self.authz().unit(&who, UnitAct::See, &unit)? {
                 continue;
             }
-            let may_command = self.authz().may_command_unit(who, &unit, now_ms)?;
+            let may_command = self.authz().unit(&who, UnitAct::Command, &unit)?;
             let commands = self.db().commands(&unit.id, 5).await?;
-            rows.push(unit_row(unit, commands, may_command, now_ms));
+            rows.push(unit_row(unit, commands, may_command, who.now_ms));
         }
         Ok(rows)
     }
@@ -407,11 +374,11 @@ impl App {
     ) -> Result<CommandId, AppError> {
         let id: UnitId = unit.parse().map_err(|_| AppError::NotFound)?;
         let unit = self.db().unit(&id).await?.ok_or(AppError::NotFound)?;
-        let now_ms = self.now_ms();
-        if !self.authz().may_see_unit(who, &unit, now_ms)? {
+        let who = self.asker(who).await?;
+        if !self.authz().unit(&who, UnitAct::See, &unit)? {
             return Err(AppError::NotFound);
         }
-        if !self.authz().may_command_unit(who, &unit, now_ms)? {
+        if !self.authz().unit(&who, UnitAct::Command, &unit)? {
             return Err(AppError::Refused("Your role gives no orders to units."));
         }
         if unit.status != UnitStatus::Enrolled {
@@ -423,115 +390,117 @@ impl App {
             command_id: bytes::Bytes::copy_from_slice(command.as_bytes()),
             order: Some(order),
         };
-        self.db().add_command(&id, command, &message, &words, who.id, now_ms).await?;
+        let act = Act::new(Action::COMMAND, who.user.id, who.now_ms);
+        self.log().record(self.db(), &act).await?;
+        self.db().add_command(&id, command, &message, &words, who.user.id, who.now_ms).await?;
         Ok(command)
     }
 
-    /// The entries of the access log that this person may see.
-    ///
-    /// # Errors
-    /// [`AppError`].
-    pub async fn access_log(
-        &self,
-        who: &User,
-        before_index: Option<u64>,
-    ) -> Result<AccessPage, AppError> {
-        let (scope, all) = match who.role {
-            Role::Driver => (ViewScope { driver: Some(who.id), ..ViewScope::default() }, false),
-            Role::Dispatcher | Role::SafetyManager => {
-                (ViewScope { user: Some(who.id), ..ViewScope::default() }, false)
-            }
-            Role::FleetAdmin => (ViewScope::default(), false),
-            Role::PrivacyOfficer | Role::Auditor => (ViewScope::default(), true),
-        };
-        let views = self.db().views(&ViewScope { before_index, ..scope }, PAGE).await?;
-        let full_page = views.len() >= PAGE as usize;
-        let next_before_index = views.last().filter(|_| full_page).map(|v| v.view.log_index);
+    /// Somebody as of now, with what they were granted.
+    pub(crate) async fn asker(&self, who: &User) -> Result<Asker, AppError> {
         let now_ms = self.now_ms();
-        let mut rows = Vec::new();
-        for view in &views {
-            let driver = match self.authz().log_sight(who, view, now_ms)? {
-                LogSight::Nothing => continue,
-                LogSight::WithoutDriver => None,
-                LogSight::Full => view.driver_name.clone(),
-            };
-            let mut seen = seen_row(who, view);
-            // Where the driver's name is not to be told, a driver who looks at an own clip has none.
-            if driver.is_none() && view.user_role == Role::Driver {
-                seen.who = Role::Driver.words().to_owned();
+        let grants = match who.role {
+            Role::SafetyManager | Role::PrivacyOfficer | Role::VendorSupport => {
+                self.db().held_grants(who.id, now_ms).await?
             }
-            rows.push(AccessRow { seen, event: view.view.event, unit: view.unit.clone(), driver });
-        }
-        Ok(AccessPage {
-            rows,
-            next_before_index,
-            log_size: all.then(|| self.log().len()),
-            checkpoint: all.then(|| self.log().checkpoint()),
-        })
+            Role::Driver
+            | Role::Dispatcher
+            | Role::FleetAdmin
+            | Role::Auditor
+            | Role::Installer => Vec::new(),
+        };
+        Ok(Asker { user: who.clone(), grants, now_ms })
     }
 
-    /// The event, where this person may know of it.
+    /// The event, where this person may know of it. Whether there is none or it is secret takes the
+    /// same work, and so about the same time.
+    pub(crate) async fn event_for(&self, who: &Asker, id: EventId) -> Result<StoredEvent, Unseen> {
+        let refuse = |event, error| Unseen { event, error };
+        let found = self.db().event(id).await.map_err(|e| refuse(None, e.into()))?;
+        let facts = found.as_ref().map_or_else(|| nowhere(id), EventFacts::from);
+        let may = self.authz().event(who, EventAct::See, &facts);
+        match (found, may) {
+            (Some(event), Ok(true)) => Ok(event),
+            (event, Ok(_)) => Err(refuse(event, AppError::NotFound)),
+            (event, Err(error)) => Err(refuse(event, error.into())),
+        }
+    }
+
+    /// [`Self::event_for`], without what is to be logged of a refusal.
     pub(crate) async fn permitted_event(
         &self,
-        who: &User,
+        who: &Asker,
         id: EventId,
     ) -> Result<StoredEvent, AppError> {
-        let event = self.db().event(id).await?.ok_or(AppError::NotFound)?;
-        if self.authz().may_see_event(who, &EventFacts::from(&event), self.now_ms())? {
-            Ok(event)
-        } else {
-            Err(AppError::NotFound)
-        }
+        self.event_for(who, id).await.map_err(|unseen| unseen.error)
     }
 
     async fn permitted_events(
         &self,
-        who: &User,
+        who: &Asker,
         filter: &EventFilter,
     ) -> Result<(Vec<StoredEvent>, Option<i64>), AppError> {
         let mut scope =
             EventScope { kind: filter.kind, before_ms: filter.before_ms, ..EventScope::default() };
-        match who.role {
-            Role::Driver => scope.driver = Some(who.id),
-            Role::Dispatcher => scope.depot = Some(who.depot.clone().unwrap_or_default()),
-            Role::SafetyManager => scope.manager = Some((who.id, who.depot.clone())),
-            Role::FleetAdmin | Role::PrivacyOfficer | Role::Auditor => {
+        let user = &who.user;
+        match user.role {
+            Role::Driver => scope.driver = Some(user.id),
+            Role::Dispatcher => scope.depot = Some(user.depot.clone().unwrap_or_default()),
+            Role::SafetyManager => scope.manager = Some((user.id, user.depot.clone())),
+            // What requests cover: each row is decided.
+            Role::PrivacyOfficer => {}
+            Role::FleetAdmin | Role::Auditor | Role::Installer | Role::VendorSupport => {
                 return Ok((Vec::new(), None));
             }
         }
         let mut events = self.db().events(&scope, PAGE).await?;
         let full_page = events.len() >= PAGE as usize;
         let next = events.last().filter(|_| full_page).map(|e| e.record.start.unix_ms);
-        let now_ms = self.now_ms();
         let mut permitted = Vec::with_capacity(events.len());
         for event in events.drain(..) {
-            if self.authz().may_see_event(who, &EventFacts::from(&event), now_ms)? {
+            if self.authz().event(who, EventAct::See, &EventFacts::from(&event))? {
                 permitted.push(event);
             }
         }
         Ok((permitted, next))
     }
 
+    async fn seen_of(&self, who: &Asker, event: &StoredEvent) -> Result<Vec<ActShown>, AppError> {
+        match event.clip {
+            ClipState::Ready { clip, .. } => self.seen(who, clip).await,
+            ClipState::Absent(_) | ClipState::Waiting => Ok(Vec::new()),
+        }
+    }
+
     /// Where the event's objection stands, for whom it concerns.
     fn contest_state(
         &self,
-        who: &User,
+        who: &Asker,
         event: &StoredEvent,
     ) -> Result<Option<ContestState>, AppError> {
         let concerned = self.is_concerned(who, &EventFacts::from(event))?;
         Ok(event.contest.filter(|_| concerned))
     }
+}
 
-    async fn seen(&self, who: &User, event: &StoredEvent) -> Result<Vec<SeenRow>, AppError> {
-        let ClipState::Ready { clip, .. } = event.clip else { return Ok(Vec::new()) };
-        let scope = ViewScope { clip: Some(clip), ..ViewScope::default() };
-        let mut rows = Vec::new();
-        for view in &self.db().views(&scope, PAGE).await? {
-            if self.authz().log_sight(who, view, self.now_ms())? != LogSight::Nothing {
-                rows.push(seen_row(who, view));
-            }
-        }
-        Ok(rows)
+/// Why somebody does not get an event.
+pub(crate) struct Unseen {
+    /// The event, where there is one.
+    pub(crate) event: Option<StoredEvent>,
+    /// What they are told.
+    pub(crate) error: AppError,
+}
+
+/// An event that nobody may see, to ask about where there is none.
+fn nowhere(id: EventId) -> EventFacts {
+    EventFacts {
+        id,
+        unit: None,
+        depot: String::new(),
+        start_ms: 0,
+        driver: Some(UserId::from_bytes([0; 16])),
+        manager: Some(UserId::from_bytes([0; 16])),
+        driver_depot: Some(String::new()),
     }
 }
 

@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use prost::Message as _;
 use ring::{
     rand::SystemRandom,
     signature::{Ed25519KeyPair, KeyPair as _},
@@ -27,7 +28,8 @@ use temoin_proto::{
     sealed::{ClipKey, TrackCipher, TrackName},
     time::{MonoTime, WallTime},
     wire::{
-        self, EnrolRequest, SignedManifest, enrolment_service_client::EnrolmentServiceClient,
+        self, AccelerationPoint, ClipSignals, EnrolRequest, FacePoint, PositionPoint,
+        SignedManifest, SpeedPoint, enrolment_service_client::EnrolmentServiceClient,
         fleet_service_client::FleetServiceClient,
     },
 };
@@ -363,4 +365,60 @@ pub(crate) fn video(luma: u8) -> Vec<u8> {
     file.extend_from_slice(&writer.fragment(&units, middle).unwrap());
     file.extend_from_slice(&writer.fragment(&second, end).unwrap());
     file
+}
+
+/// How bright every picture of [`scene`] is.
+pub(crate) const LUMA: u8 = 120;
+
+pub(crate) struct Scene {
+    pub(crate) fleet: TestFleet,
+    pub(crate) van: TestUnit,
+    pub(crate) driver: User,
+    pub(crate) dispatcher: User,
+    pub(crate) manager: User,
+    pub(crate) auditor: User,
+    pub(crate) stranger: User,
+    pub(crate) admin: User,
+    pub(crate) event: EventRecord,
+}
+
+/// A driver on shift, and a clip of theirs with both cameras and signals.
+pub(crate) async fn scene() -> Scene {
+    let fleet = TestFleet::new().await;
+    let mut van = fleet.unit("van-1", "north").await;
+    let driver = fleet.user("ann", Role::Driver, "north").await;
+    fleet.app.db().set_shift(&van.id, driver.id, START_MS - 1000).await.unwrap();
+    let event = event_at(START_MS);
+    let signals = ClipSignals {
+        speed: vec![SpeedPoint { offset_ms: 0, mps: 20.0 }],
+        acceleration: vec![AccelerationPoint {
+            offset_ms: 5,
+            longitudinal_g: -0.4,
+            lateral_g: 0.1,
+        }],
+        position: vec![PositionPoint { offset_ms: 0, lat_deg: 48.0, lon_deg: 2.0 }],
+        driver_face: (0..10)
+            .map(|i| FacePoint { offset_ms: i * 100, x: 0.4, y: 0.3, w: 0.2, h: 0.3 })
+            .collect(),
+    };
+    let tracks = [
+        (TrackName::Cabin, video(LUMA)),
+        (TrackName::Road, video(LUMA)),
+        (TrackName::Signals, signals.encode_to_vec()),
+        (TrackName::CabinUnblurred, video(LUMA)),
+        (TrackName::RoadUnblurred, video(LUMA)),
+    ];
+    let clip = van.clip(&event, &tracks);
+    van.deliver(&event, &clip).await;
+    Scene {
+        driver,
+        dispatcher: fleet.user("dan", Role::Dispatcher, "north").await,
+        manager: fleet.user("sam", Role::SafetyManager, "north").await,
+        auditor: fleet.user("aud", Role::Auditor, "north").await,
+        stranger: fleet.user("eve", Role::Dispatcher, "south").await,
+        admin: fleet.user("ada", Role::FleetAdmin, "north").await,
+        event,
+        van,
+        fleet,
+    }
 }

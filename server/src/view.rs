@@ -21,10 +21,10 @@ mod stream;
 
 use bytes::Bytes;
 use serde::Serialize;
-use temoin_access_log::LogIndex;
+use temoin_access_log::{Action, LogIndex};
 use temoin_media::{fmp4::Fmp4Error, h264::H264Error};
 use temoin_proto::{
-    ids::{ClipId, EventId, ViewId},
+    ids::{ClipId, EventId, GrantId, ViewId},
     manifest::{Manifest, ManifestError},
     sealed::{ClipKey, SealedError, TrackName},
     time::WallTime,
@@ -35,18 +35,20 @@ use tokio_stream::wrappers::ReceiverStream;
 use crate::{
     app::App,
     authn::Session,
-    authz::{EventFacts, Purpose, ViewGrant},
+    authz::{Asker, EventFacts, GrantKind, Permit, Purpose},
     db::{
+        acts::Act,
         events::{ClipState, StoredEvent},
         limits::Place,
-        users::User,
         views::StoredView,
     },
-    error::AppError,
+    error::{AppError, chain},
     limit_proposals::place_of,
-    log::view_leaf,
     report::Happening,
+    show::Unseen,
 };
+
+use stream::Supervise;
 
 pub use stream::Streams;
 
@@ -124,16 +126,72 @@ pub struct ViewSignals {
 /// The bytes of one camera's fragmented MP4, as they are made.
 pub type TrackStream = ReceiverStream<Result<Bytes, std::io::Error>>;
 
+/// What a view is opened for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Opening {
+    /// To watch it in the page.
+    Watch,
+    /// To take it away as a file, which is marked as a view is.
+    Export,
+}
+
+impl Opening {
+    const fn action(self) -> Action {
+        match self {
+            Self::Watch => Action::VIEW,
+            Self::Export => Action::EXPORT,
+        }
+    }
+
+    /// What the entry of a view says.
+    fn of(proof: &LogIndex) -> Self {
+        if proof.leaf().action == Action::EXPORT { Self::Export } else { Self::Watch }
+    }
+
+    const fn is_allowed(self, permit: Permit) -> bool {
+        permit.any_picture()
+            && match self {
+                Self::Watch => true,
+                Self::Export => permit.export,
+            }
+    }
+}
+
+/// A camera of an opened view, on its way.
+#[derive(Debug)]
+pub struct OpenedTrack {
+    /// Its bytes.
+    pub stream: TrackStream,
+    /// To watch, or to take away.
+    pub how: Opening,
+}
+
+impl Asker {
+    /// The grant that a view rests on: the request's, or the export's.
+    fn used_grant(&self, event: &EventFacts, purpose: Purpose, how: Opening) -> Option<GrantId> {
+        let mut live = self.grants.iter().filter(|g| g.is_live(self.now_ms) && g.covers(event));
+        live.find(|g| match g.kind {
+            GrantKind::Export => how == Opening::Export,
+            GrantKind::Request | GrantKind::BreakGlass => {
+                how == Opening::Watch && purpose == Purpose::Request
+            }
+            GrantKind::LiftBlur | GrantKind::Retention | GrantKind::Diagnostics => false,
+        })
+        .map(|g| g.id)
+    }
+}
+
 /// A view that was found and permitted, with its proof.
 struct Permitted {
     view: StoredView,
-    grant: ViewGrant,
+    permit: Permit,
     manifest: Manifest,
     proof: LogIndex,
 }
 
 impl App {
-    /// Opens a view of an event's clip: decides, and logs durably.
+    /// Opens a view of an event's clip: decides, and logs durably. A refusal is logged too: the
+    /// driver sees who tried.
     ///
     /// # Errors
     /// [`AppError::NotFound`] where the person may not know of the event, [`AppError::Refused`]
@@ -144,9 +202,15 @@ impl App {
         session: &Session,
         event: EventId,
         purpose: &str,
+        how: Opening,
     ) -> Result<OpenedView, AppError> {
-        let user = self.user_now(session).await?;
-        let event = self.permitted_event(&user, event).await?;
+        let who = self.asker_of(session).await?;
+        let event = match self.event_for(&who, event).await {
+            Ok(event) => event,
+            Err(Unseen { event, error }) => {
+                return self.refuse_view(&who, event.as_ref(), None, error).await;
+            }
+        };
         let purpose: Purpose = purpose
             .parse()
             .map_err(|_| AppError::Refused("Say what you want to watch this for."))?;
@@ -159,26 +223,39 @@ impl App {
                 return Err(AppError::Refused("There is no recording of this event."));
             }
         };
-        let grant = self.grant(&user, &event, purpose)?;
-        if !grant.any_picture() {
-            return Err(AppError::Refused("Your role may not watch this for that purpose."));
+        let facts = EventFacts::from(&event);
+        let permit = self.authz().permit(&who, &facts, purpose)?;
+        if !how.is_allowed(permit) {
+            let reason = match how {
+                Opening::Watch => "Your role may not watch this for that purpose.",
+                Opening::Export => "Exporting this takes the leave of a second person.",
+            };
+            return self
+                .refuse_view(&who, Some(&event), Some(purpose), AppError::Refused(reason))
+                .await;
         }
-        let (view, proof) = self.log_view(session, &event, clip, purpose).await?;
+        let grant = who.used_grant(&facts, purpose, how);
+        let (view, proof) = self.log_view(session, &event, clip, purpose, how, grant).await?;
         self.report().tell(&Happening::View(view.id, clip, purpose));
         let manifest = self.clip_manifest(clip).await?;
         let key = self.clip_key(clip, &proof).await?;
         let mut tracks = Vec::new();
         // The road first: it is what a page shows large.
-        let cameras = [TrackName::Road, TrackName::Cabin];
+        let cameras = [
+            TrackName::Road,
+            TrackName::Cabin,
+            TrackName::RoadUnblurred,
+            TrackName::CabinUnblurred,
+        ];
         for track in cameras.iter().filter_map(|name| manifest.track(*name)) {
-            if !shows(grant, track.name) {
+            if !shows(permit, track.name) {
                 continue;
             }
             let size = read::video_size(self, &key, clip, track).await?;
             tracks.push(ViewTrack {
                 name: track.name.as_str(),
                 codec: self.streams().codec(size).await?,
-                blurred: track.name == TrackName::Cabin && grant.blur_driver_face,
+                blurred: is_cabin(track.name) && permit.blur_driver_face,
             });
         }
         Ok(OpenedView {
@@ -188,6 +265,27 @@ impl App {
             event_ms: manifest.event_ms.into(),
             log_index: view.log_index,
         })
+    }
+
+    /// Logs that somebody was refused a view, then refuses. What does not exist is logged as well,
+    /// so that it takes as long.
+    async fn refuse_view(
+        &self,
+        who: &Asker,
+        event: Option<&StoredEvent>,
+        purpose: Option<Purpose>,
+        error: AppError,
+    ) -> Result<OpenedView, AppError> {
+        self.guard().brake_refusals(who.user.id)?;
+        let mut act = Act::new(Action::VIEW_REFUSED, who.user.id, who.now_ms);
+        if let Some(event) = event {
+            act.event = Some(event.record.id);
+            act.clip = event.record.clip.as_ref().ok().copied();
+            act.driver = event.driver.as_ref().map(|d| d.id);
+        }
+        act.purpose = purpose;
+        self.log().record(self.db(), &act).await?;
+        Err(error)
     }
 
     /// Streams one camera of an opened view.
@@ -200,16 +298,17 @@ impl App {
         session: &Session,
         view: ViewId,
         track: TrackName,
-    ) -> Result<TrackStream, AppError> {
+    ) -> Result<OpenedTrack, AppError> {
         let permitted = self.permitted_view(session, view).await?;
-        if !shows(permitted.grant, track) {
+        if !shows(permitted.permit, track) {
             return Err(AppError::NotFound);
         }
-        let Permitted { view, grant, manifest, proof } = permitted;
+        let Permitted { view, permit, manifest, proof } = permitted;
+        let how = Opening::of(&proof);
         let track = manifest.track(track).ok_or(AppError::NotFound)?.clone();
         let slot = self.streams().take(session.id)?;
         let key = self.clip_key(view.clip, &proof).await?;
-        let faces = if track.name == TrackName::Cabin && grant.blur_driver_face {
+        let faces = if is_cabin(track.name) && permit.blur_driver_face {
             // No signals at all is no face anywhere: all of the video is blurred.
             let signals = self.signals(&key, &manifest).await?.unwrap_or_default();
             paint::Faces::Blur(paint::FaceTrack::new(&signals.driver_face))
@@ -226,15 +325,17 @@ impl App {
             key,
             faces,
         };
-        let name = job.track.name;
-        // Before the first byte: who is shown as having watched has had the chance to.
-        self.db().note_streamed(view.id, name).await?;
-        let (app, session) = (self.clone(), session.clone());
-        let recheck = move || {
-            let (app, session) = (app.clone(), session.clone());
-            async move { app.still_permitted(&session, view.id, name, grant).await }
+        let watching = Watching {
+            app: self.clone(),
+            session: session.clone(),
+            view: view.id,
+            track: job.track.name,
+            how,
+            began_with: permit,
         };
-        Ok(stream::start(self, job, slot, recheck))
+        // Before the first byte: who is shown as having watched has had the chance to.
+        watching.note(0).await?;
+        Ok(OpenedTrack { stream: stream::start(self, job, slot, watching), how })
     }
 
     /// The signals of an opened view.
@@ -246,7 +347,8 @@ impl App {
         session: &Session,
         view: ViewId,
     ) -> Result<ViewSignals, AppError> {
-        let Permitted { view, grant, manifest, proof } = self.permitted_view(session, view).await?;
+        let Permitted { view, permit, manifest, proof } =
+            self.permitted_view(session, view).await?;
         let key = self.clip_key(view.clip, &proof).await?;
         let signals = self.signals(&key, &manifest).await?.unwrap_or_default();
         Ok(ViewSignals {
@@ -258,7 +360,7 @@ impl App {
                 .iter()
                 .map(|p| (p.offset_ms, p.longitudinal_g, p.lateral_g))
                 .collect(),
-            position: grant.position.then(|| {
+            position: permit.position.then(|| {
                 signals.position.iter().map(|p| (p.offset_ms, p.lat_deg, p.lon_deg)).collect()
             }),
         })
@@ -274,13 +376,14 @@ impl App {
         session: &Session,
         event: &StoredEvent,
     ) -> Result<Option<Place>, AppError> {
-        let user = self.user_now(session).await?;
+        let who = self.asker_of(session).await?;
         let purpose = Purpose::Contest;
         let ClipState::Ready { clip, .. } = event.clip else { return Ok(None) };
-        if !self.grant(&user, event, purpose)?.position {
+        if !self.authz().permit(&who, &EventFacts::from(event), purpose)?.position {
             return Err(AppError::Refused("Your role may not see where the event took place."));
         }
-        let (view, proof) = self.log_view(session, event, clip, purpose).await?;
+        let (view, proof) =
+            self.log_view(session, event, clip, purpose, Opening::Watch, None).await?;
         self.report().tell(&Happening::View(view.id, clip, purpose));
         let manifest = self.clip_manifest(clip).await?;
         let key = self.clip_key(clip, &proof).await?;
@@ -288,18 +391,11 @@ impl App {
         Ok(place_of(&signals.position, manifest.event_ms))
     }
 
-    /// Who the session belongs to as of now: the caller may have read it a while ago.
-    async fn user_now(&self, session: &Session) -> Result<User, AppError> {
-        self.session_user(&session.id, true).await?.ok_or(AppError::NotFound)
-    }
-
-    fn grant(
-        &self,
-        who: &User,
-        event: &StoredEvent,
-        purpose: Purpose,
-    ) -> Result<ViewGrant, AppError> {
-        Ok(self.authz().view_grant(who, &EventFacts::from(event), purpose, self.now_ms())?)
+    /// Who the session belongs to, and what they hold, as of now: the caller may have read it a
+    /// while ago.
+    async fn asker_of(&self, session: &Session) -> Result<Asker, AppError> {
+        let user = self.session_user(&session.id, true).await?.ok_or(AppError::NotFound)?;
+        self.asker(&user).await
     }
 
     /// Writes the entry and then the row.
@@ -309,21 +405,23 @@ impl App {
         event: &StoredEvent,
         clip: ClipId,
         purpose: Purpose,
+        how: Opening,
+        grant: Option<GrantId>,
     ) -> Result<(StoredView, LogIndex), AppError> {
-        let (id, opened_ms) = (ViewId::new(), self.now_ms());
-        let driver = event.driver.as_ref().map(|d| d.id);
-        let ids = (id, clip, event.record.id);
-        let leaf = view_leaf(self.db(), ids, session.user.id, driver, purpose, opened_ms).await?;
-        let proof = self.log().append(leaf).await?;
+        let act = Act {
+            driver: event.driver.as_ref().map(|d| d.id),
+            event: Some(event.record.id),
+            clip: Some(clip),
+            view: Some(ViewId::new()),
+            grant,
+            purpose: Some(purpose),
+            ..Act::new(how.action(), session.user.id, self.now_ms())
+        };
+        let proof = self.log().record(self.db(), &act).await?;
         let view = StoredView {
-            id,
-            log_index: proof.get(),
-            clip,
-            event: event.record.id,
-            user: session.user.id,
             session: Some(session.id.to_vec()),
-            purpose,
-            opened_ms,
+            ..crate::log::view_of(&act, proof.get())
+                .ok_or_else(|| AppError::Internal("an act of viewing is no view".to_owned()))?
         };
         self.db().add_view(&view).await?;
         Ok((view, proof))
@@ -331,44 +429,28 @@ impl App {
 
     /// A view of this session that is still permitted, with the proof of its entry.
     async fn permitted_view(&self, session: &Session, id: ViewId) -> Result<Permitted, AppError> {
-        let user = self.user_now(session).await?;
+        let who = self.asker_of(session).await?;
         let view = self.db().view(id).await?.ok_or(AppError::NotFound)?;
-        let age_ms = self.now_ms() - view.opened_ms;
+        let age_ms = who.now_ms - view.opened_ms;
         if view.session.as_deref() != Some(session.id.as_slice())
-            || view.user != user.id
+            || view.user != who.user.id
             || !(0..VIEW_MS).contains(&age_ms)
         {
             return Err(AppError::NotFound);
         }
         let event = self.db().event(view.event).await?.ok_or(AppError::NotFound)?;
-        let grant = self.grant(&user, &event, view.purpose)?;
-        if !grant.any_picture() {
+        let permit = self.authz().permit(&who, &EventFacts::from(&event), view.purpose)?;
+        let proof = self.log().recall(view.log_index).await?;
+        if !Opening::of(&proof).is_allowed(permit) {
             return Err(AppError::NotFound);
         }
-        let proof = self.log().recall(view.log_index).await?;
         if proof.leaf().view != Some(view.id) {
             return Err(AppError::Internal(format!(
                 "entry {proof} of the access log is not of view {id}"
             )));
         }
         let manifest = self.clip_manifest(view.clip).await?;
-        Ok(Permitted { view, grant, manifest, proof })
-    }
-
-    /// Whether a running stream may go on: the session runs, the person may still watch, and with
-    /// no stricter obligation than when it began.
-    async fn still_permitted(
-        &self,
-        session: &Session,
-        view: ViewId,
-        track: TrackName,
-        began_with: ViewGrant,
-    ) -> Result<bool, AppError> {
-        let Some(user) = self.session_user(&session.id, true).await? else { return Ok(false) };
-        let Some(view) = self.db().view(view).await? else { return Ok(false) };
-        let Some(event) = self.db().event(view.event).await? else { return Ok(false) };
-        let grant = self.grant(&user, &event, view.purpose)?;
-        Ok(shows(grant, track) && (began_with.blur_driver_face || !grant.blur_driver_face))
+        Ok(Permitted { view, permit, manifest, proof })
     }
 
     async fn clip_manifest(&self, clip: ClipId) -> Result<Manifest, AppError> {
@@ -394,13 +476,62 @@ impl App {
     }
 }
 
-/// Whether the grant shows this track as a picture.
-const fn shows(grant: ViewGrant, track: TrackName) -> bool {
+/// One camera of a view while it is watched.
+struct Watching {
+    app: App,
+    session: Session,
+    view: ViewId,
+    track: TrackName,
+    how: Opening,
+    began_with: Permit,
+}
+
+impl Watching {
+    /// Notes how much was sent, milliseconds of video.
+    async fn note(&self, sent_ms: u64) -> Result<(), AppError> {
+        let now_ms = self.app.now_ms();
+        Ok(self.app.db().note_watched(self.view, self.track, sent_ms, now_ms).await?)
+    }
+}
+
+impl Supervise for Watching {
+    /// The session runs, the person may still watch, and with no stricter obligation than when it
+    /// began.
+    async fn go_on(&self, sent_ms: u64) -> Result<bool, AppError> {
+        let app = &self.app;
+        self.note(sent_ms).await?;
+        let Some(user) = app.session_user(&self.session.id, true).await? else { return Ok(false) };
+        let Some(view) = app.db().view(self.view).await? else { return Ok(false) };
+        let Some(event) = app.db().event(view.event).await? else { return Ok(false) };
+        let who = app.asker(&user).await?;
+        let permit = app.authz().permit(&who, &EventFacts::from(&event), view.purpose)?;
+        let as_strict = self.began_with.blur_driver_face || !permit.blur_driver_face;
+        Ok(self.how.is_allowed(permit) && shows(permit, self.track) && as_strict)
+    }
+
+    async fn ended(&self, sent_ms: u64) {
+        if let Err(error) = self.note(sent_ms).await {
+            tracing::error!(view = %self.view, error = %chain(&error), "how much was watched is not noted");
+        }
+    }
+}
+
+/// Whether the permit shows this track as a picture.
+const fn shows(permit: Permit, track: TrackName) -> bool {
     match track {
-        TrackName::Road => grant.road,
-        TrackName::Cabin => grant.cabin,
-        // No grant covers other people's faces: such a track is kept and never shown.
-        TrackName::Signals | TrackName::CabinUnblurred | TrackName::RoadUnblurred => false,
+        TrackName::Road => permit.road,
+        TrackName::Cabin => permit.cabin,
+        TrackName::RoadUnblurred => permit.road && permit.others,
+        TrackName::CabinUnblurred => permit.cabin && permit.others,
+        TrackName::Signals => false,
+    }
+}
+
+/// Whether the driver's face is in it.
+const fn is_cabin(track: TrackName) -> bool {
+    match track {
+        TrackName::Cabin | TrackName::CabinUnblurred => true,
+        TrackName::Road | TrackName::RoadUnblurred | TrackName::Signals => false,
     }
 }
 

@@ -5,72 +5,13 @@ use std::time::Duration;
 use futures::StreamExt as _;
 use prost::Message as _;
 use temoin_media::{fmp4::Reader, h264::Decoder};
-use temoin_proto::{
-    convert::EventRecord,
-    wire::{AccelerationPoint, FacePoint, PositionPoint, SpeedPoint},
-};
+use temoin_proto::wire::FacePoint;
 
 use super::*;
 use crate::{
-    authz::Role,
     show::EventFilter,
-    test_fleet::{CLIP_MS, SIZE, START_MS, TestFleet, TestUnit, event_at, video},
+    test_fleet::{CLIP_MS, LUMA, SIZE, START_MS, Scene, event_at, scene, video},
 };
-
-const LUMA: u8 = 120;
-
-struct Scene {
-    fleet: TestFleet,
-    van: TestUnit,
-    driver: User,
-    dispatcher: User,
-    manager: User,
-    auditor: User,
-    stranger: User,
-    admin: User,
-    event: EventRecord,
-}
-
-/// A driver on shift, and a clip of theirs with both cameras and signals.
-async fn scene() -> Scene {
-    let fleet = TestFleet::new().await;
-    let mut van = fleet.unit("van-1", "north").await;
-    let driver = fleet.user("ann", Role::Driver, "north").await;
-    fleet.app.db().set_shift(&van.id, driver.id, START_MS - 1000).await.unwrap();
-    let event = event_at(START_MS);
-    let signals = ClipSignals {
-        speed: vec![SpeedPoint { offset_ms: 0, mps: 20.0 }],
-        acceleration: vec![AccelerationPoint {
-            offset_ms: 5,
-            longitudinal_g: -0.4,
-            lateral_g: 0.1,
-        }],
-        position: vec![PositionPoint { offset_ms: 0, lat_deg: 48.0, lon_deg: 2.0 }],
-        driver_face: (0..10)
-            .map(|i| FacePoint { offset_ms: i * 100, x: 0.4, y: 0.3, w: 0.2, h: 0.3 })
-            .collect(),
-    };
-    let tracks = [
-        (TrackName::Cabin, video(LUMA)),
-        (TrackName::Road, video(LUMA)),
-        (TrackName::Signals, signals.encode_to_vec()),
-        (TrackName::CabinUnblurred, video(LUMA)),
-        (TrackName::RoadUnblurred, video(LUMA)),
-    ];
-    let clip = van.clip(&event, &tracks);
-    van.deliver(&event, &clip).await;
-    Scene {
-        driver,
-        dispatcher: fleet.user("dan", Role::Dispatcher, "north").await,
-        manager: fleet.user("sam", Role::SafetyManager, "north").await,
-        auditor: fleet.user("aud", Role::Auditor, "north").await,
-        stranger: fleet.user("eve", Role::Dispatcher, "south").await,
-        admin: fleet.user("ada", Role::FleetAdmin, "north").await,
-        event,
-        van,
-        fleet,
-    }
-}
 
 async fn read_all(mut stream: TrackStream) -> Result<Vec<u8>, std::io::Error> {
     let mut bytes = Vec::new();
@@ -113,7 +54,7 @@ async fn who_may_watch_gets_marked_pictures_and_an_entry_in_the_log() {
     let app = &s.fleet.app;
     let session = s.fleet.session(&s.manager).await;
     let before = app.log().len();
-    let opened = app.open_view(&session, s.event.id, "coaching").await.unwrap();
+    let opened = app.open_view(&session, s.event.id, "coaching", Opening::Watch).await.unwrap();
     assert_eq!(app.log().len(), before + 1);
     assert_eq!((opened.duration_ms, opened.event_ms), (CLIP_MS, [500, 1000]));
     let names: Vec<_> = opened.tracks.iter().map(|t| (t.name, t.blurred)).collect();
@@ -121,7 +62,7 @@ async fn who_may_watch_gets_marked_pictures_and_an_entry_in_the_log() {
     assert!(opened.tracks[0].codec.starts_with("video/mp4; codecs=\"avc1."));
 
     for track in [TrackName::Road, TrackName::Cabin] {
-        let stream = app.stream_track(&session, opened.view_id, track).await.unwrap();
+        let stream = app.stream_track(&session, opened.view_id, track).await.unwrap().stream;
         let mp4 = read_all(stream).await.unwrap();
         let pictures = pictures(&mp4);
         assert_eq!(pictures.len(), 20);
@@ -155,10 +96,11 @@ async fn who_may_watch_gets_marked_pictures_and_an_entry_in_the_log() {
     let mine = app.my_events(&s.driver, &EventFilter::default()).await.unwrap();
     let seen = &mine.rows[0].seen[0];
     assert_eq!(
-        (seen.who.as_str(), seen.purpose, seen.by_you),
-        ("Name of sam", Purpose::Coaching, false)
+        (seen.who.as_deref(), seen.purpose, seen.by_you),
+        (Some("Name of sam"), Some(Purpose::Coaching), false)
     );
-    assert_eq!(seen.streamed, [TrackName::Road, TrackName::Cabin]);
+    let watched: Vec<_> = seen.watched.iter().map(|w| (w.track, w.sent_ms)).collect();
+    assert_eq!(watched, [(TrackName::Cabin, CLIP_MS), (TrackName::Road, CLIP_MS)]);
     let page = app.access_log(&s.auditor, None).await.unwrap();
     assert_eq!(page.rows.len(), 1);
     assert_eq!(page.log_size, Some(before + 1));
@@ -181,7 +123,9 @@ async fn an_unblurred_track_is_stored_and_shown_to_nobody() {
     for user in [&s.driver, &s.dispatcher, &s.manager, &s.auditor, &s.stranger, &s.admin] {
         let session = s.fleet.session(user).await;
         for purpose in Purpose::ALL {
-            let Ok(opened) = app.open_view(&session, s.event.id, purpose.as_str()).await else {
+            let Ok(opened) =
+                app.open_view(&session, s.event.id, purpose.as_str(), Opening::Watch).await
+            else {
                 continue;
             };
             opened_any += 1;
@@ -198,7 +142,7 @@ async fn an_unblurred_track_is_stored_and_shown_to_nobody() {
     }
     assert!(opened_any > 3, "{opened_any}");
     let mine = app.my_events(&s.driver, &EventFilter::default()).await.unwrap();
-    assert!(mine.rows[0].seen.iter().all(|seen| seen.streamed.is_empty()));
+    assert!(mine.rows[0].seen.iter().all(|seen| seen.watched.is_empty()));
 }
 
 #[tokio::test]
@@ -219,21 +163,28 @@ async fn refusals_say_as_much_as_the_person_may_know() {
         (&s.manager, s.event.id, "triage", 403),
     ] {
         let session = s.fleet.session(user).await;
-        let refused = app.open_view(&session, event, purpose).await.unwrap_err();
+        let refused = app.open_view(&session, event, purpose, Opening::Watch).await.unwrap_err();
         assert_eq!(refused.status(), status, "{} {purpose}: {refused}", user.login);
     }
     // Unknown and secret read the same.
     let session = s.fleet.session(&s.stranger).await;
-    let secret = app.open_view(&session, s.event.id, "triage").await.unwrap_err();
-    let unknown = app.open_view(&session, EventId::new(), "triage").await.unwrap_err();
+    let secret = app.open_view(&session, s.event.id, "triage", Opening::Watch).await.unwrap_err();
+    let unknown =
+        app.open_view(&session, EventId::new(), "triage", Opening::Watch).await.unwrap_err();
     assert_eq!(secret.client_text(), unknown.client_text());
     assert!(app.event_page(&s.stranger, s.event.id).await.is_err());
     assert!(app.events(&s.stranger, &EventFilter::default()).await.unwrap().rows.is_empty());
-    assert_eq!(app.log().len(), before, "what was refused is no access");
+    // Each refusal is an entry, also of what does not exist; a purpose that is none is no attempt.
+    assert_eq!(app.log().len(), before + 10);
+    let entries = app.access_log(&s.auditor, None).await.unwrap().rows;
+    assert!(entries.iter().all(|act| act.action == Action::VIEW_REFUSED), "{entries:?}");
+    let mine = app.access_log(&s.driver, None).await.unwrap().rows;
+    let others = mine.iter().filter(|act| !act.by_you).count();
+    assert_eq!(others, 7, "the driver sees who tried: {mine:?}");
 
     s.fleet.pass(Duration::from_secs(72 * 3600));
     let session = s.fleet.session(&s.dispatcher).await;
-    let late = app.open_view(&session, s.event.id, "triage").await.unwrap_err();
+    let late = app.open_view(&session, s.event.id, "triage", Opening::Watch).await.unwrap_err();
     assert_eq!(late.status(), 404, "72 h later it is no dispatcher's business");
 }
 
@@ -242,16 +193,17 @@ async fn without_a_durable_entry_there_is_no_byte() {
     let s = scene().await;
     let app = &s.fleet.app;
     let session = s.fleet.session(&s.manager).await;
-    let good = app.open_view(&session, s.event.id, "coaching").await.unwrap();
+    let good = app.open_view(&session, s.event.id, "coaching", Opening::Watch).await.unwrap();
     // The log can no longer replace its signed head.
     let folder = s.fleet.config.log();
     std::fs::rename(&folder, folder.with_extension("gone")).unwrap();
     let size = app.log().len();
-    let refused = app.open_view(&session, s.event.id, "coaching").await.unwrap_err();
+    let refused =
+        app.open_view(&session, s.event.id, "coaching", Opening::Watch).await.unwrap_err();
     assert!(matches!(refused, AppError::Log(_)), "{refused}");
     assert_eq!(refused.status(), 503);
     assert_eq!(app.log().len(), size, "nothing was acknowledged");
-    let rows = app.db().views(&Default::default(), 10).await.unwrap();
+    let rows = app.db().acts(&Default::default(), 10).await.unwrap();
     assert_eq!(rows.len(), 1, "and no view exists");
     assert!(!app.healthy().await);
     // Nor does an older view give anything once its entry cannot be read.
@@ -268,13 +220,16 @@ async fn an_entry_without_a_row_is_made_good_at_the_next_start_and_shows_nothing
     let s = scene().await;
     let clip = s.event.clip.clone().unwrap();
     let view = ViewId::new();
-    let ids = (view, clip, s.event.id);
     let app = &s.fleet.app;
-    let leaf =
-        view_leaf(app.db(), ids, s.manager.id, Some(s.driver.id), Purpose::Coaching, START_MS)
-            .await
-            .unwrap();
-    app.log().append(leaf).await.unwrap();
+    let act = Act {
+        driver: Some(s.driver.id),
+        event: Some(s.event.id),
+        clip: Some(clip),
+        view: Some(view),
+        purpose: Some(Purpose::Coaching),
+        ..Act::new(Action::VIEW, s.manager.id, START_MS)
+    };
+    app.log().append_only(app.db(), &act).await.unwrap();
     assert!(app.db().view(view).await.unwrap().is_none(), "the crash was here");
     let Scene { fleet, manager, driver, .. } = s;
     let fleet = fleet.restart().await;
@@ -292,7 +247,7 @@ async fn a_view_belongs_to_its_session_and_ends() {
     let s = scene().await;
     let app = &s.fleet.app;
     let session = s.fleet.session(&s.manager).await;
-    let opened = app.open_view(&session, s.event.id, "coaching").await.unwrap();
+    let opened = app.open_view(&session, s.event.id, "coaching", Opening::Watch).await.unwrap();
     for other in [&s.manager, &s.driver, &s.auditor] {
         let other = s.fleet.session(other).await;
         let refused = app.stream_track(&other, opened.view_id, TrackName::Road).await;
@@ -327,15 +282,15 @@ async fn a_dispatcher_never_sees_the_drivers_face() {
     let beside = 4..60;
 
     let session = s.fleet.session(&s.driver).await;
-    let opened = app.open_view(&session, event.id, "own_review").await.unwrap();
-    let stream = app.stream_track(&session, opened.view_id, TrackName::Cabin).await.unwrap();
+    let opened = app.open_view(&session, event.id, "own_review", Opening::Watch).await.unwrap();
+    let stream = app.stream_track(&session, opened.view_id, TrackName::Cabin).await.unwrap().stream;
     let own = pictures(&read_all(stream).await.unwrap());
     assert!(contrast(&own[1].1, inside.clone()) > 80, "the driver sees the own face");
 
     let session = s.fleet.session(&s.dispatcher).await;
-    let opened = app.open_view(&session, event.id, "triage").await.unwrap();
+    let opened = app.open_view(&session, event.id, "triage", Opening::Watch).await.unwrap();
     assert!(opened.tracks[0].blurred);
-    let stream = app.stream_track(&session, opened.view_id, TrackName::Cabin).await.unwrap();
+    let stream = app.stream_track(&session, opened.view_id, TrackName::Cabin).await.unwrap().stream;
     let blurred = pictures(&read_all(stream).await.unwrap());
     assert_eq!(blurred.len(), 20);
     for (at, luma) in &blurred {
@@ -406,21 +361,19 @@ async fn a_running_stream_is_cut_when_the_decision_changes() {
     let s = scene().await;
     let app = &s.fleet.app;
     let session = s.fleet.session(&s.manager).await;
-    let opened = app.open_view(&session, s.event.id, "coaching").await.unwrap();
-    let recheck = {
-        let (app, session) = (app.clone(), session.clone());
-        let grant = ViewGrant { road: true, cabin: true, blur_driver_face: false, position: true };
-        move || {
-            let (app, session) = (app.clone(), session.clone());
-            async move {
-                app.still_permitted(&session, opened.view_id, TrackName::Road, grant).await.unwrap()
-            }
-        }
+    let opened = app.open_view(&session, s.event.id, "coaching", Opening::Watch).await.unwrap();
+    let began_with = Permit { road: true, cabin: true, position: true, ..Permit::default() };
+    let watching = Watching {
+        app: app.clone(),
+        session: session.clone(),
+        view: opened.view_id,
+        track: TrackName::Road,
+        how: Opening::Watch,
+        began_with,
     };
-    assert!(recheck().await);
-    // Another driver's manager from now on: someone is named, and it is not Sam.
+    assert!(watching.go_on(0).await.unwrap());
     app.db().set_user_disabled("sam", true).await.unwrap();
-    assert!(!recheck().await, "switched off");
+    assert!(!watching.go_on(0).await.unwrap(), "switched off");
     assert!(app.stream_track(&session, opened.view_id, TrackName::Road).await.is_err());
 }
 
@@ -431,7 +384,7 @@ async fn a_damaged_recording_ends_in_an_error_not_in_an_end() {
     let key =
         crate::objects::ObjectKey { clip: s.event.clip.clone().unwrap(), track: TrackName::Road };
     let session = s.fleet.session(&s.manager).await;
-    let opened = app.open_view(&session, s.event.id, "coaching").await.unwrap();
+    let opened = app.open_view(&session, s.event.id, "coaching", Opening::Watch).await.unwrap();
     let len = app.objects().len(key).await.unwrap().unwrap();
     let mut bytes = app.objects().get_range(key, 0..len).await.unwrap().to_vec();
     let last = bytes.len() - 1;
@@ -439,9 +392,9 @@ async fn a_damaged_recording_ends_in_an_error_not_in_an_end() {
     let file = s.fleet.config.path("spoilt");
     std::fs::write(&file, &bytes).unwrap();
     app.objects().put_file(key, &file).await.unwrap();
-    let stream = app.stream_track(&session, opened.view_id, TrackName::Road).await.unwrap();
+    let stream = app.stream_track(&session, opened.view_id, TrackName::Road).await.unwrap().stream;
     assert!(read_all(stream).await.is_err());
-    let again = app.open_view(&session, s.event.id, "coaching").await.unwrap_err();
+    let again = app.open_view(&session, s.event.id, "coaching", Opening::Watch).await.unwrap_err();
     assert_eq!(again.status(), 500);
     assert!(!again.client_text().contains("chunk"), "{}", again.client_text());
 }
@@ -451,8 +404,8 @@ async fn a_viewer_who_goes_away_frees_the_place() {
     let s = scene().await;
     let app = &s.fleet.app;
     let session = s.fleet.session(&s.manager).await;
-    let opened = app.open_view(&session, s.event.id, "coaching").await.unwrap();
-    let stream = app.stream_track(&session, opened.view_id, TrackName::Road).await.unwrap();
+    let opened = app.open_view(&session, s.event.id, "coaching", Opening::Watch).await.unwrap();
+    let stream = app.stream_track(&session, opened.view_id, TrackName::Road).await.unwrap().stream;
     assert_eq!(app.streams().count(), 1);
     drop(stream);
     let freed = async {

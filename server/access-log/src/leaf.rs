@@ -16,7 +16,7 @@ use ring::{
     rand::{SecureRandom, SystemRandom},
 };
 use serde::{Deserialize, Serialize};
-use temoin_proto::ids::{ClipId, EventId, UserId, ViewId};
+use temoin_proto::ids::{ClipId, EventId, GrantId, UserId, ViewId};
 
 /// The version of the leaf that this code writes and reads.
 pub const LEAF_VERSION: u32 = 1;
@@ -112,6 +112,10 @@ word! {
         DELETE = "delete";
         /// Somebody signed in.
         SIGN_IN = "sign_in";
+        /// Somebody gave an order to a unit.
+        COMMAND = "command";
+        /// Somebody tried to sign in and was refused.
+        SIGN_IN_REFUSED = "sign_in_refused";
     }
 }
 word! {
@@ -127,6 +131,8 @@ word! {
         CONTEST = "contest";
         /// A driver's look at their own recording.
         OWN_REVIEW = "own_review";
+        /// Work on a request that has a number.
+        REQUEST = "request";
     }
 }
 
@@ -251,6 +257,9 @@ pub struct Leaf {
     /// What for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub purpose: Option<Purpose>,
+    /// The grant that was asked for, decided or used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grant: Option<GrantId>,
 }
 
 #[derive(Deserialize)]
@@ -271,6 +280,7 @@ impl Leaf {
             actor: None,
             driver: None,
             purpose: None,
+            grant: None,
         }
     }
 

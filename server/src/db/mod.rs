@@ -6,11 +6,13 @@
 //!
 //! A crash leaves either all of a transaction or nothing of it.
 
+pub mod acts;
 pub mod clips;
 pub mod commands;
 pub mod contests;
 pub mod driven;
 pub mod events;
+pub mod grants;
 pub mod limits;
 pub mod sessions;
 pub mod units;

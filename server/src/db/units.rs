@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 use sqlx::{Row, sqlite::SqliteRow};
-use temoin_proto::ids::UnitId;
+use temoin_proto::ids::{UnitId, UserId};
 
-use super::{Db, DbError, missing_or, parsed, signed, unsigned};
+use super::{Db, DbError, missing_or, parsed, parsed_opt, signed, unsigned};
 
 /// Where a unit stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,6 +76,8 @@ pub struct Unit {
     pub spool_bytes: u64,
     /// What it says about its parts.
     pub health: Vec<Health>,
+    /// Who put it in.
+    pub installer: Option<UserId>,
 }
 
 /// What a heartbeat says, checked.
@@ -116,6 +118,7 @@ fn unit(row: &SqliteRow) -> Result<Unit, DbError> {
         spool_bytes: optional_count(row, "spool_bytes")?,
         health: serde_json::from_str(&health)
             .map_err(|_| DbError::Content { column: "health", value: health })?,
+        installer: parsed_opt(row, "installer")?,
     })
 }
 

@@ -11,7 +11,7 @@ use crate::{
     authn::Session,
     authz::Role,
     error::AppError,
-    show::{AccessPage, AccessRow},
+    feed::{AccessPage, ActShown},
 };
 
 use super::{
@@ -51,12 +51,14 @@ fn log_page(session: &Session, page: &AccessPage, before: Option<u64>) -> Access
     AccessLogPage {
         layout: answers::layout("Access log", Some(session), "/access-log"),
         scope: match role {
-            Role::Driver => "Everyone who opened a recording of you, newest first.",
-            Role::Dispatcher | Role::SafetyManager => "What you opened yourself, newest first.",
-            Role::FleetAdmin => {
-                "Every opened recording, without the names of drivers, newest first."
+            Role::Driver => {
+                "Everything that anybody did with recordings of you, and what you did, newest first."
             }
-            Role::PrivacyOfficer | Role::Auditor => "Every opened recording, newest first.",
+            Role::Dispatcher | Role::SafetyManager | Role::Installer | Role::VendorSupport => {
+                "What you did yourself, newest first."
+            }
+            Role::FleetAdmin => "What everybody did, without the names of drivers, newest first.",
+            Role::PrivacyOfficer | Role::Auditor => "What everybody did, newest first.",
         },
         checkpoint: page.checkpoint.as_deref().and_then(checkpoint),
         show_driver: page.rows.iter().any(|row| row.driver.is_some()),
@@ -76,23 +78,24 @@ fn checkpoint(note: &str) -> Option<CheckpointCell> {
     })
 }
 
-fn cell(row: &AccessRow, reader: Role) -> LogCell {
-    let event = row.event.to_string();
+fn cell(row: &ActShown, reader: Role) -> LogCell {
+    let event = row.event.map(|id| id.to_string());
     LogCell {
-        index: row.seen.log_index,
-        at: words::stamp(row.seen.at_ms),
-        what: "Recording opened",
-        tracks: words::tracks(&row.seen.streamed),
-        who: row.seen.who.clone(),
-        role: (row.seen.who != row.seen.role.words()).then(|| row.seen.role.words()),
-        purpose: row.seen.purpose.words(),
+        index: row.index,
+        at: words::stamp(row.at_ms),
+        what: words::act(row),
+        tracks: words::watched(row),
+        who: words::actor(row),
+        // Where a name may not be told, the name already is the role.
+        role: row.role.filter(|_| row.who.is_some()).map(Role::words),
+        purpose: words::purpose(row),
         driver: row.driver.clone(),
-        unit: row.unit.to_string(),
+        unit: row.unit.as_ref().map(ToString::to_string),
         href: match reader {
-            Role::Driver | Role::Dispatcher | Role::SafetyManager => {
-                Some(format!("/events/{event}"))
+            Role::Driver | Role::Dispatcher | Role::SafetyManager | Role::PrivacyOfficer => {
+                event.as_ref().map(|event| format!("/events/{event}"))
             }
-            Role::FleetAdmin | Role::PrivacyOfficer | Role::Auditor => None,
+            Role::FleetAdmin | Role::Auditor | Role::Installer | Role::VendorSupport => None,
         },
         event,
     }

@@ -46,13 +46,26 @@ const fn nav(role: Role) -> &'static [(&'static str, &'static str)] {
             &[("/my", "My events"), ("/score", "My score"), ("/access-log", "Access log")]
         }
         Role::Dispatcher => &[("/events", "Events"), ("/access-log", "Access log")],
-        Role::SafetyManager => {
-            &[("/events", "Events"), ("/drivers", "Drivers"), ("/access-log", "Access log")]
+        Role::SafetyManager => &[
+            ("/events", "Events"),
+            ("/drivers", "Drivers"),
+            ("/requests", "Requests"),
+            ("/access-log", "Access log"),
+        ],
+        Role::FleetAdmin => &[
+            ("/units", "Units"),
+            ("/limits", "Limits"),
+            ("/requests", "Requests"),
+            ("/access-log", "Access log"),
+        ],
+        Role::PrivacyOfficer => {
+            &[("/events", "Events"), ("/requests", "Requests"), ("/access-log", "Access log")]
         }
-        Role::FleetAdmin => {
-            &[("/units", "Units"), ("/limits", "Limits"), ("/access-log", "Access log")]
+        Role::Auditor => &[("/requests", "Requests"), ("/access-log", "Access log")],
+        Role::Installer => &[("/units", "Units")],
+        Role::VendorSupport => {
+            &[("/units", "Units"), ("/requests", "Requests"), ("/access-log", "Access log")]
         }
-        Role::PrivacyOfficer | Role::Auditor => &[("/access-log", "Access log")],
     }
 }
 

@@ -6,7 +6,8 @@ use temoin_proto::time::WallTime;
 
 use crate::{
     authz::{Purpose, Role},
-    show::{ClipShown, EventPage as Shown, EventRow, SeenRow},
+    feed::ActShown,
+    show::{ClipShown, EventPage as Shown, EventRow},
 };
 
 use super::{
@@ -65,24 +66,22 @@ fn clip(clip: &ClipShown) -> ClipCell {
 }
 
 /// Someone who looked.
-pub(crate) fn looked(row: &SeenRow) -> LookedCell {
+pub(crate) fn looked(row: &ActShown) -> LookedCell {
     LookedCell {
-        // Where a name may not be told, the name already is the role.
-        who: if row.who == row.role.words() {
-            row.who.clone()
-        } else {
-            format!("{}, {}", row.who, row.role.words().to_lowercase())
+        who: match row.role.filter(|_| row.who.is_some()) {
+            Some(role) => format!("{}, {}", words::actor(row), role.words().to_lowercase()),
+            None => words::actor(row),
         },
         by_you: row.by_you,
-        purpose: row.purpose.words(),
+        purpose: words::purpose(row).unwrap_or_default(),
         at: words::stamp(row.at_ms),
-        tracks: words::tracks(&row.streamed),
-        log_index: Some(row.log_index),
+        tracks: words::watched(row).unwrap_or_default(),
+        log_index: Some(row.index),
     }
 }
 
 /// Whether all who looked are the one who reads this, and someone did.
-pub(crate) fn nobody_else(seen: &[SeenRow]) -> bool {
+pub(crate) fn nobody_else(seen: &[ActShown]) -> bool {
     !seen.is_empty() && seen.iter().all(|v| v.by_you)
 }
 
@@ -119,6 +118,7 @@ const fn purpose(purpose: Purpose) -> PurposeCell {
         Purpose::Collision => "to establish what happened",
         Purpose::Contest => "because the event is disputed",
         Purpose::OwnReview => "because it shows you",
+        Purpose::Request => "to answer a request that is registered",
     };
     PurposeCell { value: purpose.as_str(), label: purpose.words(), text }
 }
@@ -149,7 +149,13 @@ pub(crate) fn gate(shown: &Shown, role: Role) -> Result<Gate, Closed> {
             heading: "You cannot open this recording",
             text: match role {
                 Role::Dispatcher => "Dispatchers can open a recording of their depot for 72 hours. After that the safety manager can.",
-                Role::Driver | Role::SafetyManager | Role::FleetAdmin | Role::PrivacyOfficer | Role::Auditor => {
+                Role::Driver
+                | Role::SafetyManager
+                | Role::FleetAdmin
+                | Role::PrivacyOfficer
+                | Role::Auditor
+                | Role::Installer
+                | Role::VendorSupport => {
                     "Your role may know of this event, but may not watch it."
                 }
             }

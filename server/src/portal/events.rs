@@ -19,7 +19,7 @@ use super::{
     answers, cells, driver_cells,
     gate::SignedIn,
     pages::{Empty, EventPage, EventsPage, Link, MineCell, MyPage},
-    words,
+    requests, words,
 };
 
 /// What an address of a list may ask for.
@@ -100,7 +100,10 @@ async fn list_page(
             Role::Dispatcher => "Open events of your depot, newest first.",
             Role::SafetyManager => "Events of your drivers, newest first.",
             Role::Driver => "Your own events, newest first.",
-            Role::FleetAdmin | Role::PrivacyOfficer | Role::Auditor => "Newest first.",
+            Role::PrivacyOfficer => "What your open requests cover, newest first.",
+            Role::FleetAdmin | Role::Auditor | Role::Installer | Role::VendorSupport => {
+                "Newest first."
+            }
         },
         chips: cells::chips(filter.kind),
         show_driver: true,
@@ -182,7 +185,9 @@ fn event_page(session: &Session, shown: &Shown) -> EventPage {
         | Role::SafetyManager
         | Role::FleetAdmin
         | Role::PrivacyOfficer
-        | Role::Auditor => Link { href: "/events".to_owned(), label: "Events" },
+        | Role::Auditor
+        | Role::Installer
+        | Role::VendorSupport => Link { href: "/events".to_owned(), label: "Events" },
     };
     EventPage {
         layout: answers::layout(words::kind(row.kind), Some(session), back.href.as_str()),
@@ -204,6 +209,7 @@ fn event_page(session: &Session, shown: &Shown) -> EventPage {
         closed,
         objection: driver_cells::objection(&shown.objection, shown.own),
         limit: driver_cells::limit(&shown.limit),
+        beyond: requests::beyond(shown, session.user.role),
         seen_by: shown.seen.iter().map(cells::looked).collect(),
         nobody_else: shown.own && cells::nobody_else(&shown.seen),
     }

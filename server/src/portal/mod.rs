@@ -7,6 +7,7 @@
 //! | `headers` | what every answer carries: content policy, no caching |
 //! | `assets` | style sheet, scripts and mark, under an address that changes with them |
 //! | `sign_in`, `events`, `units`, `access_log`, `views` | the routes |
+//! | `requests` | what takes a second person, and requests with a number |
 //! | `drivers` | scores, objections, corrected limits: the routes |
 //! | `pages`, `cells`, `words` | what the templates get, and the words in it |
 //! | `driver_pages`, `driver_cells` | the same for scores, objections and limits |
@@ -28,6 +29,7 @@ mod events;
 mod gate;
 mod headers;
 mod pages;
+mod requests;
 mod sign_in;
 mod units;
 mod views;
@@ -67,6 +69,7 @@ pub fn router(app: App) -> Router {
         .route("/events", get(events::list))
         .route("/events/{event}", get(events::page))
         .route("/events/{event}/views", post(views::open))
+        .route("/events/{event}/export", post(views::export))
         .route("/events/{event}/contest", post(drivers::contest))
         .route("/events/{event}/answer", post(drivers::answer_contest))
         .route("/events/{event}/limit", post(drivers::propose))
@@ -77,6 +80,11 @@ pub fn router(app: App) -> Router {
         .route("/limits", get(drivers::limits))
         .route("/limits/overrides.toml", get(drivers::overrides))
         .route("/limits/{proposal}", post(drivers::decide))
+        .route("/requests", get(requests::list).post(requests::ask))
+        .route("/requests/register", post(requests::register))
+        .route("/requests/diagnostics", post(requests::diagnostics))
+        .route("/requests/{grant}/decide", post(requests::decide))
+        .route("/requests/{grant}/end", post(requests::end))
         .route("/units", get(units::list))
         .route("/units/{unit}/commands", post(units::command))
         .route("/access-log", get(access_log::list))

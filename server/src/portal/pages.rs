@@ -8,6 +8,7 @@ use askama::Template;
 
 use super::{
     driver_pages::{ContestBadge, LimitCell, ObjectionCell},
+    requests::BeyondCell,
     words::Stamp,
 };
 
@@ -86,7 +87,7 @@ pub(crate) struct EventCell {
 pub(crate) struct LookedCell {
     pub(crate) who: String,
     pub(crate) by_you: bool,
-    pub(crate) purpose: &'static str,
+    pub(crate) purpose: String,
     pub(crate) at: Stamp,
     pub(crate) tracks: String,
     pub(crate) log_index: Option<u64>,
@@ -222,6 +223,7 @@ pub(crate) struct EventPage {
     pub(crate) closed: Option<Closed>,
     pub(crate) objection: Option<ObjectionCell>,
     pub(crate) limit: Option<LimitCell>,
+    pub(crate) beyond: Option<BeyondCell>,
     pub(crate) seen_by: Vec<LookedCell>,
     /// It is the driver's own, and all who looked are the driver.
     pub(crate) nobody_else: bool,
@@ -321,15 +323,15 @@ pub(crate) struct CheckpointCell {
 pub(crate) struct LogCell {
     pub(crate) index: u64,
     pub(crate) at: Stamp,
-    pub(crate) what: &'static str,
-    pub(crate) tracks: String,
+    pub(crate) what: String,
+    pub(crate) tracks: Option<String>,
     pub(crate) who: String,
     /// Absent where the name already is the role.
     pub(crate) role: Option<&'static str>,
-    pub(crate) purpose: &'static str,
+    pub(crate) purpose: Option<String>,
     pub(crate) driver: Option<String>,
-    pub(crate) unit: String,
-    pub(crate) event: String,
+    pub(crate) unit: Option<String>,
+    pub(crate) event: Option<String>,
     /// The event's page, for those who may open it.
     pub(crate) href: Option<String>,
 }

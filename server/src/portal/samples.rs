@@ -237,7 +237,7 @@ fn looked(own: bool) -> Vec<LookedCell> {
         LookedCell {
             who: "Anna Lindqvist, safety manager".into(),
             by_you: !own,
-            purpose: "Coaching",
+            purpose: "Coaching".into(),
             at: at(12),
             tracks: "road camera and cab camera".into(),
             log_index: Some(41),
@@ -245,7 +245,7 @@ fn looked(own: bool) -> Vec<LookedCell> {
         LookedCell {
             who: "Julie Moreau, driver".into(),
             by_you: own,
-            purpose: "Own review",
+            purpose: "Own review".into(),
             at: at(31),
             tracks: "road camera".into(),
             log_index: Some(39),
@@ -329,6 +329,7 @@ pub(crate) fn event(own: bool) -> EventPage {
         closed: None,
         objection: None,
         limit: None,
+        beyond: None,
         seen_by: looked(own),
         nobody_else: false,
     }
@@ -471,19 +472,19 @@ pub(crate) fn access_log(empty: bool) -> AccessLogPage {
     let row = |index: u64, who: &str, role, purpose| LogCell {
         index,
         at: at(i64::try_from(index).unwrap_or(0)),
-        what: "Recording opened",
-        tracks: "road camera and cab camera".into(),
+        what: "Recording opened".into(),
+        tracks: Some("road camera 24 s, cab camera 12 s".into()),
         who: who.into(),
         role: Some(role),
-        purpose,
+        purpose: Some(String::from(purpose)),
         driver: Some("Julie Moreau".into()),
-        unit: "van-12".into(),
-        event: "0198c0de-7e57-7000-8000-000000000001".into(),
+        unit: Some("van-12".into()),
+        event: Some("0198c0de-7e57-7000-8000-000000000001".into()),
         href: Some("event.html".into()),
     };
     AccessLogPage {
         layout: layout("Access log", "Auditor", &[("/access-log", "Access log")]),
-        scope: "Every opened recording, newest first.",
+        scope: "What everybody did, newest first.",
         show_driver: true,
         checkpoint: Some(CheckpointCell {
             origin: "temoin.example/demo".into(),

@@ -31,7 +31,7 @@ fn hostile() -> Vec<(&'static str, String)> {
     let looked = || LookedCell {
         who: bad(),
         by_you: true,
-        purpose: "Coaching",
+        purpose: bad(),
         at: super::words::stamp(0),
         tracks: bad(),
         log_index: Some(1),
@@ -74,8 +74,9 @@ fn hostile() -> Vec<(&'static str, String)> {
     for row in &mut log.rows {
         row.who = bad();
         row.driver = Some(bad());
-        row.unit = bad();
-        row.tracks = bad();
+        row.unit = Some(bad());
+        row.tracks = Some(bad());
+        row.purpose = Some(bad());
     }
     let mut answered = driver_samples::answered();
     if let Some(objection) = &mut answered.objection {

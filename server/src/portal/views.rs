@@ -9,7 +9,7 @@ use axum::{
     body::Body,
     extract::{FromRequest, Path, Request, State},
     http::{HeaderValue, StatusCode, header},
-    response::{IntoResponse, Response},
+    response::{IntoResponse, Redirect, Response},
 };
 use serde::Deserialize;
 use temoin_proto::{
@@ -17,11 +17,11 @@ use temoin_proto::{
     sealed::TrackName,
 };
 
-use crate::{app::App, authn::Session, error::AppError};
+use crate::{app::App, authn::Session, error::AppError, view::Opening};
 
 use super::{
     answers,
-    gate::{self, SignedIn},
+    gate::{self, Form, HasToken, SignedIn},
 };
 
 /// What opening a view needs, as JSON or as a form.
@@ -29,8 +29,21 @@ use super::{
 struct Fields {
     #[serde(default)]
     purpose: String,
+    /// `export`: to take it away as a file. Otherwise to watch.
+    #[serde(default)]
+    how: String,
     #[serde(default)]
     csrf: String,
+}
+
+impl Fields {
+    fn how(&self) -> Result<Opening, AppError> {
+        match self.how.as_str() {
+            "" | "watch" => Ok(Opening::Watch),
+            "export" => Ok(Opening::Export),
+            _ => Err(AppError::Invalid("A recording is opened to watch or to export it.".into())),
+        }
+    }
 }
 
 /// `POST /events/{event}/views`.
@@ -72,8 +85,50 @@ async fn open_view(
     .ok_or_else(gate::not_a_form)?;
     gate::check_token(session, token.as_deref().unwrap_or(&fields.csrf))?;
     let event: EventId = event.parse().map_err(|_| AppError::NotFound)?;
-    let opened = app.open_view(session, event, &fields.purpose).await?;
+    let opened = app.open_view(session, event, &fields.purpose, fields.how()?).await?;
     Ok((StatusCode::CREATED, Json(opened)).into_response())
+}
+
+/// The form of an export, which works without script: one camera.
+#[derive(Deserialize)]
+pub(crate) struct ExportForm {
+    csrf: String,
+    #[serde(default)]
+    purpose: String,
+    #[serde(default)]
+    track: String,
+}
+
+impl HasToken for ExportForm {
+    fn csrf(&self) -> &str {
+        &self.csrf
+    }
+}
+
+/// `POST /events/{event}/export`: opens the view and goes to its file.
+pub(crate) async fn export(
+    State(app): State<App>,
+    Path(event): Path<String>,
+    form: Form<ExportForm>,
+) -> Response {
+    match open_export(&app, &form.session, &event, &form.fields).await {
+        Ok(file) => Redirect::to(&file).into_response(),
+        Err(error) => answers::refuse_page(Some(&form.session), &error),
+    }
+}
+
+async fn open_export(
+    app: &App,
+    session: &Session,
+    event: &str,
+    fields: &ExportForm,
+) -> Result<String, AppError> {
+    let event: EventId = event.parse().map_err(|_| AppError::NotFound)?;
+    let opened = app.open_view(session, event, &fields.purpose, Opening::Export).await?;
+    let track = opened.tracks.iter().find(|t| t.name == fields.track).ok_or_else(|| {
+        AppError::Invalid("This recording has no such camera. Go back and choose one.".to_owned())
+    })?;
+    Ok(format!("/views/{}/{}.mp4", opened.view_id, track.name))
 }
 
 /// The files of a view.
@@ -88,6 +143,8 @@ fn named(view: &str, file: &str) -> Result<(ViewId, File), AppError> {
     let file = match file {
         "road.mp4" => File::Camera(TrackName::Road),
         "cabin.mp4" => File::Camera(TrackName::Cabin),
+        "road_unblurred.mp4" => File::Camera(TrackName::RoadUnblurred),
+        "cabin_unblurred.mp4" => File::Camera(TrackName::CabinUnblurred),
         "signals.json" => File::Signals,
         _ => return Err(AppError::NotFound),
     };
@@ -109,12 +166,18 @@ pub(crate) async fn file(
 async fn send(app: &App, session: &Session, view: &str, file: &str) -> Result<Response, AppError> {
     match named(view, file)? {
         (view, File::Camera(track)) => {
-            let stream = app.stream_track(session, view, track).await?;
-            let mut answer = Body::from_stream(stream).into_response();
-            answer
-                .headers_mut()
-                .insert(header::CONTENT_TYPE, HeaderValue::from_static("video/mp4"));
-            answer.headers_mut().insert(header::ACCEPT_RANGES, HeaderValue::from_static("none"));
+            let opened = app.stream_track(session, view, track).await?;
+            let mut answer = Body::from_stream(opened.stream).into_response();
+            let headers = answer.headers_mut();
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("video/mp4"));
+            headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("none"));
+            if opened.how == Opening::Export {
+                // A view's id and a camera's name: nothing that a header could not hold.
+                let named = format!("attachment; filename=\"{view}-{}.mp4\"", track.as_str());
+                let named = HeaderValue::from_str(&named)
+                    .map_err(|e| AppError::Internal(format!("file name: {e}")))?;
+                headers.insert(header::CONTENT_DISPOSITION, named);
+            }
             Ok(answer)
         }
         (view, File::Signals) => Ok(Json(app.view_signals(session, view).await?).into_response()),
@@ -134,11 +197,11 @@ mod tests {
     fn only_what_may_be_shown_has_a_name() {
         let view = ViewId::new().to_string();
         for track in TrackName::ALL {
-            let camera = matches!(track, TrackName::Road | TrackName::Cabin);
+            let camera = track != TrackName::Signals;
             let named = named(&view, &format!("{}.mp4", track.as_str()));
             assert_eq!(named.is_ok(), camera, "{track:?}");
         }
-        for file in ["ROAD.mp4", "road_unblurred", "../road.mp4", "road_unblurred.mp4\0", ""] {
+        for file in ["ROAD.mp4", "road_unblurred", "../road.mp4", "road.mp4\0", ""] {
             assert!(named(&view, file).is_err(), "{file}");
         }
     }

@@ -6,6 +6,8 @@
 use jiff::{Timestamp, tz::TimeZone};
 use temoin_proto::{sealed::TrackName, time::WallTime};
 
+use crate::feed::ActShown;
+
 mod events;
 
 pub(crate) use events::{
@@ -23,14 +25,65 @@ pub(crate) const fn track(track: TrackName) -> &'static str {
     }
 }
 
-/// `road camera and cab camera`, or what is said where nothing was played.
-pub(crate) fn tracks(names: &[TrackName]) -> String {
-    let names: Vec<_> = names.iter().map(|t| track(*t)).collect();
-    match names.as_slice() {
-        [] => "opened, nothing played".to_owned(),
-        [one] => (*one).to_owned(),
-        [most @ .., last] => format!("{} and {last}", most.join(", ")),
+/// What somebody did, in a few words.
+pub(crate) fn act(row: &ActShown) -> String {
+    let (verb, kind) = match row.grant.map(|kind| (kind, row.action.as_str())) {
+        // `ask_export`, `approve_lift_blur`, ...
+        Some((kind, action)) => {
+            (action.strip_suffix(kind.as_str()).unwrap_or(action), Some(kind.words()))
+        }
+        None => (row.action.as_str(), None),
+    };
+    let what = match verb {
+        "view" => "Recording opened",
+        "view_refused" => "Refused a recording",
+        "export" => "Recording taken away as a file",
+        "delete" => "Recording deleted",
+        "sign_in" => "Signed in",
+        "sign_in_refused" => "Sign-in refused",
+        "command" => "Order given to a unit",
+        "ask_" => "Asked a second person",
+        "approve_" => "Granted as the second person",
+        "refuse_" => "Refused as the second person",
+        "register_" => "Registered",
+        "end_" => "Gave back or took away",
+        other => return label(other),
+    };
+    match kind.filter(|_| verb.ends_with('_')) {
+        Some(kind) => format!("{what}: {}", kind.to_lowercase()),
+        None => what.to_owned(),
     }
+}
+
+/// Who did it.
+pub(crate) fn actor(row: &ActShown) -> String {
+    match (&row.who, row.role) {
+        (Some(name), _) => name.clone(),
+        (None, Some(role)) => role.words().to_owned(),
+        (None, None) if row.action.as_str().starts_with("sign_in") => "Unknown name".to_owned(),
+        (None, None) => "The system".to_owned(),
+    }
+}
+
+/// What for, with a request's number.
+pub(crate) fn purpose(row: &ActShown) -> Option<String> {
+    let purpose = row.purpose?.words();
+    Some(if row.number.is_empty() {
+        purpose.to_owned()
+    } else {
+        format!("{purpose} {}", row.number)
+    })
+}
+
+/// What was watched in a viewing, and for how long: `road camera 12 s, cab camera 3 s`.
+pub(crate) fn watched(row: &ActShown) -> Option<String> {
+    row.view?;
+    let each: Vec<String> = row
+        .watched
+        .iter()
+        .map(|w| format!("{} {}", track(w.track), milliseconds(w.sent_ms)))
+        .collect();
+    Some(if each.is_empty() { "opened, nothing played".to_owned() } else { each.join(", ") })
 }
 
 /// A number with as many digits as its unit deserves, and the unit.
@@ -307,12 +360,5 @@ mod tests {
         assert_eq!(label(""), "");
         assert_eq!(health_part("camera.rear"), "Camera rear");
         assert_eq!(privacy(Some("?")).0, "Unknown");
-    }
-
-    #[test]
-    fn tracks_read_as_a_list() {
-        assert_eq!(tracks(&[]), "opened, nothing played");
-        assert_eq!(tracks(&[TrackName::Road]), "road camera");
-        assert_eq!(tracks(&[TrackName::Road, TrackName::Cabin]), "road camera and cab camera");
     }
 }

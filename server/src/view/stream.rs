@@ -49,8 +49,9 @@ use crate::{
 const QUEUE: usize = 8;
 /// Length of a fragment: short, so that the first picture is early and little waits in the queue.
 const FRAGMENT: Duration = Duration::from_millis(400);
-/// How often the decision is asked for again while a stream runs.
-const RECHECK: Duration = Duration::from_secs(2);
+/// How often the decision is asked for again while a stream runs: a right that is taken away cuts it
+/// within a second.
+const RECHECK: Duration = Duration::from_millis(500);
 /// Nominal pictures a second, for the encoder's rate control.
 const FPS: u32 = 15;
 /// How long the encoder may take for the one picture that tells its codec.
@@ -180,12 +181,17 @@ pub(super) struct Job {
     pub(super) faces: Faces,
 }
 
-/// Starts a stream. `recheck` says whether it may go on; an error is a no.
-pub(super) fn start<R, F>(app: &App, job: Job, slot: Slot, recheck: R) -> TrackStream
-where
-    R: Fn() -> F + Send + 'static,
-    F: Future<Output = Result<bool, AppError>> + Send + 'static,
-{
+/// Watches over a running stream. `sent_ms` is how much video was sent, milliseconds.
+pub(super) trait Supervise: Send + Sync + 'static {
+    /// Whether it may go on; an error is a no.
+    fn go_on(&self, sent_ms: u64) -> impl Future<Output = Result<bool, AppError>> + Send;
+
+    /// It ended.
+    fn ended(&self, sent_ms: u64) -> impl Future<Output = ()> + Send;
+}
+
+/// Starts a stream.
+pub(super) fn start(app: &App, job: Job, slot: Slot, watch: impl Supervise) -> TrackStream {
     let (from_worker, pieces) = mpsc::channel(QUEUE);
     let (to_viewer, body) = mpsc::channel(1);
     let view = job.view;
@@ -200,7 +206,7 @@ where
             drop(from_worker.blocking_send(Err(cut())));
         }
     });
-    tokio::spawn(pass_on(pieces, to_viewer, recheck, RECHECK, view));
+    tokio::spawn(pass_on(pieces, to_viewer, watch, RECHECK, view));
     ReceiverStream::new(body)
 }
 
@@ -209,26 +215,41 @@ fn cut() -> io::Error {
     io::Error::other("the recording could not be shown to its end")
 }
 
-type Piece = Result<Bytes, io::Error>;
+/// A piece of a stream.
+struct Piece {
+    bytes: Bytes,
+    /// Where its video ends, milliseconds from the recording's start.
+    end_ms: u64,
+}
 
-async fn pass_on<R, F>(
-    mut pieces: mpsc::Receiver<Piece>,
-    to_viewer: mpsc::Sender<Piece>,
-    recheck: R,
+async fn pass_on(
+    pieces: mpsc::Receiver<Result<Piece, io::Error>>,
+    to_viewer: mpsc::Sender<Result<Bytes, io::Error>>,
+    watch: impl Supervise,
     every: Duration,
     view: ViewId,
-) where
-    R: Fn() -> F,
-    F: Future<Output = Result<bool, AppError>>,
-{
+) {
+    let mut sent_ms = 0;
+    pass_until_end(pieces, to_viewer, &watch, every, view, &mut sent_ms).await;
+    watch.ended(sent_ms).await;
+}
+
+async fn pass_until_end(
+    mut pieces: mpsc::Receiver<Result<Piece, io::Error>>,
+    to_viewer: mpsc::Sender<Result<Bytes, io::Error>>,
+    watch: &impl Supervise,
+    every: Duration,
+    view: ViewId,
+    sent_ms: &mut u64,
+) {
     let mut ticks = tokio::time::interval_at(tokio::time::Instant::now() + every, every);
-    let mut waiting: Option<Piece> = None;
+    let mut waiting = None;
     loop {
         tokio::select! {
             // The decision first: with a fast viewer there is always another piece.
             biased;
             _ = ticks.tick() => {
-                let go_on = match recheck().await {
+                let go_on = match watch.go_on(*sent_ms).await {
                     Ok(go_on) => go_on,
                     Err(error) => {
                         tracing::error!(%view, error = %chain(&error), "no decision on a running stream");
@@ -245,8 +266,13 @@ async fn pass_on<R, F>(
             }
             room = to_viewer.reserve(), if waiting.is_some() => {
                 let Ok(room) = room else { return };
-                if let Some(piece) = waiting.take() {
-                    room.send(piece);
+                match waiting.take() {
+                    Some(Ok(Piece { bytes, end_ms })) => {
+                        room.send(Ok(bytes));
+                        *sent_ms = end_ms.max(*sent_ms);
+                    }
+                    Some(Err(error)) => room.send(Err(error)),
+                    None => {}
                 }
             }
             piece = pieces.recv(), if waiting.is_none() => {
@@ -266,7 +292,7 @@ fn make(
     runtime: &tokio::runtime::Handle,
     job: Job,
     streams: &Streams,
-    to_viewer: &mpsc::Sender<Piece>,
+    to_viewer: &mpsc::Sender<Result<Piece, io::Error>>,
 ) -> Result<(), AppError> {
     let Job { view, viewer, began, clip, duration_ms, track, key, faces } = job;
     let duration = Duration::from_millis(duration_ms);
@@ -337,7 +363,7 @@ fn make(
 struct Output<'a> {
     fragments: Option<LiveFragments>,
     duration: Duration,
-    to_viewer: &'a mpsc::Sender<Piece>,
+    to_viewer: &'a mpsc::Sender<Result<Piece, io::Error>>,
 }
 
 impl Output<'_> {
@@ -353,16 +379,18 @@ impl Output<'_> {
                 let stream = stream.ok_or(PictureError::Short("encoder"))?;
                 let writer = Writer::new(stream.clone(), MonoTime::ZERO);
                 let init = writer.init(Some(self.duration))?;
-                if self.to_viewer.blocking_send(Ok(init)).is_err() {
+                if !send(self.to_viewer, init, MonoTime::ZERO) {
                     return Ok(false);
                 }
                 none.insert(LiveFragments::new(writer, FRAGMENT))
             }
         };
-        match fragments.push(unit)? {
-            Some(piece) => Ok(self.to_viewer.blocking_send(Ok(piece)).is_ok()),
-            None => Ok(true),
-        }
+        // A piece that is whole now ends where this picture begins.
+        let end = unit.at;
+        Ok(match fragments.push(unit)? {
+            Some(piece) => send(self.to_viewer, piece, end),
+            None => true,
+        })
     }
 
     fn end(self, end: MonoTime) -> Result<(), PictureError> {
@@ -370,15 +398,43 @@ impl Output<'_> {
             && let Some(piece) = fragments.finish(end)?
         {
             // The viewer may be gone already.
-            drop(self.to_viewer.blocking_send(Ok(piece)));
+            send(self.to_viewer, piece, end);
         }
         Ok(())
     }
 }
 
+/// False where the viewer is gone.
+fn send(to: &mpsc::Sender<Result<Piece, io::Error>>, bytes: Bytes, end: MonoTime) -> bool {
+    let end_ms = u64::try_from(end.since(MonoTime::ZERO).as_millis()).unwrap_or(u64::MAX);
+    to.blocking_send(Ok(Piece { bytes, end_ms })).is_ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Says yes so many times, or fails.
+    #[derive(Default)]
+    struct Times {
+        yes: usize,
+        fails: bool,
+        asked: std::sync::atomic::AtomicUsize,
+        ended_at: std::sync::atomic::AtomicU64,
+    }
+
+    impl Supervise for Arc<Times> {
+        async fn go_on(&self, _: u64) -> Result<bool, AppError> {
+            if self.fails {
+                return Err(AppError::Internal("no database".into()));
+            }
+            Ok(self.asked.fetch_add(1, Ordering::Relaxed) < self.yes)
+        }
+
+        async fn ended(&self, sent_ms: u64) {
+            self.ended_at.store(sent_ms, Ordering::Relaxed);
+        }
+    }
 
     /// A fast viewer, a slow one who takes nothing for a while, and one who waits for more.
     #[tokio::test]
@@ -386,21 +442,16 @@ mod tests {
         for (pieces_ready, read_first) in [(QUEUE, true), (QUEUE, false), (0, true)] {
             let (from_worker, pieces) = mpsc::channel(QUEUE);
             for _ in 0..pieces_ready {
-                from_worker.try_send(Ok(Bytes::from_static(b"piece"))).unwrap();
+                let piece = Piece { bytes: Bytes::from_static(b"piece"), end_ms: 400 };
+                from_worker.try_send(Ok(piece)).unwrap();
             }
             let (to_viewer, mut body) = mpsc::channel(1);
-            let asked = Arc::new(std::sync::atomic::AtomicUsize::new(0));
-            let recheck = {
-                let asked = Arc::clone(&asked);
-                move || {
-                    let n = asked.fetch_add(1, Ordering::Relaxed);
-                    async move { Ok(n < 3) }
-                }
-            };
+            let watch = Arc::new(Times { yes: 3, ..Times::default() });
             let every = Duration::from_millis(5);
-            let passing = tokio::spawn(pass_on(pieces, to_viewer, recheck, every, ViewId::new()));
+            let passing =
+                tokio::spawn(pass_on(pieces, to_viewer, Arc::clone(&watch), every, ViewId::new()));
             if !read_first {
-                while asked.load(Ordering::Relaxed) < 4 {
+                while watch.asked.load(Ordering::Relaxed) < 4 {
                     tokio::task::yield_now().await;
                 }
             }
@@ -411,6 +462,8 @@ mod tests {
             }
             assert!(last.is_some(), "an end without an error looks like the recording's end");
             passing.await.unwrap();
+            let sent = if pieces_ready > 0 { 400 } else { 0 };
+            assert_eq!(watch.ended_at.load(Ordering::Relaxed), sent, "how much was sent is noted");
             assert!(from_worker.is_closed(), "the worker is told");
         }
     }
@@ -419,9 +472,9 @@ mod tests {
     async fn without_a_decision_a_running_stream_is_cut() {
         let (_from_worker, pieces) = mpsc::channel(QUEUE);
         let (to_viewer, mut body) = mpsc::channel(1);
-        let recheck = || async { Err(AppError::Internal("no database".into())) };
         let every = Duration::from_millis(5);
-        tokio::spawn(pass_on(pieces, to_viewer, recheck, every, ViewId::new()));
+        let watch = Arc::new(Times { fails: true, ..Times::default() });
+        tokio::spawn(pass_on(pieces, to_viewer, watch, every, ViewId::new()));
         assert!(body.recv().await.unwrap().is_err());
         assert!(body.recv().await.is_none());
     }
