@@ -195,6 +195,9 @@ pub struct Authz {
     schema: Schema,
     policies: PolicySet,
     authorizer: Authorizer,
+    /// Every action that was asked about, for tests.
+    #[cfg(test)]
+    asked: std::sync::Mutex<std::collections::BTreeSet<String>>,
 }
 
 impl std::fmt::Debug for Authz {
@@ -235,10 +238,22 @@ impl Authz {
         problems.extend(report.validation_errors().map(ToString::to_string));
         problems.extend(report.validation_warnings().map(ToString::to_string));
         if problems.is_empty() {
-            Ok(Self { schema, policies, authorizer: Authorizer::new() })
+            Ok(Self {
+                schema,
+                policies,
+                authorizer: Authorizer::new(),
+                #[cfg(test)]
+                asked: std::sync::Mutex::default(),
+            })
         } else {
             Err(AuthzError::Policies(problems.join("; ")))
         }
+    }
+
+    /// What was asked about since the last call.
+    #[cfg(test)]
+    pub(crate) fn forget_asked(&self) -> std::collections::BTreeSet<String> {
+        std::mem::take(&mut *self.asked.lock().unwrap())
     }
 
     /// Whether this may be done about an event.
@@ -459,6 +474,8 @@ impl Authz {
         resource: Entity,
         context: Vec<(String, RestrictedExpression)>,
     ) -> Result<bool, AuthzError> {
+        #[cfg(test)]
+        self.asked.lock().unwrap().insert(action.to_owned());
         let request = Request::new(
             principal.uid(),
             facts::uid("Action", action)?,

@@ -147,8 +147,8 @@ const HEAD: &str = "\
 # What is not named is refused. Behind what is done with pictures stand the purposes for which it
 # may be done: C coaching, T triage, X collision, K contest, O own review, R request. Without a
 # purpose it cannot even be asked. `see_driver_face`: otherwise the face is blurred. `lift_blur`:
-# other people are shown. `+ GRANT` is what a live grant adds: each but `request` takes a second
-# person, and the last part says who that may be.
+# other people are shown. `see_log_names`: otherwise without the driver's name. `+ GRANT` is what a
+# live grant adds: each but `request` takes a second person, and the last part says who that may be.
 ";
 
 fn line(out: &mut String, name: &str, rights: &[String]) {
@@ -233,8 +233,8 @@ fn matrix() -> String {
         ] {
             let sight = match authz.log_sight(&me, actor, driver).unwrap() {
                 LogSight::Nothing => "-",
-                LogSight::WithoutDriver => "without the driver's name",
-                LogSight::Full => "all",
+                LogSight::WithoutDriver => "see_log_entry",
+                LogSight::Full => "see_log_entry see_log_names",
             };
             line(&mut out, name, &[sight.to_owned()]);
         }
@@ -242,39 +242,20 @@ fn matrix() -> String {
     out.push_str("\nsecond person\n");
     for asker_role in Role::ALL {
         for kind in GrantKind::ALL {
-            let mut approvers = Vec::new();
-            for role in Role::ALL {
-                let ask = |asker, depot: &str| AskFacts {
-                    kind: *kind,
-                    asker,
-                    asker_role: *asker_role,
-                    asker_depot: Some(depot.into()),
-                };
-                let may =
-                    |who: &Asker, ask: &AskFacts| authz.asked(who, AskAct::Approve, ask).unwrap();
-                let who = asker(*role, &[]);
-                assert!(!may(&who, &ask(ME, "own")), "{role:?} is their own second person");
-                let mut subordinate = who.clone();
-                subordinate.user.manager = Some(OTHER);
-                assert!(!may(&subordinate, &ask(OTHER, "own")), "{role:?} answers to the asker");
-                let (own, other) = (may(&who, &ask(OTHER, "own")), may(&who, &ask(OTHER, "other")));
-                match (own, other) {
-                    (true, true) => approvers.push(role.as_str().to_owned()),
-                    (true, false) => approvers.push(format!("{} of the depot", role.as_str())),
-                    (false, true) => panic!("{role:?} only for other depots"),
-                    (false, false) => {}
-                }
-            }
             // Only what somebody of the role could ask for.
-            if may_ask_at_all(&authz, *asker_role, *kind) {
-                let name = format!("{} asks for {}", asker_role.as_str(), kind.as_str());
-                let approvers = approvers.join(" or ");
-                line(
-                    &mut out,
-                    &name,
-                    &[if approvers.is_empty() { "nobody".into() } else { approvers }],
-                );
+            if !may_ask_at_all(&authz, *asker_role, *kind) {
+                continue;
             }
+            let rights: Vec<_> = AskAct::ALL
+                .iter()
+                .map(|act| {
+                    let who = who_may(&authz, *act, *kind, *asker_role);
+                    let who = if who.is_empty() { "nobody".to_owned() } else { who.join(", ") };
+                    format!("{}: {who};", act.as_str())
+                })
+                .collect();
+            let name = format!("{} asks for {}", asker_role.as_str(), kind.as_str());
+            line(&mut out, &name, &rights);
         }
     }
     out.push_str("\nshare link\n");
@@ -292,6 +273,30 @@ fn matrix() -> String {
         line(&mut out, name, &acts);
     }
     out
+}
+
+/// The roles that may do this about what somebody of another role asks for.
+fn who_may(authz: &Authz, act: AskAct, kind: GrantKind, asker_role: Role) -> Vec<String> {
+    let ask =
+        |by, depot: &str| AskFacts { kind, asker: by, asker_role, asker_depot: Some(depot.into()) };
+    let mut roles = Vec::new();
+    for role in Role::ALL {
+        let who = asker(*role, &[]);
+        let may = |who: &Asker, ask: &AskFacts| authz.asked(who, act, ask).unwrap();
+        if act == AskAct::Approve {
+            assert!(!may(&who, &ask(ME, "own")), "{role:?} is their own second person");
+            let mut subordinate = who.clone();
+            subordinate.user.manager = Some(OTHER);
+            assert!(!may(&subordinate, &ask(OTHER, "own")), "{role:?} answers to the asker");
+        }
+        match (may(&who, &ask(OTHER, "own")), may(&who, &ask(OTHER, "other"))) {
+            (true, true) => roles.push(role.as_str().to_owned()),
+            (true, false) => roles.push(format!("{} of the depot", role.as_str())),
+            (false, true) => panic!("{role:?} only for other depots"),
+            (false, false) => {}
+        }
+    }
+    roles
 }
 
 fn may_ask_at_all(authz: &Authz, role: Role, kind: GrantKind) -> bool {

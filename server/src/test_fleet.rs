@@ -34,7 +34,10 @@ use temoin_proto::{
     },
 };
 use tokio::{net::TcpListener, sync::watch};
-use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
+use tonic::{
+    Request,
+    transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity},
+};
 
 use crate::{
     app::{App, Clock, StartError},
@@ -180,6 +183,16 @@ impl TestServer {
             .connect()
             .await
             .unwrap()
+    }
+}
+
+impl TestServer {
+    /// Calls a method, with an empty message, as who has no certificate.
+    pub(crate) async fn call_without_certificate(&self, path: &str) -> Result<(), tonic::Status> {
+        let mut client = tonic::client::Grpc::new(self.channel(None).await);
+        client.ready().await.unwrap();
+        let codec = tonic_prost::ProstCodec::<(), ()>::default();
+        client.unary(Request::new(()), path.parse().unwrap(), codec).await.map(drop)
     }
 }
 

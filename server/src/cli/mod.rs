@@ -69,6 +69,9 @@ enum Command {
     Shift(Shift),
     /// Checks the whole access log and prints its size and root.
     VerifyLog(At),
+    /// Prints who may do what, as the policies of this build decide it, and which of these rights
+    /// each address of the portal asks for.
+    Rights,
 }
 
 #[derive(Debug, Subcommand)]
@@ -221,6 +224,7 @@ async fn dispatch(command: Command) -> Result<(), anyhow::Error> {
         Command::Serve(at) => serve::run(&at.config).await,
         Command::Check(at) => check::run(&at.config).await,
         Command::VerifyLog(at) => verify_log::run(&at.config),
+        Command::Rights => say(crate::portal::rights().trim_end()),
         Command::Depot(Depot::Add { name, at }) => admin::add_depot(&at.config, &name).await,
         Command::User(User::Add(add)) => admin::add_user(add).await,
         Command::User(User::Disable { login, at }) => {

@@ -2,6 +2,7 @@
 //!
 //! | module | what |
 //! |---|---|
+//! | `routes` | every address, and which actions of the policies decide about it |
 //! | `gate` | who is asking: session, form token, same-origin check |
 //! | `answers` | pages, JSON, refusals as pages and as JSON |
 //! | `headers` | what every answer carries: content policy, no caching |
@@ -30,6 +31,7 @@ mod gate;
 mod headers;
 mod pages;
 mod requests;
+mod routes;
 mod sign_in;
 mod units;
 mod views;
@@ -37,6 +39,8 @@ mod words;
 
 #[cfg(test)]
 mod driver_samples;
+#[cfg(test)]
+mod right_tests;
 #[cfg(test)]
 mod route_tests;
 #[cfg(test)]
@@ -50,7 +54,6 @@ use axum::{
     http::StatusCode,
     middleware,
     response::{IntoResponse, Redirect, Response},
-    routing::{get, post},
 };
 
 use crate::{app::App, error::AppError, show::Home};
@@ -62,40 +65,19 @@ const MAX_FORM: usize = 16 * 1024;
 
 /// Everything that the portal answers.
 pub fn router(app: App) -> Router {
-    Router::new()
-        .route("/", get(home))
-        .route("/sign-in", get(sign_in::page).post(sign_in::submit))
-        .route("/sign-out", post(sign_in::sign_out))
-        .route("/events", get(events::list))
-        .route("/events/{event}", get(events::page))
-        .route("/events/{event}/views", post(views::open))
-        .route("/events/{event}/export", post(views::export))
-        .route("/events/{event}/contest", post(drivers::contest))
-        .route("/events/{event}/answer", post(drivers::answer_contest))
-        .route("/events/{event}/limit", post(drivers::propose))
-        .route("/my", get(events::mine))
-        .route("/score", get(drivers::mine))
-        .route("/drivers", get(drivers::list))
-        .route("/drivers/{driver}", get(drivers::score))
-        .route("/limits", get(drivers::limits))
-        .route("/limits/overrides.toml", get(drivers::overrides))
-        .route("/limits/{proposal}", post(drivers::decide))
-        .route("/requests", get(requests::list).post(requests::ask))
-        .route("/requests/register", post(requests::register))
-        .route("/requests/diagnostics", post(requests::diagnostics))
-        .route("/requests/{grant}/decide", post(requests::decide))
-        .route("/requests/{grant}/end", post(requests::end))
-        .route("/units", get(units::list))
-        .route("/units/{unit}/commands", post(units::command))
-        .route("/access-log", get(access_log::list))
-        .route("/views/{view}/{file}", get(views::file).head(views::head))
-        .route("/static/{version}/{name}", get(assets::serve))
-        .route("/healthz", get(healthz))
+    routes::ALL
+        .iter()
+        .fold(Router::new(), |router, route| router.route(route.path, (route.handlers)()))
         .fallback(unknown)
         .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(MAX_FORM))
         .layer(middleware::from_fn(headers::add))
         .with_state(app)
+}
+
+/// The matrix of rights, and what each address asks for, for people.
+pub fn rights() -> String {
+    routes::rights()
 }
 
 const fn home_path(home: Home) -> &'static str {

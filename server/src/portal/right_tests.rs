@@ -1,0 +1,227 @@
+//! Every address and every gRPC method has a row in the matrix of rights, and asks for it.
+
+use std::collections::BTreeSet;
+
+use axum::{
+    body::{Body, to_bytes},
+    extract::ConnectInfo,
+    http::{Request, StatusCode, header},
+};
+use temoin_proto::{convert::EventRecord, events::EventKind, ids::GrantId};
+use tower::ServiceExt as _;
+
+use super::{
+    router,
+    routes::{self, Right},
+};
+use crate::{
+    authn::Session,
+    authz::{GrantKind, Purpose, Role},
+    db::users::User,
+    test_fleet::{PASSWORD, START_MS, Scene, event_at, scene},
+    view::Opening,
+};
+
+const MATRIX: &str = include_str!("../../policy/matrix.txt");
+const SCHEMA: &str = include_str!("../../policy/schema.cedarschema");
+const HOST: &str = "portal.test:8443";
+
+async fn signed_in(s: &Scene, user: &User) -> (String, Session) {
+    let from = "192.0.2.1".parse().unwrap();
+    let new = s.fleet.app.sign_in(&user.login, PASSWORD.to_owned().into(), from).await.unwrap();
+    let session = s.fleet.app.session(&new.cookie).await.unwrap().unwrap();
+    (format!("{}={}", crate::authn::COOKIE, new.cookie.as_str()), session)
+}
+
+async fn send(s: &Scene, user: &User, method: &str, path: &str, form: &str) -> StatusCode {
+    let (cookie, session) = signed_in(s, user).await;
+    send_as(s, (&cookie, &session), method, path, form).await
+}
+
+async fn send_as(
+    s: &Scene,
+    (cookie, session): (&str, &Session),
+    method: &str,
+    path: &str,
+    form: &str,
+) -> StatusCode {
+    let mut request = Request::builder()
+        .method(method.to_uppercase().as_str())
+        .uri(path)
+        .header(header::HOST, HOST)
+        .header(header::ORIGIN, format!("https://{HOST}"))
+        .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+        .header(header::COOKIE, cookie)
+        .body(Body::from(format!("csrf={}&{form}", session.csrf)))
+        .unwrap();
+    let from: std::net::SocketAddr = "192.0.2.1:4000".parse().unwrap();
+    request.extensions_mut().insert(ConnectInfo(from));
+    s.fleet.app.authz().forget_asked();
+    let answer = router(s.fleet.app.clone()).oneshot(request).await.unwrap();
+    let status = answer.status();
+    // All of it, so that a stream's decisions are made.
+    drop(to_bytes(answer.into_body(), 64 << 20).await);
+    status
+}
+
+/// Who may use an address, and the path and form with which they do.
+async fn use_of(s: &Scene, path: &str, method: &str) -> (User, String, String) {
+    let app = &s.fleet.app;
+    let who = |user: &User| user.clone();
+    let event = s.event.id.to_string();
+    let at = |path: &str| {
+        path.replace("{event}", &event)
+            .replace("{driver}", &s.driver.id.to_string())
+            .replace("{unit}", "van-1")
+            .replace("{proposal}", "1")
+    };
+    let asked = |kind: GrantKind| {
+        let (app, by, event) = (app.clone(), s.manager.clone(), s.event.id);
+        async move { app.ask(&by, kind, event, Purpose::Collision, "why").await.unwrap() }
+    };
+    let of_grant = |id: GrantId| path.replace("{grant}", &id.to_string());
+    match (method, path) {
+        ("post", "/events/{event}/views") => (who(&s.manager), at(path), "purpose=coaching".into()),
+        ("post", "/events/{event}/export") => {
+            (who(&s.driver), at(path), "purpose=own_review&track=road".into())
+        }
+        ("post", "/events/{event}/contest") => (who(&s.driver), at(path), "words=wrong".into()),
+        ("post", "/events/{event}/answer") => {
+            // The address before this one was the driver's contest.
+            (who(&s.manager), at(path), "verdict=upheld&reason=because".into())
+        }
+        ("post", "/events/{event}/limit") => {
+            let speeding = EventRecord {
+                kind: EventKind::Speeding,
+                clip: Err("none".into()),
+                ..event_at(START_MS + 5)
+            };
+            app.db().report_event(&s.van.id, &speeding, START_MS).await.unwrap();
+            let path = path.replace("{event}", &speeding.id.to_string());
+            (who(&s.driver), path, "limit_kmh=70".into())
+        }
+        ("get", "/my" | "/score") => (who(&s.driver), at(path), String::new()),
+        ("get", "/limits" | "/limits/overrides.toml" | "/units") => {
+            (who(&s.admin), at(path), String::new())
+        }
+        ("post", "/limits/{proposal}") => (who(&s.admin), at(path), "verdict=accepted".into()),
+        ("post", "/units/{unit}/commands") => (who(&s.admin), at(path), "order=identify".into()),
+        ("get", "/requests") => {
+            asked(GrantKind::Export).await;
+            (who(&s.manager), at(path), String::new())
+        }
+        ("post", "/requests") => {
+            let form = format!("kind=lift_blur&event={event}&purpose=coaching&words=why");
+            (who(&s.manager), at(path), form)
+        }
+        ("post", "/requests/register") => {
+            let officer = s.fleet.user("reg", Role::PrivacyOfficer, "north").await;
+            let form = "number=R-1&unit=van-1&from=2026-11-20T00:00&to=2026-11-21T00:00&words=why";
+            (officer, at(path), form.into())
+        }
+        ("post", "/requests/{grant}/decide") => {
+            let officer = s.fleet.user("dec", Role::PrivacyOfficer, "north").await;
+            (officer, of_grant(asked(GrantKind::Export).await), "verdict=granted".into())
+        }
+        ("post", "/requests/{grant}/end") => {
+            (who(&s.manager), of_grant(asked(GrantKind::LiftBlur).await), String::new())
+        }
+        ("get", "/access-log") => (who(&s.auditor), at(path), String::new()),
+        ("get", "/views/{view}/{file}") => {
+            unreachable!("a view belongs to the session that opened it: see the test")
+        }
+        (_, _) => (who(&s.manager), at(path), String::new()),
+    }
+}
+
+#[tokio::test]
+async fn every_address_asks_for_the_right_that_it_declares() {
+    let s = scene().await;
+    for route in routes::ALL {
+        for (method, right) in route.uses {
+            let what = format!("{method} {}", route.path);
+            let declared = match right {
+                Right::Open(why) => {
+                    assert!(!why.is_empty(), "{what}");
+                    continue;
+                }
+                Right::Asks(actions) => *actions,
+            };
+            assert!(!declared.is_empty(), "{what} declares no right");
+            for action in declared {
+                assert!(SCHEMA.contains(action), "{what}: no action `{action}`");
+                assert!(MATRIX.contains(action), "{what}: no row for `{action}` in the matrix");
+            }
+            let status = if route.path == "/views/{view}/{file}" {
+                let (cookie, session) = signed_in(&s, &s.manager).await;
+                let view = s
+                    .fleet
+                    .app
+                    .open_view(&session, s.event.id, "coaching", Opening::Watch)
+                    .await
+                    .unwrap();
+                let path = format!("/views/{}/road.mp4", view.view_id);
+                send_as(&s, (&cookie, &session), method, &path, "").await
+            } else {
+                let (user, path, form) = use_of(&s, route.path, method).await;
+                send(&s, &user, method, &path, &form).await
+            };
+            assert!(!status.is_server_error(), "{what}: {status}");
+            let asked = s.fleet.app.authz().forget_asked();
+            let declared: BTreeSet<String> = declared.iter().map(|a| (*a).to_owned()).collect();
+            let missing: Vec<_> = declared.difference(&asked).collect();
+            assert!(missing.is_empty(), "{what} ({status}) did not ask for {missing:?}: {asked:?}");
+        }
+    }
+}
+
+/// Whoever has no right gets the same answer for what is there and for what is not.
+#[tokio::test]
+async fn what_one_may_not_see_is_not_found() {
+    let s = scene().await;
+    let unknown = temoin_proto::ids::EventId::new().to_string();
+    for who in [&s.stranger, &s.admin, &s.auditor] {
+        for route in routes::ALL.iter().filter(|r| r.path.contains("{event}")) {
+            for (method, _) in route.uses {
+                let mut answers = Vec::new();
+                for id in [s.event.id.to_string(), unknown.clone()] {
+                    let path = route.path.replace("{event}", &id);
+                    let form = "purpose=triage&words=w&reason=r&verdict=upheld&track=road";
+                    answers.push(send(&s, who, method, &path, form).await);
+                }
+                let what = format!("{method} {} by {}", route.path, who.login);
+                assert_eq!(answers, [StatusCode::NOT_FOUND; 2], "{what}");
+            }
+        }
+    }
+}
+
+/// The units' side: each method of the protocol wants a certificate, but enrolment, which wants a
+/// one-time code.
+#[tokio::test]
+async fn every_grpc_method_refuses_who_is_no_unit() {
+    let proto = include_str!("../../../proto/fleet/v1/fleet.proto");
+    let s = scene().await;
+    let server = s.fleet.serve().await;
+    let mut service = "";
+    let mut tried = 0;
+    for line in proto.lines().map(str::trim) {
+        if let Some(rest) = line.strip_prefix("service ") {
+            service = rest.trim_end_matches(" {");
+        }
+        let Some(method) = line.strip_prefix("rpc ").and_then(|l| l.split('(').next()) else {
+            continue;
+        };
+        let path = format!("/fleet.v1.{service}/{method}");
+        let refused = server.call_without_certificate(&path).await.unwrap_err();
+        let expected = if method == "Enrol" {
+            // No code at all is a wrong code.
+            tonic::Code::PermissionDenied
+        } else {
+            tonic::Code::Unauthenticated
+        };
+        assert_eq!(refused.code(), expected, "{path}: {refused}");
+        tried += 1;
+    }
+    assert!(tried >= 7, "{tried} methods found in the protocol");
+}
