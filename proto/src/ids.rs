@@ -100,6 +100,10 @@ uuid_id! {
     GrantId
 }
 uuid_id! {
+    /// One legal hold of a clip.
+    HoldId
+}
+uuid_id! {
     /// One order of the fleet to a unit.
     CommandId
 }

@@ -369,8 +369,12 @@ impl Authz {
             GrantKind::BreakGlass | GrantKind::Request => {
                 self.event_with(who, EventAct::See, event, granted)
             }
-            GrantKind::Diagnostics => Ok(false),
+            GrantKind::Deletion | GrantKind::Diagnostics => Ok(false),
         };
+        // It gives nothing to who asks: somebody else deletes.
+        if kind == GrantKind::Deletion {
+            return self.event(who, EventAct::AskDeletion, event);
+        }
         Ok(gives(&with)? && !gives(&without)?)
     }
 

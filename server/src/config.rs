@@ -7,6 +7,8 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
+use crate::retention::Retention;
+
 /// Why the configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -42,6 +44,9 @@ pub struct Config {
     /// Limits of viewing.
     #[serde(default)]
     pub views: Views,
+    /// How long recordings are kept.
+    #[serde(default)]
+    pub retention: Retention,
     /// The data folder: where the file lies.
     #[serde(skip)]
     pub folder: PathBuf,
@@ -128,6 +133,7 @@ impl Config {
             grpc: Grpc { listen: grpc, public_url: None },
             objects: Objects::default(),
             views: Views::default(),
+            retention: Retention::default(),
             folder: folder.to_owned(),
         }
     }
@@ -165,6 +171,7 @@ impl Config {
                 "`views.max_streams` and `views.max_streams_per_session` are at least 1".to_owned(),
             );
         }
+        problems.extend(self.retention.mistakes());
         if let Some(url) = &self.grpc.public_url
             && !url.starts_with("https://")
         {

@@ -106,6 +106,7 @@ impl GrantKind {
             Self::LiftBlur
             | Self::Export
             | Self::Retention
+            | Self::Deletion
             | Self::BreakGlass
             | Self::Diagnostics => true,
             // It is registered, told to the driver and in the log; lifting a blur or exporting for
@@ -121,6 +122,8 @@ impl GrantKind {
             Self::LiftBlur | Self::Export | Self::Retention | Self::Request | Self::Diagnostics => {
                 72 * HOUR_MS
             }
+            // The clip's own time ends before.
+            Self::Deletion => 30 * 24 * HOUR_MS,
         }
     }
 
@@ -129,7 +132,11 @@ impl GrantKind {
     pub const fn holds_ms(self) -> i64 {
         match self {
             Self::BreakGlass => HOUR_MS,
-            Self::LiftBlur | Self::Export | Self::Retention | Self::Diagnostics => 24 * HOUR_MS,
+            Self::LiftBlur
+            | Self::Export
+            | Self::Retention
+            | Self::Deletion
+            | Self::Diagnostics => 24 * HOUR_MS,
             Self::Request => 30 * 24 * HOUR_MS,
         }
     }

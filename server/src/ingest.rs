@@ -214,6 +214,15 @@ impl FleetService for Fleet {
                 "the event was reported with another clip or none: report it again",
             ));
         }
+        // Deleted here: the unit may forget it, and nothing of it comes back.
+        if db.clip_is_deleted(manifest.clip).await.map_err(internal)? {
+            let whole = |t: &Track| TrackOffset {
+                name: t.name.as_str().to_owned(),
+                durable_len: t.sealed_len,
+            };
+            let offsets = manifest.tracks.iter().map(whole).collect();
+            return Ok(Response::new(BeginClipResponse { offsets, complete: true }));
+        }
         db.begin_clip(&manifest, &signed, &unit.signing_public_key, self.app.now_ms())
             .await
             .map_err(internal)?;

@@ -41,6 +41,7 @@ pub mod objects;
 pub mod pki;
 pub mod portal;
 pub mod report;
+pub mod retention;
 pub mod score;
 pub mod second_person;
 pub mod show;

@@ -87,6 +87,7 @@ impl App {
                 GrantKind::LiftBlur
                 | GrantKind::Export
                 | GrantKind::Retention
+                | GrantKind::Deletion
                 | GrantKind::Request
                 | GrantKind::Diagnostics => {
                     AppError::Refused("Your role cannot have this, or you have it already.")
@@ -195,10 +196,16 @@ impl App {
         let verb = if granted { "approve" } else { "refuse" };
         self.log_step(&who, verb, &row.grant, row.driver).await?;
         let decision = Decision { granted, by: Some(who.user.id), at_ms: who.now_ms, reason };
-        if self.db().decide_grant(id, &decision).await? {
-            Ok(())
-        } else {
-            Err(AppError::Refused("Somebody else decided at the same time."))
+        if !self.db().decide_grant(id, &decision).await? {
+            return Err(AppError::Refused("Somebody else decided at the same time."));
+        }
+        // What is used up by being granted.
+        match (row.grant.kind, &row.grant.scope) {
+            (GrantKind::Deletion, Scope::Event(event)) if granted => {
+                self.delete_early(&who, *event).await
+            }
+            (GrantKind::Retention, Scope::Event(event)) if granted => self.extend(*event).await,
+            (_, _) => Ok(()),
         }
     }
 

@@ -27,6 +27,7 @@ use crate::{
     error::AppError,
     feed::ActShown,
     limit_proposals::ProposalShown,
+    retention::Kept,
     score::ContestState,
     second_person::AskShown,
 };
@@ -126,6 +127,8 @@ pub struct EventPage {
     pub askable: Vec<(GrantKind, Vec<Purpose>)>,
     /// What this person asked for, the newest first.
     pub asked: Vec<AskShown>,
+    /// How long the clip is kept.
+    pub kept: Option<Kept>,
 }
 
 /// One of a driver's own events, with who looked.
@@ -325,6 +328,7 @@ impl App {
             limit: self.limit_shown(&who, &event).await?,
             askable,
             asked: self.asked_by(&who, id).await?,
+            kept: self.kept(&event).await?,
             exports: purposes.iter().filter(|(_, p)| p.export).map(|(p, _)| *p).collect(),
             objection,
             row: event_row(&event, &seen, contest),

@@ -175,7 +175,10 @@ impl Asker {
             GrantKind::Request | GrantKind::BreakGlass => {
                 how == Opening::Watch && purpose == Purpose::Request
             }
-            GrantKind::LiftBlur | GrantKind::Retention | GrantKind::Diagnostics => false,
+            GrantKind::LiftBlur
+            | GrantKind::Retention
+            | GrantKind::Deletion
+            | GrantKind::Diagnostics => false,
         })
         .map(|g| g.id)
     }

@@ -108,8 +108,14 @@ word! {
         VIEW_REFUSED = "view_refused";
         /// A recording was exported to a file.
         EXPORT = "export";
-        /// A recording's key was destroyed.
+        /// A recording is to be deleted: from now on nobody sees it.
         DELETE = "delete";
+        /// A recording's key and objects are destroyed: the receipt.
+        DELETED = "deleted";
+        /// A recording is kept for a legal ground.
+        HOLD = "hold";
+        /// That has ended.
+        RELEASE = "release";
         /// Somebody signed in.
         SIGN_IN = "sign_in";
         /// Somebody gave an order to a unit.

@@ -95,6 +95,8 @@ named! {
         Export = "export" / "Export a file",
         /// A recording is kept longer.
         Retention = "retention" / "Keep it longer",
+        /// A recording is deleted before its time.
+        Deletion = "deletion" / "Delete it early",
         /// What a request covers can be seen.
         Request = "request" / "Request",
         /// The same without a request, for an hour.

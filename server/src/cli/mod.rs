@@ -3,6 +3,7 @@
 mod admin;
 mod check;
 pub(crate) mod init;
+mod retention;
 mod serve;
 mod verify_log;
 
@@ -69,6 +70,15 @@ enum Command {
     Shift(Shift),
     /// Checks the whole access log and prints its size and root.
     VerifyLog(At),
+    /// Prints which recordings are deleted within some days, and which are held. Changes nothing:
+    /// the running server deletes what is due, every hour.
+    Retention {
+        /// How far to look ahead, days.
+        #[arg(long, default_value_t = 0)]
+        days: u32,
+        #[command(flatten)]
+        at: At,
+    },
     /// Prints who may do what, as the policies of this build decide it, and which of these rights
     /// each address of the portal asks for.
     Rights,
@@ -224,6 +234,7 @@ async fn dispatch(command: Command) -> Result<(), anyhow::Error> {
         Command::Serve(at) => serve::run(&at.config).await,
         Command::Check(at) => check::run(&at.config).await,
         Command::VerifyLog(at) => verify_log::run(&at.config),
+        Command::Retention { days, at } => retention::run(&at.config, days).await,
         Command::Rights => say(crate::portal::rights().trim_end()),
         Command::Depot(Depot::Add { name, at }) => admin::add_depot(&at.config, &name).await,
         Command::User(User::Add(add)) => admin::add_user(add).await,

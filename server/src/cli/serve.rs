@@ -68,6 +68,7 @@ pub(super) async fn run(path: &Path) -> Result<(), anyhow::Error> {
         let (router, wait) = (portal::router(app.clone()), wait(stopped));
         async move { https::serve(portal_listener, tls, router, wait).await }
     });
+    let rounds = tokio::spawn(retention_rounds(app.clone()));
     let (mut units, mut people) = (units, people);
     let ended = tokio::select! {
         name = signalled => {
@@ -77,6 +78,8 @@ pub(super) async fn run(path: &Path) -> Result<(), anyhow::Error> {
         ended = &mut units => flatten(ended).and(Err(anyhow::anyhow!("the units' listener ended"))),
         ended = &mut people => flatten(ended).and(Err(anyhow::anyhow!("the portal's listener ended"))),
     };
+    // A round that is cut off is ended by the next start.
+    rounds.abort();
     app.streams().stop_all();
     stop.send_replace(true);
     let all = async {
@@ -93,6 +96,22 @@ pub(super) async fn run(path: &Path) -> Result<(), anyhow::Error> {
         tracing::warn!("some connections did not end in time and were cut off");
     }
     ended
+}
+
+/// Deletes what is due, at the start and every hour.
+async fn retention_rounds(app: App) {
+    let mut hours = tokio::time::interval(Duration::from_secs(3600));
+    hours.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        hours.tick().await;
+        match app.delete_due().await {
+            Ok(0) => {}
+            Ok(deleted) => tracing::info!(deleted, "recordings whose time was over are deleted"),
+            Err(error) => {
+                tracing::error!(error = %crate::error::chain(&error), "what is due is not deleted; again in an hour");
+            }
+        }
+    }
 }
 
 fn flatten(

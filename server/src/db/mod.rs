@@ -14,6 +14,7 @@ pub mod driven;
 pub mod events;
 pub mod grants;
 pub mod limits;
+pub mod retention;
 pub mod sessions;
 pub mod units;
 pub mod users;
@@ -102,6 +103,8 @@ impl Db {
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
+            // What is deleted is overwritten: a deleted clip's key must not be in a free page.
+            .pragma("secure_delete", "ON")
             .busy_timeout(BUSY_TIMEOUT);
         let pool = SqlitePoolOptions::new()
             .max_connections(8)

@@ -210,6 +210,8 @@ fn event_page(session: &Session, shown: &Shown) -> EventPage {
         objection: driver_cells::objection(&shown.objection, shown.own),
         limit: driver_cells::limit(&shown.limit),
         beyond: requests::beyond(shown, session.user.role),
+        kept_until: shown.kept.as_ref().map(|kept| words::stamp(kept.until_ms)),
+        held: shown.kept.as_ref().and_then(|k| k.hold.as_ref()).map(|hold| hold.ground.clone()),
         seen_by: shown.seen.iter().map(cells::looked).collect(),
         nobody_else: shown.own && cells::nobody_else(&shown.seen),
     }

@@ -224,6 +224,10 @@ pub(crate) struct EventPage {
     pub(crate) objection: Option<ObjectionCell>,
     pub(crate) limit: Option<LimitCell>,
     pub(crate) beyond: Option<BeyondCell>,
+    /// When the clip goes by itself.
+    pub(crate) kept_until: Option<Stamp>,
+    /// The legal ground on which it stays all the same.
+    pub(crate) held: Option<String>,
     pub(crate) seen_by: Vec<LookedCell>,
     /// It is the driver's own, and all who looked are the driver.
     pub(crate) nobody_else: bool,

@@ -7,12 +7,13 @@ use axum::{
 };
 use jiff::{civil::DateTime, tz::TimeZone};
 use serde::Deserialize;
-use temoin_proto::ids::{EventId, GrantId};
+use temoin_proto::ids::{EventId, GrantId, HoldId};
 
 use crate::{
     app::App,
     authn::Session,
     authz::{GrantKind, Purpose, Role},
+    db::retention::Hold,
     error::AppError,
     grants::{GrantState, Scope},
     second_person::{AskShown, RequestScope},
@@ -61,6 +62,19 @@ pub(crate) struct RequestsPage {
     pub(crate) is_privacy_officer: bool,
     /// Asks for diagnostics.
     pub(crate) is_vendor: bool,
+    /// Legal holds that run.
+    pub(crate) holds: Vec<HoldCell>,
+}
+
+/// A legal hold.
+#[derive(Debug, Clone)]
+pub(crate) struct HoldCell {
+    pub(crate) id: String,
+    pub(crate) event: String,
+    pub(crate) ground: String,
+    pub(crate) not_told: Option<String>,
+    pub(crate) by: String,
+    pub(crate) at: Stamp,
 }
 
 /// What somebody may ask for about one event.
@@ -83,12 +97,12 @@ pub(crate) struct BeyondCell {
 }
 
 macro_rules! form {
-    ($(#[$doc:meta])* $name:ident { $($field:ident,)+ }) => {
+    ($(#[$doc:meta])* $name:ident { $($field:ident,)* }) => {
         $(#[$doc])*
         #[derive(Deserialize)]
         pub(crate) struct $name {
             csrf: String,
-            $(#[serde(default)] $field: String,)+
+            $(#[serde(default)] $field: String,)*
         }
 
         impl HasToken for $name {
@@ -119,23 +133,33 @@ form! {
     /// Ends.
     EndForm { back, }
 }
+form! {
+    /// Keeps a clip for a legal ground.
+    HoldForm { event, ground, not_told, }
+}
+form! {
+    /// Nothing but the token.
+    TokenForm { }
+}
 
-fn done(session: &Session, made: Result<GrantId, AppError>, to: &str) -> Response {
+fn done(session: &Session, made: Result<(), AppError>, to: &str) -> Response {
     match made {
-        Ok(_) => Redirect::to(to).into_response(),
+        Ok(()) => Redirect::to(to).into_response(),
         Err(error) => answers::refuse_page(Some(session), &error),
     }
 }
 
 /// `GET /requests`.
 pub(crate) async fn list(State(app): State<App>, SignedIn(session): SignedIn) -> Response {
-    match app.asks(&session.user).await {
-        Ok(asks) => answers::page(&page(&session, &asks)),
+    let user = &session.user;
+    let shown = async { Ok((app.asks(user).await?, app.holds(user).await?)) };
+    match shown.await {
+        Ok((asks, holds)) => answers::page(&page(&session, &asks, holds)),
         Err(error) => answers::refuse_page(Some(&session), &error),
     }
 }
 
-fn page(session: &Session, asks: &[AskShown]) -> RequestsPage {
+fn page(session: &Session, asks: &[AskShown], holds: Vec<Hold>) -> RequestsPage {
     let role = session.user.role;
     let (waiting, others): (Vec<_>, Vec<_>) = asks.iter().partition(|ask| ask.may_decide);
     let cells = |asks: Vec<&AskShown>| asks.into_iter().map(|ask| cell(ask, role)).collect();
@@ -159,6 +183,17 @@ fn page(session: &Session, asks: &[AskShown]) -> RequestsPage {
         others: cells(others),
         is_privacy_officer: role == Role::PrivacyOfficer,
         is_vendor: role == Role::VendorSupport,
+        holds: holds
+            .into_iter()
+            .map(|hold| HoldCell {
+                id: hold.id.to_string(),
+                event: hold.event.to_string(),
+                ground: hold.ground,
+                not_told: Some(hold.not_told).filter(|ground| !ground.is_empty()),
+                by: hold.by_name,
+                at: words::stamp(hold.at_ms),
+            })
+            .collect(),
     }
 }
 
@@ -236,7 +271,10 @@ pub(crate) fn beyond(shown: &Shown, reader: Role) -> Option<BeyondCell> {
                         "Other people in the pictures, where the unit kept them."
                     }
                     GrantKind::Export => "A file, marked with your name, that leaves the fleet.",
-                    GrantKind::Retention => "Beyond the day on which it would be deleted.",
+                    GrantKind::Retention => "Thirty days more than it would be kept.",
+                    GrantKind::Deletion => {
+                        "Before the day on which it would go. The privacy officer decides."
+                    }
                     GrantKind::Request | GrantKind::BreakGlass | GrantKind::Diagnostics => "",
                 },
                 purposes: named(purposes),
@@ -254,7 +292,7 @@ pub(crate) async fn ask(State(app): State<App>, form: Form<AskForm>) -> Response
     let fields = &form.fields;
     let made = match asked(fields) {
         Ok((kind, event, purpose)) => {
-            app.ask(&form.session.user, kind, event, purpose, &fields.words).await
+            app.ask(&form.session.user, kind, event, purpose, &fields.words).await.map(drop)
         }
         Err(error) => Err(error),
     };
@@ -268,6 +306,8 @@ fn asked(fields: &AskForm) -> Result<(GrantKind, EventId, Purpose), AppError> {
     let event: EventId = fields.event.trim().parse().map_err(|_| AppError::NotFound)?;
     let purpose = match kind {
         GrantKind::BreakGlass => Purpose::Request,
+        // It is the driver's own.
+        GrantKind::Deletion => Purpose::OwnReview,
         GrantKind::LiftBlur | GrantKind::Export | GrantKind::Retention => {
             fields.purpose.parse().map_err(|_| wrong("Say what you need it for."))?
         }
@@ -282,9 +322,10 @@ fn asked(fields: &AskForm) -> Result<(GrantKind, EventId, Purpose), AppError> {
 pub(crate) async fn register(State(app): State<App>, form: Form<RegisterForm>) -> Response {
     let fields = &form.fields;
     let made = match request_scope(fields) {
-        Ok(scope) => {
-            app.register_request(&form.session.user, &fields.number, &scope, &fields.words).await
-        }
+        Ok(scope) => app
+            .register_request(&form.session.user, &fields.number, &scope, &fields.words)
+            .await
+            .map(drop),
         Err(error) => Err(error),
     };
     done(&form.session, made, "/requests")
@@ -322,7 +363,7 @@ fn utc_ms(text: &str) -> Result<i64, AppError> {
 pub(crate) async fn diagnostics(State(app): State<App>, form: Form<DiagnosticsForm>) -> Response {
     let fields = &form.fields;
     let made = app.ask_diagnostics(&form.session.user, fields.unit.trim(), &fields.words).await;
-    done(&form.session, made, "/requests")
+    done(&form.session, made.map(drop), "/requests")
 }
 
 /// `POST /requests/{grant}/decide`.
@@ -338,9 +379,7 @@ pub(crate) async fn decide(
         _ => Err(AppError::Invalid("Nothing was chosen. Go back and choose.".to_owned())),
     };
     let made = match (grant.parse::<GrantId>(), granted) {
-        (Ok(id), Ok(granted)) => {
-            app.decide(&form.session.user, id, granted, &fields.reason).await.map(|()| id)
-        }
+        (Ok(id), Ok(granted)) => app.decide(&form.session.user, id, granted, &fields.reason).await,
         (Ok(_), Err(error)) => Err(error),
         (Err(_), _) => Err(AppError::NotFound),
     };
@@ -354,13 +393,38 @@ pub(crate) async fn end(
     form: Form<EndForm>,
 ) -> Response {
     let made = match grant.parse::<GrantId>() {
-        Ok(id) => app.end(&form.session.user, id).await.map(|()| id),
+        Ok(id) => app.end(&form.session.user, id).await,
         Err(_) => Err(AppError::NotFound),
     };
     // Only back to an event's page, or to the list.
     let back = form.fields.back.parse::<EventId>();
     let to = back.map_or_else(|_| "/requests".to_owned(), |event| format!("/events/{event}"));
     done(&form.session, made, &to)
+}
+
+/// `POST /requests/holds`.
+pub(crate) async fn hold(State(app): State<App>, form: Form<HoldForm>) -> Response {
+    let fields = &form.fields;
+    let made = match fields.event.trim().parse::<EventId>() {
+        Ok(event) => {
+            app.hold(&form.session.user, event, &fields.ground, &fields.not_told).await.map(drop)
+        }
+        Err(_) => Err(AppError::NotFound),
+    };
+    done(&form.session, made, "/requests")
+}
+
+/// `POST /requests/holds/{hold}/release`.
+pub(crate) async fn release(
+    State(app): State<App>,
+    Path(hold): Path<String>,
+    form: Form<TokenForm>,
+) -> Response {
+    let made = match hold.parse::<HoldId>() {
+        Ok(id) => app.release(&form.session.user, id).await,
+        Err(_) => Err(AppError::NotFound),
+    };
+    done(&form.session, made, "/requests")
 }
 
 #[cfg(test)]

@@ -126,6 +126,15 @@ async fn use_of(s: &Scene, path: &str, method: &str) -> (User, String, String) {
         ("post", "/requests/{grant}/end") => {
             (who(&s.manager), of_grant(asked(GrantKind::LiftBlur).await), String::new())
         }
+        ("post", "/requests/holds") => {
+            let officer = s.fleet.user("hol", Role::PrivacyOfficer, "north").await;
+            (officer, at(path), format!("event={event}&ground=court"))
+        }
+        ("post", "/requests/holds/{hold}/release") => {
+            let officer = s.fleet.user("rel", Role::PrivacyOfficer, "north").await;
+            let hold = app.hold(&officer, s.event.id, "court", "").await.unwrap();
+            (officer, path.replace("{hold}", &hold.to_string()), String::new())
+        }
         ("get", "/access-log") => (who(&s.auditor), at(path), String::new()),
         ("get", "/views/{view}/{file}") => {
             unreachable!("a view belongs to the session that opened it: see the test")

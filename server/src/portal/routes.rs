@@ -92,6 +92,8 @@ routes! {
     "/requests/diagnostics" {
         post requests::diagnostics => Open("only asks, as vendor support: `approve` decides"),
     }
+    "/requests/holds" { post requests::hold => Asks(&["hold_clip"]), }
+    "/requests/holds/{hold}/release" { post requests::release => Asks(&["hold_clip"]), }
     "/requests/{grant}/decide" { post requests::decide => Asks(&["see_ask", "approve"]), }
     "/requests/{grant}/end" { post requests::end => Asks(&["see_ask"]), }
     "/units" { get units::list => Asks(&["see_unit", "command_unit"]), }

@@ -330,6 +330,8 @@ pub(crate) fn event(own: bool) -> EventPage {
         objection: None,
         limit: None,
         beyond: None,
+        kept_until: Some(at(0)),
+        held: None,
         seen_by: looked(own),
         nobody_else: false,
     }
