@@ -1,5 +1,5 @@
-//! What the log asks of the disk, and nothing else: a trait of eight operations, so that a test can
-//! fail each of them, and the real ones.
+//! What the log asks of the disk, and nothing else: a trait, so that a test can fail each operation,
+//! and the real ones.
 //!
 //! | file | what | when it changes |
 //! |---|---|---|
@@ -9,6 +9,7 @@
 //! | `entries` | the records (see [`crate::record`]) | grows |
 //! | `checkpoint` | the signed head | replaced as a whole |
 //! | `checkpoint.new` | the next one | left by a crash; overwritten |
+//! | `chunks` | where chunks of entries are (see [`crate::chunks`]) | grows; derived |
 //!
 //! INVARIANT: an operation that reports success has done all of it. One that reports an error may
 //! have done all, some or nothing of it.
@@ -30,6 +31,7 @@ pub const CHECKPOINT: &str = "checkpoint";
 pub const KEY: &str = "key";
 /// The public key.
 pub const PUBLIC_KEY: &str = "public-key";
+pub(crate) const CHUNKS: &str = "chunks";
 pub(crate) const NEW_CHECKPOINT: &str = "checkpoint.new";
 pub(crate) const LOCK: &str = "lock";
 
@@ -63,6 +65,10 @@ pub(crate) trait LogFiles: Send + Sync + 'static {
     fn truncate_entries(&self, len: u64) -> Result<(), FileError>;
     /// Makes what was written into the entries file, and its length, survive a power cut.
     fn sync_entries(&self) -> Result<(), FileError>;
+    /// The first `len` bytes of the chunks file, fewer where it is shorter.
+    fn chunks(&self, len: u64) -> Result<Vec<u8>, FileError>;
+    /// Writes into the chunks file at this byte. It is never synced.
+    fn write_chunks(&self, offset: u64, bytes: &[u8]) -> Result<(), FileError>;
     /// The signed head.
     fn checkpoint(&self) -> Result<Vec<u8>, FileError>;
     /// Writes the next signed head beside the present one and makes it survive a power cut.
@@ -79,6 +85,7 @@ pub(crate) struct OsFiles {
     folder: PathBuf,
     folder_handle: File,
     entries: File,
+    chunks: File,
     _lock: File,
 }
 
@@ -109,8 +116,17 @@ impl OsFiles {
             .write(true)
             .open(&path)
             .map_err(|e| FileError::new("open", &path, e))?;
+        let path = folder.join(CHUNKS);
+        let chunks = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o644)
+            .open(&path)
+            .map_err(|e| FileError::new("open", &path, e))?;
         let folder_handle = File::open(folder).map_err(|e| FileError::new("open", folder, e))?;
-        Ok(Self { folder: folder.to_owned(), folder_handle, entries, _lock: lock })
+        Ok(Self { folder: folder.to_owned(), folder_handle, entries, chunks, _lock: lock })
     }
 
     fn entries_error(&self, doing: &'static str) -> impl Fn(io::Error) -> FileError {
@@ -142,6 +158,21 @@ impl LogFiles for OsFiles {
     fn sync_entries(&self) -> Result<(), FileError> {
         // fdatasync also makes the new length durable.
         self.entries.sync_data().map_err(self.entries_error("sync"))
+    }
+
+    fn chunks(&self, len: u64) -> Result<Vec<u8>, FileError> {
+        let mut bytes = Vec::new();
+        (&self.chunks)
+            .seek(SeekFrom::Start(0))
+            .and_then(|_| (&self.chunks).take(len).read_to_end(&mut bytes))
+            .map_err(|e| FileError::new("read", self.folder.join(CHUNKS), e))?;
+        Ok(bytes)
+    }
+
+    fn write_chunks(&self, offset: u64, bytes: &[u8]) -> Result<(), FileError> {
+        self.chunks
+            .write_all_at(bytes, offset)
+            .map_err(|e| FileError::new("write", self.folder.join(CHUNKS), e))
     }
 
     fn checkpoint(&self) -> Result<Vec<u8>, FileError> {
