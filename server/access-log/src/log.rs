@@ -47,6 +47,8 @@ mod fault_tests;
 mod read;
 mod recovery;
 #[cfg(test)]
+mod sim_disk;
+#[cfg(test)]
 mod tests;
 mod writer;
 

@@ -232,9 +232,14 @@ mod tests {
         files
     }
 
-    /// The example of the specification (C2SP tlog-tiles, partial tiles): 70,000 entries.
+    /// The examples of the specification (C2SP tlog-tiles, partial tiles): 256 and 70,000 entries.
     #[test]
-    fn the_published_example_of_a_tree() {
+    fn the_published_examples_of_trees() {
+        let (_folder, _log, public) = exported_log(256);
+        let names: Vec<PathBuf> = files_of(&public).into_iter().map(|(path, _)| path).collect();
+        let want = ["checkpoint", "tile/0/000", "tile/1/000.p/1", "tile/entries/000"];
+        assert_eq!(names, want.map(PathBuf::from));
+
         let (_folder, log, public) = exported_log(70_000);
         let names: Vec<String> =
             files_of(&public).iter().map(|(path, _)| path.display().to_string()).collect();

@@ -326,7 +326,7 @@ impl WholeTree {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use proptest::prelude::*;
 
     use super::*;
@@ -338,7 +338,7 @@ mod tests {
     /// The eight leaves and the roots of Certificate Transparency's published test vectors
     /// (certificate-transparency/cpp/merkletree/merkle_tree_test.cc, used by every RFC 6962
     /// implementation since).
-    const LEAVES: [&str; 8] = [
+    pub(crate) const LEAVES: [&str; 8] = [
         "",
         "00",
         "10",
@@ -348,7 +348,7 @@ mod tests {
         "5051525354555657",
         "606162636465666768696a6b6c6d6e6f",
     ];
-    const ROOTS: [&str; 9] = [
+    pub(crate) const ROOTS: [&str; 9] = [
         "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
         "6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d",
         "fac54203e7cc696cf0dfcb42c92a1d9dbaf70ad9e621f4bd8d98662f00e3c125",
@@ -362,6 +362,15 @@ mod tests {
 
     fn published() -> WholeTree {
         WholeTree::of(LEAVES.iter().map(|leaf| leaf_hash(&hex::decode(leaf).unwrap())))
+    }
+
+    /// Of the test of Trillian's and Certificate Transparency's hasher (rfc6962_test.go).
+    #[test]
+    fn published_hashes() {
+        let want = "395aa064aa4c29f7010acfe3f25db9485bbd4b91897b6ad7ad547639252b4d56";
+        assert_eq!(leaf_hash(b"L123456"), hash(want));
+        assert_eq!(leaf_hash(b""), hash(ROOTS[1]));
+        assert_eq!(Tree::default().root().unwrap(), hash(ROOTS[0]));
     }
 
     #[test]
@@ -397,9 +406,21 @@ mod tests {
                 ],
             ),
             (2, 3, vec!["fac54203e7cc696cf0dfcb42c92a1d9dbaf70ad9e621f4bd8d98662f00e3c125"]),
+            (
+                1,
+                5,
+                vec![
+                    "6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d",
+                    "5f083f0a1a33ca076a95279832580db3e0ef4584bdff1f54c8a360f50de3031e",
+                    "bc1a0643b12e4d2d7c77918f44e0f4f79a838b6cf9ec5b5c283e1f4d88599e6b",
+                ],
+            ),
         ] {
             let path: Vec<Hash> = path.into_iter().map(hash).collect();
             assert_eq!(tree.inclusion_proof(index, size).unwrap(), path, "{index} of {size}");
+            let at = |n: u64| usize::try_from(n).unwrap();
+            let leaf = leaf_hash(&hex::decode(LEAVES[at(index)]).unwrap());
+            check_inclusion(&path, index, leaf, size, hash(ROOTS[at(size)])).unwrap();
         }
         for (old, new, path) in [
             (1, 1, vec![]),
@@ -432,6 +453,8 @@ mod tests {
         ] {
             let path: Vec<Hash> = path.into_iter().map(hash).collect();
             assert_eq!(tree.consistency_proof(old, new).unwrap(), path, "{old} to {new}");
+            let root = |n: u64| hash(ROOTS[usize::try_from(n).unwrap()]);
+            check_consistency(&path, old, root(old), new, root(new)).unwrap();
         }
     }
 

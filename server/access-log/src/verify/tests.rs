@@ -18,6 +18,21 @@ fn both_ways_to_the_root_agree() {
     }
 }
 
+/// The same published roots that the tree of the log is tested with.
+#[test]
+fn published_roots() {
+    use crate::tree::tests::{LEAVES, ROOTS};
+    let mut peaks = Peaks::default();
+    for (size, root) in ROOTS.iter().enumerate() {
+        assert_eq!(hex::encode(peaks.root()), *root, "{size}");
+        if let Some(leaf) = LEAVES.get(size) {
+            peaks.push(leaf_hash(&hex::decode(leaf).unwrap()));
+        }
+    }
+    let node = "aa217fe888e47007fa15edab33c2b492a722cb106c64667fc2b044444de66bbb";
+    assert_eq!(hex::encode(sha256(&[&[1], b"N123", b"N456"])), node);
+}
+
 struct Fixture {
     folder: tempfile::TempDir,
     key: LogPublicKey,
