@@ -9,7 +9,7 @@
 //! | `entries` | the records (see [`crate::record`]) | grows |
 //! | `checkpoint` | the signed head | replaced as a whole |
 //! | `checkpoint.new` | the next one | left by a crash; overwritten |
-//! | `chunks` | where chunks of entries are (see [`crate::chunks`]) | grows; derived |
+//! | `chunks` | where chunks of entries are (`src/chunks.rs`) | grows; derived |
 //!
 //! INVARIANT: an operation that reports success has done all of it. One that reports an error may
 //! have done all, some or nothing of it.

@@ -138,6 +138,7 @@ mod tests {
 
     use super::*;
     use crate::{
+        checkpoint::LogKey,
         leaf::{Action, Leaf},
         tree::leaf_hash,
         verify,
@@ -299,6 +300,13 @@ mod tests {
         for (name, bytes) in files_of(&fresh) {
             assert!(fs::read(public.join(&name)).unwrap() == bytes, "{name:?}");
         }
+        // Of the same log, as if it had been put back and gone on in another way.
+        let key = fs::read_to_string(folder.path().join("log").join(files::KEY)).unwrap();
+        let other_past = LogKey::decode(key.trim_end()).unwrap().sign(600, leaf_hash(b"x"));
+        fs::write(fresh.join(CHECKPOINT), other_past.unwrap().note()).unwrap();
+        fs::remove_file(fresh.join("tile/0/000")).unwrap();
+        export(&log, &fresh).unwrap();
+        assert!(fresh.join("tile/0/000").exists());
         let (_other_folder, other, other_public) = exported_log(700);
         assert_eq!(export(&log, &other_public).unwrap().size(), 768);
         verify::verify_tiles(&other_public, log.public_key(), &[]).unwrap();

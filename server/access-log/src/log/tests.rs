@@ -203,6 +203,8 @@ fn the_last_record_cut_at_every_byte() {
         let log = AccessLog::open(folder.path()).unwrap();
         let kept = if whole { 4 } else { 3 };
         assert_eq!(leaves_of(&log), leaves[..kept], "{len}");
+        let left = fs::metadata(path(ENTRIES)).unwrap().len();
+        assert_eq!(left, (if whole { len } else { start }) as u64, "{len}: nothing is behind");
         let mut now = leaves[..kept].to_vec();
         now.push(view(9));
         log.append(now[kept].clone()).unwrap();
