@@ -79,8 +79,8 @@ use crate::{
 };
 
 /// How far the published head may be behind, which is on disk for whoever does not ask the server.
-/// Own choice: publishing takes about three syncs, for which a viewer may have to wait; once in two
-/// seconds that is one in hundreds of viewers.
+/// Own choice: publishing takes about three syncs, beside which others' syncs are slower; once in two
+/// seconds few viewers notice.
 pub const PUBLISH_AFTER: Duration = Duration::from_secs(2);
 /// Most callers that wait for the writer before `append` blocks on handing over.
 const QUEUE_LEN: usize = 1024;
@@ -344,7 +344,7 @@ impl AccessLog {
             Arc::new(Shared { files, committed: RwLock::new(committed), poison: OnceLock::new() });
         let public = key.public().clone();
         let (jobs, queue) = mpsc::sync_channel(QUEUE_LEN);
-        let writer = writer::Writer::new(Arc::clone(&shared), key, end, publish_after);
+        let writer = writer::Writer::new(Arc::clone(&shared), key, end, publish_after)?;
         let writer = std::thread::Builder::new()
             .name("access-log".to_owned())
             .spawn(move || writer.run(&queue))

@@ -1,16 +1,18 @@
-//! The one writer: takes what waits, commits it, answers, and publishes the head now and then. The
-//! order of its writes, and what a crash leaves of them, is at the head of [`super`].
+//! The one writer: takes what waits, commits it and answers; and the publisher, which replaces the
+//! head on disk behind it. The order of the writes, and what a crash leaves of them, is at the head of
+//! [`super`]. The writer alone writes entries, the publisher alone all else.
 
 use std::{
     sync::{
         Arc,
-        mpsc::{Receiver, RecvTimeoutError, SyncSender},
+        mpsc::{self, Receiver, SyncSender},
     },
+    thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 
 use super::{LogError, Shared, recovery};
-use crate::{checkpoint::LogKey, record::Record};
+use crate::{checkpoint::LogKey, files::FileError, record::Record};
 
 /// Entries in one commit from which on no further caller is taken into it.
 const MAX_BATCH: usize = 512;
@@ -21,39 +23,68 @@ pub(super) struct Job {
     pub(super) reply: SyncSender<Result<u64, LogError>>,
 }
 
+impl Shared {
+    /// Does it, unless something failed before; if it fails, nothing more is done.
+    fn unless_poisoned<T>(
+        &self,
+        work: impl FnOnce() -> Result<T, LogError>,
+    ) -> Result<T, Arc<str>> {
+        match self.poison.get() {
+            Some(reason) => Err(Arc::clone(reason)),
+            None => {
+                work().map_err(|e| Arc::clone(self.poison.get_or_init(|| Arc::from(e.to_string()))))
+            }
+        }
+    }
+}
+
 pub(super) struct Writer {
     shared: Arc<Shared>,
     key: LogKey,
     /// Length of the entries file.
     end: u64,
-    /// How many chunks are written down in the chunks file.
-    saved: u64,
-    publish_after: Duration,
-    /// When the head must be published; none where it is.
-    publish_at: Option<Instant>,
+    publish: Publish,
+}
+
+/// When the head on disk is replaced.
+enum Publish {
+    /// Before each answer.
+    AtOnce(Publisher),
+    /// By a thread that is told that there is a new one.
+    Behind { new: SyncSender<()>, thread: JoinHandle<()> },
 }
 
 impl Writer {
     /// The writer of a log as recovery leaves it: published, and all chunks written down.
-    pub(super) fn new(shared: Arc<Shared>, key: LogKey, end: u64, publish_after: Duration) -> Self {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        key: LogKey,
+        end: u64,
+        publish_after: Duration,
+    ) -> Result<Self, FileError> {
         let saved = shared.read().tree.whole_chunks();
-        Self { shared, key, end, saved, publish_after, publish_at: None }
+        let publisher = Publisher { shared: Arc::clone(&shared), saved };
+        let publish = if publish_after.is_zero() {
+            Publish::AtOnce(publisher)
+        } else {
+            let (new, news) = mpsc::sync_channel(1);
+            let thread = thread::Builder::new()
+                .name("access-log-head".to_owned())
+                .spawn(move || publisher.run(&news, publish_after))
+                .map_err(|e| FileError::new("start the publisher of", shared.files.folder(), e))?;
+            Publish::Behind { new, thread }
+        };
+        Ok(Self { shared, key, end, publish })
     }
 
     pub(super) fn run(mut self, queue: &Receiver<Job>) {
-        loop {
-            let next = match self.publish_at {
-                None => queue.recv().map_err(|_| RecvTimeoutError::Disconnected),
-                Some(at) => queue.recv_timeout(at.saturating_duration_since(Instant::now())),
-            };
-            match next {
-                Ok(first) => self.take(first, queue),
-                Err(RecvTimeoutError::Timeout) => drop(self.unless_poisoned(Self::publish)),
-                Err(RecvTimeoutError::Disconnected) => break,
-            }
+        while let Ok(first) = queue.recv() {
+            self.take(first, queue);
         }
-        if self.publish_at.is_some() {
-            drop(self.unless_poisoned(Self::publish));
+        if let Publish::Behind { new, thread } = self.publish {
+            drop(new);
+            // One that panicked leaves the head on disk as it was, which is right too.
+            drop(thread.join());
         }
     }
 
@@ -67,10 +98,13 @@ impl Writer {
             count += job.records.len();
             batch.push(job);
         }
-        let done = self.unless_poisoned(|writer| {
-            let first = writer.commit(&batch)?;
-            if writer.publish_at.is_some_and(|at| at <= Instant::now()) {
-                writer.publish()?;
+        let shared = Arc::clone(&self.shared);
+        let done = shared.unless_poisoned(|| {
+            let first = self.commit(&batch)?;
+            match &mut self.publish {
+                Publish::AtOnce(publisher) => publisher.publish()?,
+                // A full channel says the same already.
+                Publish::Behind { new, .. } => drop(new.try_send(())),
             }
             Ok(first)
         });
@@ -84,20 +118,6 @@ impl Writer {
             // The caller waits as long as the channel lives, so this does not fail.
             drop(reply.send(answer));
         }
-    }
-
-    /// Does it, unless something failed before; if it fails, nothing more is done.
-    fn unless_poisoned<T>(
-        &mut self,
-        work: impl FnOnce(&mut Self) -> Result<T, LogError>,
-    ) -> Result<T, Arc<str>> {
-        if let Some(reason) = self.shared.poison.get() {
-            return Err(Arc::clone(reason));
-        }
-        work(self).map_err(|e| {
-            self.publish_at = None;
-            Arc::clone(self.shared.poison.get_or_init(|| Arc::from(e.to_string())))
-        })
     }
 
     /// Makes all of them durable and returns the number of the first.
@@ -127,8 +147,25 @@ impl Writer {
             .sign(size, root)
             .map_err(|source| LogError::Checkpoint { folder: files.folder().to_owned(), source })?;
         self.shared.write().checkpoint = head;
-        self.publish_at.get_or_insert_with(|| Instant::now() + self.publish_after);
         Ok(first)
+    }
+}
+
+struct Publisher {
+    shared: Arc<Shared>,
+    /// How many chunks are written down in the chunks file.
+    saved: u64,
+}
+
+impl Publisher {
+    /// Publishes this long after the first news of a new head, and when there is no more.
+    fn run(mut self, news: &Receiver<()>, after: Duration) {
+        let shared = Arc::clone(&self.shared);
+        while news.recv().is_ok() {
+            let due = Instant::now() + after;
+            while news.recv_timeout(due.saturating_duration_since(Instant::now())).is_ok() {}
+            drop(shared.unless_poisoned(|| self.publish()));
+        }
     }
 
     /// Writes down the chunks that became whole, and replaces the head on disk.
@@ -139,8 +176,6 @@ impl Writer {
             (committed.checkpoint.clone(), committed.saved_from(self.saved))
         };
         self.saved = recovery::save_chunks(files, self.saved, &chunks)?;
-        recovery::publish(files, &head)?;
-        self.publish_at = None;
-        Ok(())
+        Ok(recovery::publish(files, &head)?)
     }
 }
