@@ -149,6 +149,7 @@ pub fn growth(folder: &Path, mut say: impl FnMut(&str)) -> Result<Vec<Figure>> {
         };
         add("append_per_s", rate, "1/s", RATE_ENTRIES);
         add("open_s", median(&open_s)?, "s", open_s.len());
+        add("proof_p50_us", percentile(&proofs_us, 50)?, "us", proofs_us.len());
         add("proof_p99_us", percentile(&proofs_us, 99)?, "us", proofs_us.len());
         let new = u32::try_from(new).map(f64::from)?;
         add("bulk_per_s", new / grow_s, "1/s", 1);

@@ -27,7 +27,8 @@
 //!
 //! INVARIANT: after any failed write or sync the log takes no more entries until it is opened anew,
 //! and whoever waited gets an error, not an index. Such an entry may still be found in the log
-//! later. That is the harmless side: an access that did not happen, never one that is missing.
+//! later. That is the harmless side: an access that did not happen, never one that is missing. Where it
+//! is the head that cannot be published, the next entry is the first that is refused.
 //!
 //! # Old entries
 //! Opening checks the records behind the last whole chunk and all chunks' roots against the signed
@@ -74,8 +75,8 @@ use crate::{
     files::{self, FileError, LogFiles, OpenError, OsFiles},
     leaf::{Action, Leaf, LeafError},
     proof::EntryProof,
-    record::{HEADER, Record},
-    tree::{CHUNK, Hash, Tree, TreeError},
+    record::{HEADER, Record, RecordError},
+    tree::{CHUNK, Chunk, Hash, Tree, TreeError},
 };
 
 /// How far the published head may be behind, which is on disk for whoever does not ask the server.
@@ -477,9 +478,18 @@ impl AccessLog {
     /// # Errors
     /// As [`AccessLog::recall`].
     pub fn entry_proof(&self, index: u64) -> Result<EntryProof, LogError> {
-        let leaf = self.recall(index)?.leaf.to_bytes()?;
         let head = self.checkpoint();
-        let path = self.inclusion_proof(index, head.size())?;
+        let size = head.size();
+        if index >= size {
+            return Err(TreeError::Range { asked: format!("entry {index}"), size }.into());
+        }
+        let records = self.shared.records(index / CHUNK)?;
+        let mut chunks = self.shared.chunks_of(&[size])?;
+        chunks.push(Chunk::new(index / CHUNK, records.iter().map(|r| r.hash).collect()));
+        let path = self.shared.read().tree.with(&chunks).inclusion_proof(index, size)?;
+        let inside = usize::try_from(index % CHUNK).unwrap_or(usize::MAX);
+        let leaf = records.into_iter().nth(inside).map(|record| record.leaf);
+        let leaf = leaf.ok_or_else(|| self.shared.damaged(index, RecordError::Cut))?;
         Ok(EntryProof { index, leaf, path, checkpoint: head.note().to_owned() })
     }
 
