@@ -24,8 +24,9 @@ use crate::figures::{Figure, median, percentile};
 
 /// Callers that append at the same time where the rate is measured: requests of a busy portal.
 const CALLERS: usize = 64;
-/// Entries of that measurement.
+/// Entries of one such measurement, and how often log and bare file take turns.
 const RATE_ENTRIES: usize = 20_000;
+const RATE_TURNS: usize = 5;
 /// Entries that are timed one by one, alone.
 const ALONE: usize = 500;
 /// A typical portal: this many people open a view every [`PORTAL_EVERY`], 20 entries a second. Own
@@ -78,18 +79,16 @@ pub fn figures(folder: &Path) -> Result<Vec<Figure>> {
     let ratio = percentile(&portal, 99)? / percentile(&portal_bare, 99)?;
     figures.push(Figure::new("access.append_p99_to_bare", ratio, "1", portal.len(), people));
 
-    let rate = append_rate(&log, &salt, RATE_ENTRIES)?;
-    let bare_rate = bare.rate(&salt)?;
+    let (mut rates, mut bare_rates) = (Vec::new(), Vec::new());
+    for _ in 0..RATE_TURNS {
+        rates.push(append_rate(&log, &salt, RATE_ENTRIES)?);
+        bare_rates.push(bare.rate(&salt)?);
+    }
+    let set = format!("{CALLERS} callers, durable");
     figures.push(
-        Figure::new(
-            "access.append_per_s",
-            rate,
-            "1/s",
-            RATE_ENTRIES,
-            format!("{CALLERS} callers, durable"),
-        )
-        .limit(bare_rate)
-        .goal("at least 2900 on 2 cores"),
+        Figure::new("access.append_per_s", median(&rates)?, "1/s", RATE_TURNS * RATE_ENTRIES, set)
+            .limit(median(&bare_rates)?)
+            .goal("at least 2900 on 2 cores"),
     );
     let head = log.checkpoint();
     ensure!(head.size() == log.len(), "the head is not over all entries");
