@@ -17,7 +17,7 @@
 use std::{
     fs::{self, File, OpenOptions},
     io::{self, Read, Seek as _, SeekFrom, Write as _},
-    os::unix::fs::{FileExt as _, OpenOptionsExt as _, PermissionsExt as _},
+    os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
 };
 
@@ -63,7 +63,8 @@ pub(crate) trait LogFiles: Send + Sync + 'static {
     fn write_entries(&self, offset: u64, bytes: &[u8]) -> Result<(), FileError>;
     /// Cuts the entries file to this length.
     fn truncate_entries(&self, len: u64) -> Result<(), FileError>;
-    /// Makes what was written into the entries file, and its length, survive a power cut.
+    /// Makes what was written into the entries file, and its length, survive a power cut, and sees to
+    /// it that the file is still the log's.
     fn sync_entries(&self) -> Result<(), FileError>;
     /// The first `len` bytes of the chunks file, fewer where it is shorter.
     fn chunks(&self, len: u64) -> Result<Vec<u8>, FileError>;
@@ -157,7 +158,16 @@ impl LogFiles for OsFiles {
 
     fn sync_entries(&self) -> Result<(), FileError> {
         // fdatasync also makes the new length durable.
-        self.entries.sync_data().map_err(self.entries_error("sync"))
+        self.entries.sync_data().map_err(self.entries_error("sync"))?;
+        // Durable is what is found again: not in a file that was moved away or replaced meanwhile.
+        let place = |m: fs::Metadata| (m.dev(), m.ino());
+        let named = fs::metadata(self.folder.join(ENTRIES)).map_err(self.entries_error("find"))?;
+        let open = self.entries.metadata().map_err(self.entries_error("find"))?;
+        if place(named) == place(open) {
+            Ok(())
+        } else {
+            Err(self.entries_error("find")(io::Error::other("another file has its name")))
+        }
     }
 
     fn chunks(&self, len: u64) -> Result<Vec<u8>, FileError> {

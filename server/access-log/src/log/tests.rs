@@ -405,3 +405,26 @@ fn the_published_head_comes_later() {
     drop(log);
     assert_eq!(published(), shown, "closing publishes");
 }
+
+/// What is moved away or replaced under an open log: nothing is acknowledged into the void.
+#[test]
+fn an_entry_in_a_file_that_is_not_the_logs_any_more_is_not_acknowledged() {
+    for replaced in [false, true] {
+        let outer = tempfile::tempdir().unwrap();
+        let folder = outer.path().join("log");
+        let log = AccessLog::create(&folder, NAME).unwrap();
+        log.append(view(0)).unwrap();
+        let moved = outer.path().join("moved");
+        fs::rename(&folder, &moved).unwrap();
+        if replaced {
+            fs::create_dir(&folder).unwrap();
+            fs::copy(moved.join(ENTRIES), folder.join(ENTRIES)).unwrap();
+        }
+        assert!(matches!(log.append(view(1)), Err(LogError::Poisoned(_))), "{replaced}");
+        assert_eq!(log.len(), 1);
+        drop(log);
+        // The one that was refused may be there: an access that did not happen.
+        let log = AccessLog::open(&moved).unwrap();
+        assert_eq!(leaves_of(&log).len(), 2);
+    }
+}
