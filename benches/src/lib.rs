@@ -5,6 +5,7 @@
 //! | [`figures`], [`machine`] | a figure with the limit beside it; on which machine and commit |
 //! | [`input`], [`line`](mod@line), [`viewing`] | the whole line, out of real processes |
 //! | [`limits_bench`] | the speed limits' file and look-up |
+//! | [`access_log_bench`] | what a durable entry costs, and how a large log behaves |
 //! | [`bare`] | the limits: the same work without the line around it |
 //! | [`score`] | what the detectors get right |
 //! | [`nmea_score`] | receivers' logs against gpsd's own decoder |
@@ -19,6 +20,7 @@
 //! INVARIANT: nothing of `../shared/data` is copied; pictures stay in memory.
 #![forbid(unsafe_code)]
 
+pub mod access_log_bench;
 pub mod bare;
 pub mod blur_score;
 pub mod charts;

@@ -341,14 +341,14 @@ fn access_log_seeds() -> Vec<(&'static str, &'static str, Vec<u8>)> {
         tree.push(leaf_hash(&leaf(at))).unwrap();
         Record::new(leaf(at)).write_to(&mut entries).unwrap();
     }
-    let head = key.sign(11, tree.root(11).unwrap()).unwrap();
+    let head = key.sign(11, tree.root().unwrap()).unwrap();
     let proof = EntryProof {
         index: 5,
         leaf: leaf(5),
-        path: tree.inclusion_proof(5, 11).unwrap(),
+        path: tree.with(&[]).inclusion_proof(5, 11).unwrap(),
         checkpoint: head.note().to_owned(),
     };
-    let empty = key.sign(0, Tree::default().root(0).unwrap()).unwrap();
+    let empty = key.sign(0, Tree::default().root().unwrap()).unwrap();
     vec![
         ("access_log_leaf", "view", leaf(0)),
         ("access_log_entries", "eleven", entries.clone()),

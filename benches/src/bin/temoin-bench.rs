@@ -16,6 +16,7 @@ use anyhow::{Context, Result, ensure};
 use clap::{Parser, ValueEnum};
 use temoin_agent::{config::Config, perception::CabinEyes};
 use temoin_benches::{
+    access_log_bench,
     bare::{self, Looking, OnePicture},
     core_cost,
     figures::{self, Figure, median, percentile},
@@ -50,6 +51,10 @@ struct Args {
     /// Views that are opened.
     #[arg(long, value_name = "N", default_value_t = 24, value_parser = clap::value_parser!(u16).range(2..=500))]
     views: u16,
+    /// Measures nothing but the access log at ten thousand, a million and ten million entries, and
+    /// prints it: takes minutes, and 5 GB beside the figures.
+    #[arg(long)]
+    access_log_growth: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -96,6 +101,14 @@ fn bench(args: &Args) -> Result<()> {
         !cfg!(debug_assertions),
         "a debug build says nothing about cost: run `make bench`, which builds in release"
     );
+    // The access log on a disk that keeps what it syncs, which the folder for temporary files may
+    // not be.
+    let disk = args.out.parent().unwrap_or(Path::new(".")).join("bench");
+    if args.access_log_growth {
+        let figures = access_log_bench::growth(&disk, say)?;
+        say(&format!("\n{}", figures::table(&figures)));
+        return Ok(());
+    }
     let folder = tempfile::Builder::new().prefix("temoin-bench-").tempdir()?;
     let input = Input::choose(folder.path())?;
     say(&format!("driving: {}", input.data_set()));
@@ -135,6 +148,8 @@ fn bench(args: &Args) -> Result<()> {
     })?;
     say("looking up speed limits");
     figures.extend(limits_bench::figures()?);
+    say("appending to the access log and verifying a million entries");
+    figures.extend(access_log_bench::figures(&disk)?);
     let status = server.stop(Duration::from_secs(15))?;
     ensure!(status.success(), "the server ended with {status}");
 
@@ -342,6 +357,9 @@ How to read it:
   one; its limit: getting the list. `agent.event_to_view_s` holds the 5 s or 30 s after an event
   that are still to be recorded; `agent.clip_to_view_s` begins where the clip is durable on the
   unit. All on one machine: no mobile network is in it.
+- `access.append_...`: until an entry is durable, with the time that it waits for others; its limit is
+  the same bytes written and synced by turns with it, without a log. `access.verify_million_s` reads
+  only published tiles; `temoin-bench --access-log-growth` measures larger logs.
 - `view.first_byte_...` and `view.first_frame_...`: from asking for a camera; the limits are a page
   of the portal, and decoding and encoding one picture with coders that run already
   (`bare.first_picture_cold_ms`: with both to be started). The first fragment holds several

@@ -316,6 +316,51 @@ mod tests {
         );
     }
 
+    /// The notes of the tests of signed notes' first library (golang.org/x/mod/sumdb/note).
+    #[test]
+    fn published_notes() {
+        const TEXT: &str = "If you think cryptography is the answer to your problem,\n\
+                            then you don't know what your problem is.\n";
+        const PETER: &str = "PRIVATE+KEY+PeterNeumann+c74f20a3+\
+                             AYEKFALVFGyNhPJEMzD1QIDr+Y7hfZx09iUvxdXHKDFz";
+        let signed = |base64: &str| BASE64_STANDARD.decode(base64).unwrap();
+        let by_peter = signed(
+            "x08go/ZJkuBS9UG/SffcvIAQxVBtiFupLLr8pAcElZInNIuGUgYN1FFYC2pZSNXgKvqfqdngotpRZb6KE6RyyBwJnAM=",
+        );
+        let key = LogKey::decode(PETER).unwrap();
+        assert_eq!(by_peter[..4], key.public().id.to_be_bytes());
+        assert_eq!(by_peter[4..], *key.pair.sign(TEXT.as_bytes()).as_ref());
+
+        let enoch: LogPublicKey =
+            "EnochRoot+af0cfe78+ATtqJ7zOtqQtYqOo0CpvDXNlMhV3HeJDpjrASKGLWdop".parse().unwrap();
+        let by_enoch = signed(
+            "rwz+eBzmZa0SO3NbfRGzPCpDckykFXSdeX+MNtCOXm2/5n2tiOHp+vAF1aGrQ5ovTG01oOTGwnWLox33WWd1RvMc+QQ=",
+        );
+        assert_eq!(by_enoch[..4], enoch.id.to_be_bytes());
+        assert!(enoch.verify(TEXT.as_bytes(), &by_enoch[4..]));
+        assert!(!enoch.verify(TEXT.as_bytes(), &by_peter[4..]));
+    }
+
+    /// The example of C2SP tlog-checkpoint and tlog-cosignature, whose keys are not published: its
+    /// text is what we write, and its cosignature may stand under a checkpoint of ours.
+    #[test]
+    fn published_checkpoint() {
+        const TEXT: &str = "example.com/behind-the-sofa\n20852163\n\
+                            CsUYapGGPo4dkMgIAUqom/Xajj7h2fB2MPA3j2jxq2I=\n";
+        const COSIGNATURE: &str = "— witness.example.com/w1 \
+            jWbPPwAAAABkGFDLEZMHwSRaJNiIDoe9DYn/zXcrtPHeolMI5OWXEhZCB9dlrDJsX3b2oyin1nPZqhf5nNo0xUe+\
+            mbIUBkBIfZ+qnA==\n";
+        let (key, _) = LogKey::generate("example.com/behind-the-sofa").unwrap();
+        let root = Hash::parse_hash("CsUYapGGPo4dkMgIAUqom/Xajj7h2fB2MPA3j2jxq2I=").unwrap();
+        let checkpoint = key.sign(20_852_163, root).unwrap();
+        let (text, signatures) = checkpoint.note().split_once("\n\n").unwrap();
+        assert_eq!(format!("{text}\n"), TEXT);
+        assert!(signatures.starts_with("— example.com/behind-the-sofa "));
+        let note = format!("{}{COSIGNATURE}", checkpoint.note());
+        let cosigned = Checkpoint::parse(note.as_bytes(), key.public()).unwrap();
+        assert_eq!((cosigned.size(), cosigned.root(), cosigned.note()), (20_852_163, root, &*note));
+    }
+
     #[test]
     fn a_witness_may_add_its_signature() {
         let (log, _) = LogKey::generate(NAME).unwrap();

@@ -1,5 +1,5 @@
-//! What the log asks of the disk, and nothing else: a trait of eight operations, so that a test can
-//! fail each of them, and the real ones.
+//! What the log asks of the disk, and nothing else: a trait, so that a test can fail each operation,
+//! and the real ones.
 //!
 //! | file | what | when it changes |
 //! |---|---|---|
@@ -9,6 +9,7 @@
 //! | `entries` | the records (see [`crate::record`]) | grows |
 //! | `checkpoint` | the signed head | replaced as a whole |
 //! | `checkpoint.new` | the next one | left by a crash; overwritten |
+//! | `chunks` | where chunks of entries are (`src/chunks.rs`) | grows; derived |
 //!
 //! INVARIANT: an operation that reports success has done all of it. One that reports an error may
 //! have done all, some or nothing of it.
@@ -16,7 +17,7 @@
 use std::{
     fs::{self, File, OpenOptions},
     io::{self, Read, Seek as _, SeekFrom, Write as _},
-    os::unix::fs::{FileExt as _, OpenOptionsExt as _, PermissionsExt as _},
+    os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
 };
 
@@ -30,6 +31,7 @@ pub const CHECKPOINT: &str = "checkpoint";
 pub const KEY: &str = "key";
 /// The public key.
 pub const PUBLIC_KEY: &str = "public-key";
+pub(crate) const CHUNKS: &str = "chunks";
 pub(crate) const NEW_CHECKPOINT: &str = "checkpoint.new";
 pub(crate) const LOCK: &str = "lock";
 
@@ -61,8 +63,13 @@ pub(crate) trait LogFiles: Send + Sync + 'static {
     fn write_entries(&self, offset: u64, bytes: &[u8]) -> Result<(), FileError>;
     /// Cuts the entries file to this length.
     fn truncate_entries(&self, len: u64) -> Result<(), FileError>;
-    /// Makes what was written into the entries file, and its length, survive a power cut.
+    /// Makes what was written into the entries file, and its length, survive a power cut, and sees to
+    /// it that the file is still the log's.
     fn sync_entries(&self) -> Result<(), FileError>;
+    /// The first `len` bytes of the chunks file, fewer where it is shorter.
+    fn chunks(&self, len: u64) -> Result<Vec<u8>, FileError>;
+    /// Writes into the chunks file at this byte. It is never synced.
+    fn write_chunks(&self, offset: u64, bytes: &[u8]) -> Result<(), FileError>;
     /// The signed head.
     fn checkpoint(&self) -> Result<Vec<u8>, FileError>;
     /// Writes the next signed head beside the present one and makes it survive a power cut.
@@ -79,6 +86,7 @@ pub(crate) struct OsFiles {
     folder: PathBuf,
     folder_handle: File,
     entries: File,
+    chunks: File,
     _lock: File,
 }
 
@@ -109,8 +117,17 @@ impl OsFiles {
             .write(true)
             .open(&path)
             .map_err(|e| FileError::new("open", &path, e))?;
+        let path = folder.join(CHUNKS);
+        let chunks = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o644)
+            .open(&path)
+            .map_err(|e| FileError::new("open", &path, e))?;
         let folder_handle = File::open(folder).map_err(|e| FileError::new("open", folder, e))?;
-        Ok(Self { folder: folder.to_owned(), folder_handle, entries, _lock: lock })
+        Ok(Self { folder: folder.to_owned(), folder_handle, entries, chunks, _lock: lock })
     }
 
     fn entries_error(&self, doing: &'static str) -> impl Fn(io::Error) -> FileError {
@@ -141,7 +158,31 @@ impl LogFiles for OsFiles {
 
     fn sync_entries(&self) -> Result<(), FileError> {
         // fdatasync also makes the new length durable.
-        self.entries.sync_data().map_err(self.entries_error("sync"))
+        self.entries.sync_data().map_err(self.entries_error("sync"))?;
+        // Durable is what is found again: not in a file that was moved away or replaced meanwhile.
+        let place = |m: fs::Metadata| (m.dev(), m.ino());
+        let named = fs::metadata(self.folder.join(ENTRIES)).map_err(self.entries_error("find"))?;
+        let open = self.entries.metadata().map_err(self.entries_error("find"))?;
+        if place(named) == place(open) {
+            Ok(())
+        } else {
+            Err(self.entries_error("find")(io::Error::other("another file has its name")))
+        }
+    }
+
+    fn chunks(&self, len: u64) -> Result<Vec<u8>, FileError> {
+        let mut bytes = Vec::new();
+        (&self.chunks)
+            .seek(SeekFrom::Start(0))
+            .and_then(|_| (&self.chunks).take(len).read_to_end(&mut bytes))
+            .map_err(|e| FileError::new("read", self.folder.join(CHUNKS), e))?;
+        Ok(bytes)
+    }
+
+    fn write_chunks(&self, offset: u64, bytes: &[u8]) -> Result<(), FileError> {
+        self.chunks
+            .write_all_at(bytes, offset)
+            .map_err(|e| FileError::new("write", self.folder.join(CHUNKS), e))
     }
 
     fn checkpoint(&self) -> Result<Vec<u8>, FileError> {

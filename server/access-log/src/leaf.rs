@@ -310,14 +310,18 @@ impl Leaf {
         if bytes.len() > MAX_LEAF_LEN {
             return Err(LeafError::TooLong(bytes.len()));
         }
-        // The version first: a later version may have fields that are unknown here.
-        let VersionOnly { v } =
-            serde_json::from_slice(bytes).map_err(|e| LeafError::Malformed(e.to_string()))?;
-        if v != LEAF_VERSION {
-            return Err(LeafError::Version(v));
-        }
-        let leaf: Self =
-            serde_json::from_slice(bytes).map_err(|e| LeafError::Malformed(e.to_string()))?;
+        let malformed = |e: serde_json::Error| LeafError::Malformed(e.to_string());
+        let leaf = match serde_json::from_slice::<Self>(bytes) {
+            Ok(leaf) if leaf.version == LEAF_VERSION => leaf,
+            // A later version may have fields that are unknown here.
+            other => {
+                let VersionOnly { v } = serde_json::from_slice(bytes).map_err(malformed)?;
+                return Err(match other {
+                    Err(e) if v == LEAF_VERSION => malformed(e),
+                    Ok(_) | Err(_) => LeafError::Version(v),
+                });
+            }
+        };
         if leaf.to_bytes()? == bytes { Ok(leaf) } else { Err(LeafError::NotCanonical) }
     }
 }

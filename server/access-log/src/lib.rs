@@ -7,6 +7,7 @@
 //! | [`tree`] | RFC 6962 hashing and proofs |
 //! | [`checkpoint`] | the signed head (C2SP signed note, Ed25519) and its keys |
 //! | [`record`] | the entries file |
+//! | `chunks` | where chunks of entries are in it, so that a large log opens quickly |
 //! | [`files`] | what the log asks of the disk, and nothing else |
 //! | [`log`] | the durable store, its writer thread and its recovery |
 //! | [`proof`] | one entry with its proof, as a text (C2SP tlog-proof) |
@@ -17,10 +18,10 @@
 //! 1. [`AccessLog::append`] checks the leaf, turns it into bytes and hands it to the writer thread.
 //! 2. The writer takes all that wait (group commit), writes their records behind the last one and
 //!    syncs the entries file.
-//! 3. It signs the head over all of them and replaces `checkpoint`: temporary file, sync, rename,
-//!    sync of the folder.
-//! 4. Only then do the callers get their [`LogIndex`], the proof that the key service wants before
-//!    it unwraps the key of a clip.
+//! 3. It signs the head over all of them, in memory. Only then do the callers get their
+//!    [`LogIndex`], the proof that the key service wants before it unwraps the key of a clip.
+//! 4. Within [`PUBLISH_AFTER`](log::PUBLISH_AFTER) it replaces `checkpoint`: temporary file, sync,
+//!    rename, sync of the folder.
 //!
 //! INVARIANT: an entry whose caller got a [`LogIndex`] is in the log after every crash. No two
 //! heads signed by one log disagree about a prefix. After a failed write or sync nothing is
@@ -34,6 +35,7 @@
 #![forbid(unsafe_code)]
 
 pub mod checkpoint;
+mod chunks;
 pub mod files;
 pub mod leaf;
 pub mod log;

@@ -1,64 +1,89 @@
 //! The durable store: one writer, group commit, recovery.
 //!
 //! Appending blocks its caller until the entry is durable (an async server calls it on a blocking
-//! thread). One writer thread takes all entries that wait, so that they share their syncs; readers
-//! never wait for the disk of the writer.
+//! thread). One writer thread takes all entries that wait, so that they share their one sync; readers
+//! never wait for the disk of the writer. In memory are 72 bytes for each 256 entries.
 //!
 //! # What a crash leaves, and what opening makes of it
-//! The order of a commit is: records, sync, signed head beside the old one, sync, rename, sync of
-//! the folder, answer. So the head on disk never signs what is not durable, and whoever got an
-//! answer is under the head on disk.
+//! The order of a commit is: records, sync, signed head in memory, answer. The head is published,
+//! which is to say written beside the old one, synced, renamed, and the folder synced, at the latest
+//! [`PUBLISH_AFTER`] behind the first entry that it lacks: those are three syncs that no viewer has
+//! to wait for. So a head never signs what is not durable, on disk or off it; whoever got an answer
+//! has a whole record on disk, under the published head or right behind it; and every record in
+//! front of one that was acknowledged is whole.
 //!
 //! | found | what it was | what becomes of it |
 //! |---|---|---|
 //! | a bad or missing record under the head | damage, never a crash | refused, with the entry's number |
 //! | a root that is not the signed one | damage or fraud | refused |
-//! | whole records beyond the head | written, not acknowledged | kept and signed: a head over them may have been seen |
-//! | a torn record beyond the head | cut off by the crash | cut: its sync did not end, so nothing signs it |
-//! | `checkpoint.new` | a commit that did not end | overwritten by the next one |
+//! | whole records beyond the head | written, perhaps acknowledged and signed | kept, signed and published |
+//! | a torn record beyond the head | cut off by the crash | cut: its sync did not end, so nobody has seen it |
+//! | `checkpoint.new` | a publishing that did not end | overwritten by the next one |
+//! | `chunks` short, missing, wrong | derived and never synced | made again from the entries |
 //!
 //! Records that are kept are written and synced again before they are signed: after a failed sync
-//! the system may hold pages as clean that never reached the disk.
+//! the system may hold pages as clean that never reached the disk. They are the same bytes in the
+//! same place.
 //!
 //! INVARIANT: after any failed write or sync the log takes no more entries until it is opened anew,
 //! and whoever waited gets an error, not an index. Such an entry may still be found in the log
-//! later. That is the harmless side: an access that did not happen, never one that is missing.
+//! later. That is the harmless side: an access that did not happen, never one that is missing. Where it
+//! is the head that cannot be published, the next entry is the first that is refused.
 //!
-//! What cannot be seen from inside: a folder put back to an older state as a whole. That takes an
-//! older checkpoint kept elsewhere, see [`crate::verify`].
+//! # Old entries
+//! Opening checks the records behind the last whole chunk and all chunks' roots against the signed
+//! root, not every old record: a large log opens as quickly as a small one. A damaged old record is
+//! found by whoever reads its chunk (each record is hashed again and the chunk compared with its
+//! root), by [`AccessLog::check_chunk`], which the server can call in its idle time, and by
+//! [`crate::verify`].
+//!
+//! # What cannot be seen from inside
+//! - A folder put back to an older state as a whole. That takes an older checkpoint kept elsewhere,
+//!   see [`crate::verify`].
+//! - A disk that loses acknowledged records within [`PUBLISH_AFTER`] of their sync, with a crash in
+//!   the same moment: they look like a torn tail.
 
 #[cfg(test)]
 mod fault_tests;
+mod read;
 mod recovery;
 #[cfg(test)]
+mod sim_disk;
+#[cfg(test)]
 mod tests;
+mod writer;
+
+pub use read::{Entries, Entry};
 
 use std::{
-    fmt, fs,
-    io::{self, Read},
+    fmt, fs, io,
     os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
     sync::{
         Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
-        mpsc::{self, Receiver, SyncSender},
+        mpsc::{self, SyncSender},
     },
     thread::JoinHandle,
+    time::Duration,
 };
 
 use temoin_proto::ids::ClipId;
 
 use crate::{
     checkpoint::{Checkpoint, CheckpointError, KeyError, LogKey, LogPublicKey},
+    chunks::SavedChunk,
     files::{self, FileError, LogFiles, OpenError, OsFiles},
     leaf::{Action, Leaf, LeafError},
     proof::EntryProof,
-    record::{HEADER, Record, RecordError, RecordReader},
-    tree::{Hash, Tree, TreeError},
+    record::{HEADER, Record, RecordError},
+    tree::{CHUNK, Chunk, Hash, Tree, TreeError},
 };
 
-/// Most entries in one commit.
-const MAX_BATCH: usize = 512;
-/// Most entries that wait for the writer before `append` blocks on handing over.
+/// How far the published head may be behind, which is on disk for whoever does not ask the server.
+/// Own choice: publishing takes about three syncs, beside which others' syncs are slower; once in two
+/// seconds few viewers notice.
+pub const PUBLISH_AFTER: Duration = Duration::from_secs(2);
+/// Most callers that wait for the writer before `append` blocks on handing over.
 const QUEUE_LEN: usize = 1024;
 
 /// Why the log could not do something.
@@ -108,6 +133,18 @@ pub enum LogError {
         index: u64,
         /// What is wrong.
         reason: String,
+    },
+    /// Entries are whole, but not those that were signed.
+    #[error(
+        "at least one of entries {first} to {last} of the access log `{folder}` was replaced together with its hash; restore the folder from a backup"
+    )]
+    Replaced {
+        /// The log's folder.
+        folder: PathBuf,
+        /// The first entry that can be wrong.
+        first: u64,
+        /// The last entry that can be wrong.
+        last: u64,
     },
     /// The entries are whole, but not those that were signed.
     #[error("the first {size} entries of the access log `{folder}` are not those that were signed")]
@@ -166,13 +203,25 @@ impl fmt::Display for LogIndex {
     }
 }
 
-/// What readers see. INVARIANT: `tree` and `offsets` hold at least the entries that `checkpoint`
-/// signs; what they hold beyond is not durable yet and is shown to nobody.
+/// What readers see. INVARIANT: all that `tree` holds is durable, and `checkpoint` signs it or its
+/// beginning. `ends` has an item for each whole chunk of `tree`.
 struct Committed {
     tree: Tree,
-    /// Where each record begins in the entries file.
-    offsets: Vec<u64>,
+    /// Where each whole chunk ends in the entries file.
+    ends: Vec<u64>,
     checkpoint: Checkpoint,
+}
+
+impl Committed {
+    /// The whole chunks from this number on, as the chunks file has them.
+    fn saved_from(&self, first: u64) -> Vec<SavedChunk> {
+        let skip = usize::try_from(first).unwrap_or(usize::MAX);
+        let ends = (first..).zip(self.ends.iter().skip(skip));
+        ends.filter_map(|(index, &end)| {
+            Some(SavedChunk { end, root: self.tree.chunk_root(index)? })
+        })
+        .collect()
+    }
 }
 
 struct Shared {
@@ -191,16 +240,6 @@ impl Shared {
     fn write(&self) -> RwLockWriteGuard<'_, Committed> {
         self.committed.write().unwrap_or_else(PoisonError::into_inner)
     }
-
-    fn damaged(&self, index: u64, reason: impl ToString) -> LogError {
-        let folder = self.files.folder().to_owned();
-        LogError::Damaged { folder, index, reason: reason.to_string() }
-    }
-}
-
-struct Job {
-    record: Record,
-    reply: SyncSender<Result<u64, LogError>>,
 }
 
 /// An open access log. Share it by reference or [`Arc`]; dropping it ends the writer and frees the
@@ -208,7 +247,7 @@ struct Job {
 pub struct AccessLog {
     shared: Arc<Shared>,
     public: LogPublicKey,
-    jobs: Option<SyncSender<Job>>,
+    jobs: Option<SyncSender<writer::Job>>,
     writer: Option<JoinHandle<()>>,
 }
 
@@ -241,7 +280,7 @@ impl AccessLog {
         let (key, encoded) = LogKey::generate(name)
             .map_err(|source| LogError::Key { path: folder.join(files::KEY), source })?;
         let head = key
-            .sign(0, Tree::default().root(0)?)
+            .sign(0, Tree::default().root()?)
             .map_err(|source| LogError::Checkpoint { folder: folder.to_owned(), source })?;
 
         let parent = match folder.parent() {
@@ -271,12 +310,14 @@ impl AccessLog {
         Self::open(folder)
     }
 
-    /// Opens a log for writing: takes its lock, checks every entry against the signed head, and
-    /// repairs what a crash left (see the head of this file).
+    /// Opens a log for writing: takes its lock, checks its tree against the signed head and its last
+    /// entries against the tree, and repairs what a crash left (see the head of this file). Where
+    /// `chunks` is missing or wrong, every entry is read.
     ///
     /// # Errors
     /// [`LogError::Locked`] where it is open elsewhere; [`LogError::Damaged`] and
-    /// [`LogError::Root`] where an acknowledged entry is not as it was; others by their names.
+    /// [`LogError::Root`] where an acknowledged entry is found not to be as it was; others by their
+    /// names.
     pub fn open(folder: &Path) -> Result<Self, LogError> {
         let files = OsFiles::open(folder).map_err(|e| match e {
             OpenError::Locked => LogError::Locked(folder.to_owned()),
@@ -290,17 +331,21 @@ impl AccessLog {
         let encoded = files::read_short(&path)?;
         let key = LogKey::decode(String::from_utf8_lossy(&encoded).trim_end())
             .map_err(|source| LogError::Key { path, source })?;
-        Self::start(Box::new(files), key)
+        Self::start(Box::new(files), key, PUBLISH_AFTER)
     }
 
     /// Recovers the log in these files and starts its writer.
-    pub(crate) fn start(files: Box<dyn LogFiles>, key: LogKey) -> Result<Self, LogError> {
+    pub(crate) fn start(
+        files: Box<dyn LogFiles>,
+        key: LogKey,
+        publish_after: Duration,
+    ) -> Result<Self, LogError> {
         let (committed, end) = recovery::recover(files.as_ref(), &key)?;
         let shared =
             Arc::new(Shared { files, committed: RwLock::new(committed), poison: OnceLock::new() });
         let public = key.public().clone();
         let (jobs, queue) = mpsc::sync_channel(QUEUE_LEN);
-        let writer = Writer { shared: Arc::clone(&shared), key, end };
+        let writer = writer::Writer::new(Arc::clone(&shared), key, end, publish_after)?;
         let writer = std::thread::Builder::new()
             .name("access-log".to_owned())
             .spawn(move || writer.run(&queue))
@@ -308,19 +353,30 @@ impl AccessLog {
         Ok(Self { shared, public, jobs: Some(jobs), writer: Some(writer) })
     }
 
-    /// Appends an entry and returns when it is durable. Blocks for about three syncs of the disk;
-    /// callers that wait at the same time share them.
+    /// Appends an entry and returns when it is durable. Blocks for about one sync of the disk;
+    /// callers that wait at the same time share it.
     ///
     /// # Errors
     /// [`LogError::Poisoned`] where this or an earlier write failed: the entry is then not
     /// acknowledged, and must not be acted on. [`LogError::Leaf`].
     pub fn append(&self, leaf: Leaf) -> Result<LogIndex, LogError> {
-        let record = Record::new(leaf.to_bytes()?);
+        self.append_all(vec![leaf])?.pop().ok_or(LogError::Stopped)
+    }
+
+    /// Appends entries, one behind the other, with one sync, and returns when all are durable.
+    ///
+    /// # Errors
+    /// As [`AccessLog::append`]: then none of them is acknowledged.
+    pub fn append_all(&self, leaves: Vec<Leaf>) -> Result<Vec<LogIndex>, LogError> {
+        let records = leaves
+            .iter()
+            .map(|leaf| Ok(Record::new(leaf.to_bytes()?)))
+            .collect::<Result<Vec<_>, LeafError>>()?;
         let (reply, answer) = mpsc::sync_channel(1);
         let jobs = self.jobs.as_ref().ok_or(LogError::Stopped)?;
-        jobs.send(Job { record, reply }).map_err(|_| LogError::Stopped)?;
-        let index = answer.recv().map_err(|_| LogError::Stopped)??;
-        Ok(LogIndex { index, leaf })
+        jobs.send(writer::Job { records, reply }).map_err(|_| LogError::Stopped)?;
+        let first = answer.recv().map_err(|_| LogError::Stopped)??;
+        Ok((first..).zip(leaves).map(|(index, leaf)| LogIndex { index, leaf }).collect())
     }
 
     /// How many entries are durable.
@@ -348,24 +404,29 @@ impl AccessLog {
         self.shared.poison.get().cloned()
     }
 
-    /// The durable entries from this number on, oldest first, as of now.
+    /// The durable entries from this number on, oldest first, as of now. Each is checked against the
+    /// tree when it is read.
     ///
     /// # Errors
-    /// [`LogError::File`]; reading an entry may fail with [`LogError::Damaged`].
+    /// None; reading an entry may fail with [`LogError::Damaged`], [`LogError::Replaced`] or
+    /// [`LogError::File`].
     pub fn entries(&self, from: u64) -> Result<Entries<'_>, LogError> {
-        let (offset, end) = {
-            let committed = self.shared.read();
-            let offset = usize::try_from(from).ok().and_then(|i| committed.offsets.get(i).copied());
-            (offset, committed.checkpoint.size())
-        };
-        // Where `from` is beyond the log, nothing is read.
-        let reader = self.shared.files.entries_from(offset.unwrap_or_default())?;
-        Ok(Entries {
-            shared: &self.shared,
-            reader: RecordReader::at_record(reader),
-            next: from,
-            end,
-        })
+        Ok(Entries::new(&self.shared, from, self.len()))
+    }
+
+    /// Reads the chunk of 256 entries that this entry is in and checks it against the tree. Returns
+    /// the first entry behind the chunk, to go on with; none at the end of the log. To be called for
+    /// one chunk after the other where there is time, so that damage to old entries is found early.
+    ///
+    /// # Errors
+    /// [`LogError::Damaged`], [`LogError::Replaced`], [`LogError::File`].
+    pub fn check_chunk(&self, entry: u64) -> Result<Option<u64>, LogError> {
+        let chunk = entry / CHUNK;
+        if entry >= self.len() {
+            return Ok(None);
+        }
+        self.shared.records(chunk)?;
+        Ok(Some((chunk + 1) * CHUNK).filter(|next| *next < self.len()))
     }
 
     /// The proof that an entry with this number is durable, from the log itself: for a view that
@@ -385,21 +446,31 @@ impl AccessLog {
     /// The audit path of an entry in the tree of the first `size` entries.
     ///
     /// # Errors
-    /// [`LogError::Tree`] unless `index < size <= len()`.
+    /// [`LogError::Tree`] unless `index < size <= len()`; as [`AccessLog::recall`].
     pub fn inclusion_proof(&self, index: u64, size: u64) -> Result<Vec<Hash>, LogError> {
-        let committed = self.shared.read();
-        within(size, &committed)?;
-        Ok(committed.tree.inclusion_proof(index, size)?)
+        self.within(size)?;
+        let chunks = self.shared.chunks_of(&[index, size])?;
+        Ok(self.shared.read().tree.with(&chunks).inclusion_proof(index, size)?)
     }
 
     /// The proof that the log of `old` entries is a prefix of the log of `new`.
     ///
     /// # Errors
-    /// [`LogError::Tree`] unless `old <= new <= len()`.
+    /// [`LogError::Tree`] unless `old <= new <= len()`; as [`AccessLog::recall`].
     pub fn consistency_proof(&self, old: u64, new: u64) -> Result<Vec<Hash>, LogError> {
-        let committed = self.shared.read();
-        within(new, &committed)?;
-        Ok(committed.tree.consistency_proof(old, new)?)
+        self.within(new)?;
+        let chunks = self.shared.chunks_of(&[old, new])?;
+        Ok(self.shared.read().tree.with(&chunks).consistency_proof(old, new)?)
+    }
+
+    /// The root of the first `size` entries.
+    ///
+    /// # Errors
+    /// [`LogError::Tree`] unless `size <= len()`; as [`AccessLog::recall`].
+    pub fn root(&self, size: u64) -> Result<Hash, LogError> {
+        self.within(size)?;
+        let chunks = self.shared.chunks_of(&[size])?;
+        Ok(self.shared.read().tree.with(&chunks).root(size)?)
     }
 
     /// An entry with all that is needed to check it offline, under the present head.
@@ -407,15 +478,38 @@ impl AccessLog {
     /// # Errors
     /// As [`AccessLog::recall`].
     pub fn entry_proof(&self, index: u64) -> Result<EntryProof, LogError> {
-        let leaf = self.recall(index)?.leaf.to_bytes()?;
-        let committed = self.shared.read();
-        let path = committed.tree.inclusion_proof(index, committed.checkpoint.size())?;
-        Ok(EntryProof { index, leaf, path, checkpoint: committed.checkpoint.note().to_owned() })
+        let head = self.checkpoint();
+        let size = head.size();
+        if index >= size {
+            return Err(TreeError::Range { asked: format!("entry {index}"), size }.into());
+        }
+        let records = self.shared.records(index / CHUNK)?;
+        let mut chunks = self.shared.chunks_of(&[size])?;
+        chunks.push(Chunk::new(index / CHUNK, records.iter().map(|r| r.hash).collect()));
+        let path = self.shared.read().tree.with(&chunks).inclusion_proof(index, size)?;
+        let inside = usize::try_from(index % CHUNK).unwrap_or(usize::MAX);
+        let leaf = records.into_iter().nth(inside).map(|record| record.leaf);
+        let leaf = leaf.ok_or_else(|| self.shared.damaged(index, RecordError::Cut))?;
+        Ok(EntryProof { index, leaf, path, checkpoint: head.note().to_owned() })
     }
 
-    /// Lends the tree to [`crate::tiles`], which asks for nothing beyond a head it has.
-    pub(crate) fn with_tree<T>(&self, f: impl FnOnce(&Tree) -> T) -> T {
-        f(&self.shared.read().tree)
+    fn within(&self, size: u64) -> Result<(), TreeError> {
+        let have = self.len();
+        if size <= have {
+            Ok(())
+        } else {
+            Err(TreeError::Range { asked: format!("size {size}"), size: have })
+        }
+    }
+
+    /// The entries of a chunk, checked, for [`crate::tiles`].
+    pub(crate) fn records(&self, chunk: u64) -> Result<Vec<Record>, LogError> {
+        self.shared.records(chunk)
+    }
+
+    /// A tile above level 0, for [`crate::tiles`], which asks for none beyond a head it has.
+    pub(crate) fn upper_tile(&self, tile: &tlog_tiles::Tile) -> Result<Vec<u8>, LogError> {
+        Ok(self.shared.read().tree.with(&[]).tile(tile)?)
     }
 }
 
@@ -427,133 +521,5 @@ impl Drop for AccessLog {
             // A writer that panicked has nothing left to say: its callers got `Stopped`.
             drop(writer.join());
         }
-    }
-}
-
-fn within(size: u64, committed: &Committed) -> Result<(), TreeError> {
-    let have = committed.checkpoint.size();
-    if size <= have {
-        Ok(())
-    } else {
-        Err(TreeError::Range { asked: format!("size {size}"), size: have })
-    }
-}
-
-/// One entry with its place.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
-    /// The entry's number, from 0.
-    pub index: u64,
-    /// What was logged.
-    pub leaf: Leaf,
-}
-
-/// Reads entries in order; ends after the first error.
-pub struct Entries<'a> {
-    shared: &'a Shared,
-    reader: RecordReader<Box<dyn Read + Send + 'a>>,
-    next: u64,
-    end: u64,
-}
-
-impl Entries<'_> {
-    fn read(&mut self, index: u64) -> Result<Entry, LogError> {
-        let record = self
-            .reader
-            .next_record()
-            .map_err(|e| self.shared.damaged(index, e))?
-            .ok_or_else(|| self.shared.damaged(index, RecordError::Cut))?;
-        if self.shared.read().tree.leaf(index)? != record.hash {
-            return Err(self.shared.damaged(index, "it was replaced since the log was opened"));
-        }
-        Ok(Entry { index, leaf: Leaf::from_bytes(&record.leaf)? })
-    }
-}
-
-impl Iterator for Entries<'_> {
-    type Item = Result<Entry, LogError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let index = self.next;
-        if index >= self.end {
-            return None;
-        }
-        let entry = self.read(index);
-        self.next = if entry.is_ok() { index + 1 } else { self.end };
-        Some(entry)
-    }
-}
-
-impl fmt::Debug for Entries<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Entries")
-            .field("next", &self.next)
-            .field("end", &self.end)
-            .finish_non_exhaustive()
-    }
-}
-
-struct Writer {
-    shared: Arc<Shared>,
-    key: LogKey,
-    /// Length of the entries file.
-    end: u64,
-}
-
-impl Writer {
-    fn run(mut self, queue: &Receiver<Job>) {
-        while let Ok(first) = queue.recv() {
-            let mut batch = vec![first];
-            batch.extend(queue.try_iter().take(MAX_BATCH - 1));
-            let done = match self.shared.poison.get() {
-                Some(reason) => Err(Arc::clone(reason)),
-                None => self.commit(&batch).map_err(|e| {
-                    Arc::clone(self.shared.poison.get_or_init(|| Arc::from(e.to_string())))
-                }),
-            };
-            let answers = batch.into_iter().enumerate().map(|(i, job)| {
-                let answer = match &done {
-                    Ok(first) => Ok(first + i as u64),
-                    Err(reason) => Err(LogError::Poisoned(Arc::clone(reason))),
-                };
-                (job.reply, answer)
-            });
-            for (reply, answer) in answers {
-                // The caller waits as long as the channel lives, so this does not fail.
-                drop(reply.send(answer));
-            }
-        }
-    }
-
-    /// Makes all of them durable and returns the number of the first.
-    fn commit(&mut self, batch: &[Job]) -> Result<u64, LogError> {
-        let files = self.shared.files.as_ref();
-        let first = self.shared.read().tree.size();
-        let mut bytes = Vec::new();
-        for (job, index) in batch.iter().zip(first..) {
-            job.record.write_to(&mut bytes).map_err(|e| self.shared.damaged(index, e))?;
-        }
-        files.write_entries(self.end, &bytes)?;
-        files.sync_entries()?;
-
-        let (size, root) = {
-            let mut committed = self.shared.write();
-            let mut offset = self.end;
-            for job in batch {
-                committed.tree.push(job.record.hash)?;
-                committed.offsets.push(offset);
-                offset += job.record.stored_len();
-            }
-            let size = committed.tree.size();
-            (size, committed.tree.root(size)?)
-        };
-        let head = self
-            .key
-            .sign(size, root)
-            .map_err(|source| LogError::Checkpoint { folder: files.folder().to_owned(), source })?;
-        recovery::publish(files, &head)?;
-        self.shared.write().checkpoint = head;
-        self.end += bytes.len() as u64;
-        Ok(first)
     }
 }

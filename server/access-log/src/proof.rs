@@ -116,17 +116,14 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{checkpoint::LogKey, leaf::Action, tree::Tree};
+    use crate::{checkpoint::LogKey, leaf::Action, tree::WholeTree};
 
     fn proof_of(index: u64) -> (EntryProof, LogPublicKey) {
         let (key, _) = LogKey::generate("fleet.example/access-log").unwrap();
-        let mut tree = Tree::default();
-        for at in 0..11 {
-            let leaf = Leaf::new(at, Action::VIEW).to_bytes().unwrap();
-            tree.push(tree::leaf_hash(&leaf)).unwrap();
-        }
+        let leaf_of = |at| Leaf::new(at, Action::VIEW).to_bytes().unwrap();
+        let tree = WholeTree::of((0..11).map(|at| tree::leaf_hash(&leaf_of(at))));
         let checkpoint = key.sign(11, tree.root(11).unwrap()).unwrap().note().to_owned();
-        let leaf = Leaf::new(index.try_into().unwrap(), Action::VIEW).to_bytes().unwrap();
+        let leaf = leaf_of(index.try_into().unwrap());
         let path = tree.inclusion_proof(index, 11).unwrap();
         (EntryProof { index, leaf, path, checkpoint }, key.public().clone())
     }

@@ -1,5 +1,7 @@
-//! The check of a whole log from its files and its public key, for people who do not trust the
-//! server that wrote them. Takes no lock and changes nothing, also while the server runs.
+//! The check of a whole log, from its folder or from its published tiles, and its public key, for
+//! people who do not trust the server that wrote them. Takes no lock and changes nothing, also while
+//! the server runs. Entries are read one behind the other: the memory that it needs does not grow
+//! with the log.
 //!
 //! INVARIANT: the root is computed here with ring's SHA-256 and a few lines of RFC 6962, not with
 //! the code that wrote the log.
@@ -8,9 +10,15 @@
 //! signed with its key. Checkpoints kept elsewhere (a witness, a works council, last month's copy)
 //! show both: pass them in `kept`.
 
+#[cfg(test)]
+mod tests;
+mod tiles;
+
+pub use tiles::verify_tiles;
+
 use std::{
     fs::{self, File},
-    io,
+    io, iter,
     path::{Path, PathBuf},
 };
 
@@ -51,6 +59,9 @@ pub enum VerifyError {
         /// What is wrong.
         reason: String,
     },
+    /// A published tile does not hold the hashes of the published entries.
+    #[error("the tile `{0}` does not have the hashes of its entries")]
+    Tile(PathBuf),
     /// Entries are missing at the end.
     #[error("entry {have} is missing, and all after it: the checkpoint signs {signed} entries")]
     Missing {
@@ -113,8 +124,8 @@ pub fn read_public_key(folder: &Path) -> Result<LogPublicKey, VerifyError> {
         .map_err(|source| VerifyError::Key { path, source })
 }
 
-/// Checks every entry of the log in `folder` against its signed head, and the head against each of
-/// the `kept` checkpoints of this log.
+/// Checks every entry of the log in `folder` against its published head, and the head against each
+/// of the `kept` checkpoints of this log.
 ///
 /// # Errors
 /// [`VerifyError`] says what is wrong, and with which entry.
@@ -125,11 +136,7 @@ pub fn verify_log(
 ) -> Result<Verified, VerifyError> {
     // The head first: the entries may grow meanwhile, and it only signs what is already there.
     let head = Checkpoint::parse(&files::read_short(&folder.join(CHECKPOINT))?, key)?;
-    let mut kept: Vec<&Checkpoint> = kept.iter().collect();
-    kept.sort_by_key(|checkpoint| checkpoint.size());
-    if let Some(longest) = kept.last().filter(|longest| longest.size() > head.size()) {
-        return Err(VerifyError::Rollback { signed: head.size(), kept: longest.size() });
-    }
+    let mut check = Check::new(&head, kept)?;
 
     let path = folder.join(ENTRIES);
     let file_len = fs::metadata(&path).map_err(|e| FileError::new("read", &path, e))?.len();
@@ -141,48 +148,92 @@ pub fn verify_log(
                 VerifyError::Header(path.clone())
             }
         })?;
-
-    let mut peaks = Peaks::default();
     let mut end = HEADER.len() as u64;
-    let mut unknown_entries = 0;
-    // Sizes of the kept checkpoints whose roots are right, and of the first that is not.
-    let mut agreed = 0;
-    let mut disagreed = None;
-    let mut kept = kept.into_iter().peekable();
-    loop {
-        while let Some(old) = kept.next_if(|old| old.size() == peaks.size) {
-            if peaks.root() != old.root().0 {
-                disagreed.get_or_insert(old.size());
-            } else if disagreed.is_none() {
-                agreed = old.size();
-            }
-        }
-        let index = peaks.size;
-        if index == head.size() {
-            break;
-        }
-        let wrong = |reason: String| VerifyError::Entry { index, reason };
+    while let Some(index) = check.next() {
         let record = reader
             .next_record()
-            .map_err(|e| wrong(e.to_string()))?
+            .map_err(|e| VerifyError::Entry { index, reason: e.to_string() })?
             .ok_or(VerifyError::Missing { have: index, signed: head.size() })?;
-        match Leaf::from_bytes(&record.leaf) {
-            Ok(_) => {}
-            Err(LeafError::Version(_)) => unknown_entries += 1,
-            Err(e) => return Err(wrong(e.to_string())),
-        }
         end += record.stored_len();
-        peaks.push(&record.leaf);
+        check.push(&record.leaf)?;
     }
-    if peaks.root() != head.root().0 {
-        return Err(VerifyError::Root { from: agreed, last: head.size().saturating_sub(1) });
-    }
-    // The entries are those of the head, so a kept checkpoint that disagrees signs others.
-    if let Some(kept) = disagreed {
-        return Err(VerifyError::Fork { kept });
-    }
+    let unknown_entries = check.finish()?;
     let unsigned_bytes = file_len.saturating_sub(end);
     Ok(Verified { checkpoint: head, unknown_entries, unsigned_bytes })
+}
+
+/// A check that is going on: of the entries, one behind the other.
+struct Check<'a> {
+    head: &'a Checkpoint,
+    kept: iter::Peekable<std::vec::IntoIter<&'a Checkpoint>>,
+    peaks: Peaks,
+    unknown_entries: u64,
+    /// Sizes of the kept checkpoints whose roots are right, and of the first that is not.
+    agreed: u64,
+    disagreed: Option<u64>,
+}
+
+impl<'a> Check<'a> {
+    fn new(head: &'a Checkpoint, kept: &'a [Checkpoint]) -> Result<Self, VerifyError> {
+        let mut kept: Vec<&Checkpoint> = kept.iter().collect();
+        kept.sort_by_key(|checkpoint| checkpoint.size());
+        if let Some(longest) = kept.last().filter(|longest| longest.size() > head.size()) {
+            return Err(VerifyError::Rollback { signed: head.size(), kept: longest.size() });
+        }
+        let mut check = Self {
+            head,
+            kept: kept.into_iter().peekable(),
+            peaks: Peaks::default(),
+            unknown_entries: 0,
+            agreed: 0,
+            disagreed: None,
+        };
+        check.compare_kept();
+        Ok(check)
+    }
+
+    /// The number of the entry that comes next; none where the head signs no more.
+    fn next(&self) -> Option<u64> {
+        Some(self.peaks.size).filter(|index| *index < self.head.size())
+    }
+
+    /// Takes the next entry and returns its hash.
+    fn push(&mut self, leaf: &[u8]) -> Result<[u8; 32], VerifyError> {
+        match Leaf::from_bytes(leaf) {
+            Ok(_) => {}
+            Err(LeafError::Version(_)) => self.unknown_entries += 1,
+            Err(e) => {
+                return Err(VerifyError::Entry { index: self.peaks.size, reason: e.to_string() });
+            }
+        }
+        let hash = leaf_hash(leaf);
+        self.peaks.push(hash);
+        self.compare_kept();
+        Ok(hash)
+    }
+
+    fn compare_kept(&mut self) {
+        while let Some(old) = self.kept.next_if(|old| old.size() == self.peaks.size) {
+            if self.peaks.root() != old.root().0 {
+                self.disagreed.get_or_insert(old.size());
+            } else if self.disagreed.is_none() {
+                self.agreed = old.size();
+            }
+        }
+    }
+
+    /// Compares the root. Returns how many entries were of a later version.
+    fn finish(self) -> Result<u64, VerifyError> {
+        if self.peaks.root() != self.head.root().0 {
+            let last = self.head.size().saturating_sub(1);
+            return Err(VerifyError::Root { from: self.agreed, last });
+        }
+        // The entries are those of the head, so a kept checkpoint that disagrees signs others.
+        match self.disagreed {
+            Some(kept) => Err(VerifyError::Fork { kept }),
+            None => Ok(self.unknown_entries),
+        }
+    }
 }
 
 /// The roots of the whole subtrees from left to right: all that RFC 6962 needs to go on.
@@ -194,10 +245,10 @@ struct Peaks {
 }
 
 impl Peaks {
-    fn push(&mut self, leaf: &[u8]) {
-        let (mut height, mut root) = (0, sha256(&[&[0], leaf]));
+    fn push(&mut self, leaf: [u8; 32]) {
+        let (mut height, mut root) = (0, leaf);
         while let Some((_, left)) = self.peaks.pop_if(|(h, _)| *h == height) {
-            root = sha256(&[&[1], &left, &root]);
+            root = node_hash(&left, &root);
             height += 1;
         }
         self.peaks.push((height, root));
@@ -208,9 +259,17 @@ impl Peaks {
         let mut from_right = self.peaks.iter().rev().map(|(_, root)| *root);
         match from_right.next() {
             None => sha256(&[]),
-            Some(last) => from_right.fold(last, |right, left| sha256(&[&[1], &left, &right])),
+            Some(last) => from_right.fold(last, |right, left| node_hash(&left, &right)),
         }
     }
+}
+
+fn leaf_hash(leaf: &[u8]) -> [u8; 32] {
+    sha256(&[&[0], leaf])
+}
+
+fn node_hash(left: &[u8; 32], right: &[u8; 32]) -> [u8; 32] {
+    sha256(&[&[1], left, right])
 }
 
 fn sha256(parts: &[&[u8]]) -> [u8; 32] {
@@ -223,166 +282,4 @@ fn sha256(parts: &[&[u8]]) -> [u8; 32] {
         *to = *from;
     }
     out
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{
-        leaf::Action,
-        log::AccessLog,
-        record::Record,
-        tree::{Tree, leaf_hash},
-    };
-
-    #[test]
-    fn both_ways_to_the_root_agree() {
-        let (mut tree, mut peaks) = (Tree::default(), Peaks::default());
-        for i in 0_u32..600 {
-            assert_eq!(peaks.root(), tree.root(u64::from(i)).unwrap().0, "{i}");
-            tree.push(leaf_hash(&i.to_be_bytes())).unwrap();
-            peaks.push(&i.to_be_bytes());
-        }
-    }
-
-    struct Fixture {
-        folder: tempfile::TempDir,
-        key: LogPublicKey,
-        heads: Vec<Checkpoint>,
-    }
-
-    fn leaf(at: i64) -> Leaf {
-        let mut leaf = Leaf::new(at, Action::VIEW);
-        leaf.clip = Some(temoin_proto::ids::ClipId::from_bytes([9; 16]));
-        leaf
-    }
-
-    /// A closed log of five entries with the head after each.
-    fn five() -> Fixture {
-        let folder = tempfile::tempdir().unwrap();
-        let log = AccessLog::create(folder.path(), "test/log").unwrap();
-        let mut heads = vec![log.checkpoint()];
-        for at in 0..5 {
-            log.append(leaf(at)).unwrap();
-            heads.push(log.checkpoint());
-        }
-        let key = log.public_key().clone();
-        Fixture { folder, key, heads }
-    }
-
-    impl Fixture {
-        fn verify(&self) -> Result<Verified, VerifyError> {
-            verify_log(self.folder.path(), &self.key, &self.heads)
-        }
-
-        fn entries(&self) -> Vec<u8> {
-            fs::read(self.folder.path().join(ENTRIES)).unwrap()
-        }
-
-        fn put(&self, name: &str, bytes: &[u8]) {
-            fs::write(self.folder.path().join(name), bytes).unwrap();
-        }
-    }
-
-    #[test]
-    fn a_whole_log() {
-        let log = five();
-        let verified = log.verify().unwrap();
-        assert_eq!(verified.checkpoint, log.heads[5]);
-        assert_eq!((verified.unknown_entries, verified.unsigned_bytes), (0, 0));
-        assert_eq!(read_public_key(log.folder.path()).unwrap(), log.key);
-    }
-
-    /// One bit of each byte; the error names the entry that the byte is in.
-    #[test]
-    fn any_flipped_byte_is_found_in_its_entry() {
-        let log = five();
-        let good = log.entries();
-        let record_len = (good.len() - HEADER.len()) / 5;
-        for at in 0..good.len() {
-            let mut bad = good.clone();
-            bad[at] ^= 1 << (at % 8);
-            log.put(ENTRIES, &bad);
-            let error = verify_log(log.folder.path(), &log.key, &[]).unwrap_err();
-            match at.checked_sub(HEADER.len()) {
-                None => assert!(matches!(error, VerifyError::Header(_)), "{at}: {error}"),
-                Some(at) => {
-                    let entry = (at / record_len) as u64;
-                    assert!(
-                        matches!(error, VerifyError::Entry { index, .. } if index == entry),
-                        "{at} is in {entry}: {error}"
-                    );
-                }
-            }
-        }
-        for len in 0..good.len() {
-            log.put(ENTRIES, &good[..len]);
-            assert!(log.verify().is_err(), "cut to {len}");
-        }
-    }
-
-    #[test]
-    fn bytes_beyond_the_head_are_counted_and_not_believed() {
-        let log = five();
-        let mut entries = log.entries();
-        entries.extend_from_slice(b"torn");
-        log.put(ENTRIES, &entries);
-        assert_eq!(log.verify().unwrap().unsigned_bytes, 4);
-    }
-
-    /// Somebody with access to the disk, but not to the key, replaces an entry and its hash.
-    #[test]
-    fn a_replaced_entry_is_bracketed_by_kept_checkpoints() {
-        let log = five();
-        let mut entries = HEADER.to_vec();
-        for at in 0..5 {
-            let at = if at == 3 { 99 } else { at };
-            Record::new(leaf(at).to_bytes().unwrap()).write_to(&mut entries).unwrap();
-        }
-        log.put(ENTRIES, &entries);
-        let found =
-            |kept: &[Checkpoint]| verify_log(log.folder.path(), &log.key, kept).unwrap_err();
-        assert!(matches!(found(&[]), VerifyError::Root { from: 0, last: 4 }));
-        assert!(matches!(found(&log.heads), VerifyError::Root { from: 3, last: 4 }));
-    }
-
-    /// Somebody with the disk: puts the whole folder back to an older state.
-    #[test]
-    fn a_rollback_needs_a_kept_checkpoint_to_be_seen() {
-        let log = five();
-        let entries = log.entries();
-        let record_len = (entries.len() - HEADER.len()) / 5;
-        log.put(ENTRIES, &entries[..HEADER.len() + 3 * record_len]);
-        log.put(CHECKPOINT, log.heads[3].note().as_bytes());
-        assert!(verify_log(log.folder.path(), &log.key, &log.heads[..4]).is_ok());
-        assert!(matches!(log.verify(), Err(VerifyError::Rollback { signed: 3, kept: 5 })));
-    }
-
-    /// Somebody with disk and key: signs a second history.
-    #[test]
-    fn a_second_history_is_a_fork() {
-        let log = five();
-        let entries = log.entries();
-        let record_len = (entries.len() - HEADER.len()) / 5;
-        log.put(ENTRIES, &entries[..HEADER.len() + 3 * record_len]);
-        log.put(CHECKPOINT, log.heads[3].note().as_bytes());
-        let again = AccessLog::open(log.folder.path()).unwrap();
-        for at in 100..104 {
-            again.append(leaf(at)).unwrap();
-        }
-        assert!(verify_log(log.folder.path(), &log.key, &log.heads[..4]).is_ok());
-        assert!(matches!(log.verify(), Err(VerifyError::Fork { kept: 4 })));
-    }
-
-    #[test]
-    fn another_key_and_a_changed_head_are_refused() {
-        let log = five();
-        let other = five();
-        let error = verify_log(log.folder.path(), &other.key, &[]).unwrap_err();
-        assert!(matches!(error, VerifyError::Checkpoint(_)), "{error}");
-        log.put(CHECKPOINT, log.heads[5].note().replace("\n5\n", "\n4\n").as_bytes());
-        assert!(matches!(log.verify(), Err(VerifyError::Checkpoint(_))));
-        log.put(CHECKPOINT, &[b'x'; 100_000]);
-        assert!(matches!(log.verify(), Err(VerifyError::Checkpoint(_))));
-    }
 }

@@ -4,250 +4,22 @@
 //!
 //! What must hold each time: no acknowledged entry is lost or changed, no head that anybody could
 //! have seen is contradicted, and nothing is acknowledged between the failure and the reopening.
+//!
+//! All of it with the head published before each answer, and with the head published only when the
+//! log is closed; from an empty log, and where the entry whose commit fails makes a chunk whole.
 
-use std::sync::{Condvar, Mutex};
+use std::ops::Range;
 
-use super::*;
-use crate::tree::leaf_hash;
+use super::{
+    sim_disk::{Disk, Fault, Keep, SimDisk},
+    *,
+};
+use crate::{chunks, tree::WholeTree, tree::leaf_hash};
 
-/// How an operation fails.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Fault {
-    NotPersisted,
-    Half,
-    ButPersisted,
-}
-
-/// What is left of unsynced data when the power goes.
-#[derive(Clone, Copy, Debug)]
-enum Keep {
-    Nothing,
-    Everything,
-    /// The first half of what was written.
-    Front,
-    /// The second half, with zeros before it: pages reach the disk in any order.
-    Back,
-}
-
-/// One file: what programs see, and what the disk has.
-#[derive(Clone, Debug, Default)]
-struct SimFile {
-    seen: Vec<u8>,
-    on_disk: Vec<u8>,
-    /// Written and not synced.
-    dirty: Vec<(usize, usize)>,
-}
-
-impl SimFile {
-    fn write(&mut self, at: usize, bytes: &[u8]) {
-        let end = at + bytes.len();
-        if self.seen.len() < end {
-            self.seen.resize(end, 0);
-        }
-        self.seen[at..end].copy_from_slice(bytes);
-        self.dirty.push((at, end));
-    }
-
-    fn flush(&mut self, part: impl Fn(usize, usize) -> (usize, usize)) {
-        self.on_disk.resize(self.seen.len(), 0);
-        for (from, to) in std::mem::take(&mut self.dirty) {
-            let (from, to) = part(from, to.min(self.seen.len()).max(from));
-            let to = to.min(self.seen.len());
-            if from < to {
-                self.on_disk[from..to].copy_from_slice(&self.seen[from..to]);
-            }
-        }
-    }
-
-    fn power_cut(&mut self, keep: Keep) {
-        match keep {
-            Keep::Nothing => {}
-            Keep::Everything => self.flush(|from, to| (from, to)),
-            Keep::Front => self.flush(|from, to| (from, from + (to - from) / 2)),
-            Keep::Back => self.flush(|from, to| (from + (to - from) / 2, to)),
-        }
-        self.seen.clone_from(&self.on_disk);
-        self.dirty.clear();
-    }
-}
-
-#[derive(Debug)]
-struct Disk {
-    entries: SimFile,
-    new_checkpoint: SimFile,
-    /// The heads that the name `checkpoint` stood for since the folder was last synced; the first
-    /// is the one on disk.
-    checkpoints: Vec<Vec<u8>>,
-    /// Every head that could be seen under that name.
-    seen_heads: Vec<Vec<u8>>,
-    operations: usize,
-    fail: Option<(usize, Fault)>,
-    syncs: usize,
-    /// Set: the next sync of the entries waits until it is cleared.
-    gate: bool,
-    at_gate: bool,
-}
-
-#[derive(Clone, Debug)]
-struct SimDisk(Arc<(Mutex<Disk>, Condvar)>);
-
-impl SimDisk {
-    fn new(key: &LogKey) -> Self {
-        let head =
-            key.sign(0, Tree::default().root(0).unwrap()).unwrap().note().as_bytes().to_vec();
-        let entries =
-            SimFile { seen: HEADER.to_vec(), on_disk: HEADER.to_vec(), dirty: Vec::new() };
-        let disk = Disk {
-            entries,
-            new_checkpoint: SimFile::default(),
-            checkpoints: vec![head.clone()],
-            seen_heads: vec![head],
-            operations: 0,
-            fail: None,
-            syncs: 0,
-            gate: false,
-            at_gate: false,
-        };
-        Self(Arc::new((Mutex::new(disk), Condvar::new())))
-    }
-
-    fn with<T>(&self, f: impl FnOnce(&mut Disk) -> T) -> T {
-        f(&mut self.0.0.lock().unwrap())
-    }
-
-    /// Fails the operation after this many more.
-    fn fail_after(&self, more: usize, fault: Fault) {
-        self.with(|disk| disk.fail = Some((disk.operations + more, fault)));
-    }
-
-    fn power_cut(&self, keep: Keep, keep_rename: bool) {
-        self.with(|disk| {
-            disk.entries.power_cut(keep);
-            disk.new_checkpoint.power_cut(keep);
-            let kept = if keep_rename { disk.checkpoints.pop() } else { None };
-            let kept = kept.unwrap_or_else(|| disk.checkpoints[0].clone());
-            disk.checkpoints = vec![kept];
-            disk.fail = None;
-        });
-    }
-
-    /// Does one operation, unless it is its turn to fail.
-    fn operation(
-        &self,
-        name: &'static str,
-        whole: impl FnOnce(&mut Disk),
-        half: impl FnOnce(&mut Disk),
-    ) -> Result<(), FileError> {
-        self.with(|disk| {
-            let turn = disk.operations;
-            disk.operations += 1;
-            let failed = || Err(FileError::new(name, "simulated", io::Error::other("test")));
-            match disk.fail.filter(|(at, _)| *at == turn) {
-                None => {
-                    whole(disk);
-                    Ok(())
-                }
-                Some((_, Fault::ButPersisted)) => {
-                    whole(disk);
-                    failed()
-                }
-                Some((_, Fault::Half)) => {
-                    half(disk);
-                    failed()
-                }
-                Some((_, Fault::NotPersisted)) => {
-                    // A failed sync leaves the pages clean and not on disk: the next sync of the
-                    // same pages succeeds and does nothing.
-                    if name == "sync" {
-                        disk.entries.dirty.clear();
-                    }
-                    failed()
-                }
-            }
-        })
-    }
-}
-
-impl LogFiles for SimDisk {
-    fn folder(&self) -> &Path {
-        Path::new("simulated")
-    }
-
-    fn entries_from(&self, offset: u64) -> Result<Box<dyn Read + Send + '_>, FileError> {
-        let at = usize::try_from(offset).unwrap();
-        Ok(Box::new(io::Cursor::new(self.with(|disk| disk.entries.seen[at..].to_vec()))))
-    }
-
-    fn write_entries(&self, offset: u64, bytes: &[u8]) -> Result<(), FileError> {
-        let at = usize::try_from(offset).unwrap();
-        self.operation(
-            "write",
-            |disk| disk.entries.write(at, bytes),
-            |disk| disk.entries.write(at, &bytes[..bytes.len() / 2]),
-        )
-    }
-
-    fn truncate_entries(&self, len: u64) -> Result<(), FileError> {
-        let len = usize::try_from(len).unwrap();
-        self.operation("cut", |disk| disk.entries.seen.truncate(len), |_| {})
-    }
-
-    fn sync_entries(&self) -> Result<(), FileError> {
-        let (lock, gate) = &*self.0;
-        let mut disk = lock.lock().unwrap();
-        disk.syncs += 1;
-        disk.at_gate = disk.gate;
-        gate.notify_all();
-        drop(gate.wait_while(disk, |disk| disk.gate).unwrap());
-        self.operation(
-            "sync",
-            |disk| disk.entries.flush(|from, to| (from, to)),
-            |disk| disk.entries.flush(|from, to| (from, from + (to - from) / 2)),
-        )
-    }
-
-    fn checkpoint(&self) -> Result<Vec<u8>, FileError> {
-        Ok(self.with(|disk| disk.checkpoints.last().unwrap().clone()))
-    }
-
-    fn write_new_checkpoint(&self, note: &[u8]) -> Result<(), FileError> {
-        self.operation(
-            "write",
-            |disk| {
-                disk.new_checkpoint =
-                    SimFile { seen: note.to_vec(), on_disk: note.to_vec(), dirty: Vec::new() }
-            },
-            |disk| {
-                let half = note[..note.len() / 2].to_vec();
-                disk.new_checkpoint =
-                    SimFile { seen: half.clone(), on_disk: half, dirty: Vec::new() };
-            },
-        )
-    }
-
-    fn rename_new_checkpoint(&self) -> Result<(), FileError> {
-        self.operation(
-            "rename",
-            |disk| {
-                let head = disk.new_checkpoint.seen.clone();
-                disk.seen_heads.push(head.clone());
-                disk.checkpoints.push(head);
-            },
-            |_| {},
-        )
-    }
-
-    fn sync_folder(&self) -> Result<(), FileError> {
-        self.operation(
-            "sync the folder",
-            |disk| {
-                let last = disk.checkpoints.pop().unwrap();
-                disk.checkpoints = vec![last];
-            },
-            |_| {},
-        )
-    }
-}
+/// The head is published before each answer.
+const AT_ONCE: Duration = Duration::ZERO;
+/// The head is published when the log is closed.
+const AT_THE_END: Duration = Duration::from_secs(3600);
 
 fn leaf(at: usize) -> Leaf {
     Leaf::new(i64::try_from(at).unwrap(), Action::VIEW)
@@ -257,18 +29,42 @@ struct Story {
     disk: SimDisk,
     encoded: String,
     name: String,
+    publish_after: Duration,
     acknowledged: Vec<(u64, Leaf)>,
+    /// All that the log ever showed.
+    heads: Vec<Checkpoint>,
     appended: usize,
 }
 
 impl Story {
-    fn new(name: String) -> Self {
+    fn new(name: String, base: usize, publish_after: Duration) -> Self {
         let (key, encoded) = LogKey::generate("test/log").unwrap();
-        Self { disk: SimDisk::new(&key), encoded, name, acknowledged: Vec::new(), appended: 0 }
+        let leaves: Vec<Leaf> = (0..base).map(leaf).collect();
+        Self {
+            disk: SimDisk::new(&key, &leaves),
+            encoded,
+            name: format!("{name}, {base} entries, published after {publish_after:?}"),
+            publish_after,
+            acknowledged: (0..).zip(leaves).collect(),
+            heads: Vec::new(),
+            appended: base,
+        }
     }
 
-    fn open(&self) -> Result<AccessLog, LogError> {
-        AccessLog::start(Box::new(self.disk.clone()), LogKey::decode(&self.encoded).unwrap())
+    fn open(&mut self) -> Result<AccessLog, LogError> {
+        let key = LogKey::decode(&self.encoded).unwrap();
+        let log = AccessLog::start(Box::new(self.disk.clone()), key, self.publish_after)?;
+        self.heads.push(log.checkpoint());
+        Ok(log)
+    }
+
+    /// Closes the log; with the head published at the end, as a process does that is killed.
+    fn close_unpublished(&self, log: AccessLog) {
+        if self.publish_after == AT_THE_END {
+            self.disk.fail_after(0, Fault::NotPersisted);
+        }
+        drop(log);
+        self.disk.with(|disk| disk.fail = None);
     }
 
     /// Appends until this many more were tried; returns true where one failed.
@@ -281,6 +77,7 @@ impl Story {
                 Ok(index) => {
                     assert!(!failed, "{}: acknowledged after a failure", self.name);
                     self.acknowledged.push((index.get(), leaf));
+                    self.heads.push(log.checkpoint());
                 }
                 Err(LogError::Poisoned(_)) => failed = true,
                 Err(e) => panic!("{}: {e}", self.name),
@@ -290,13 +87,16 @@ impl Story {
         failed
     }
 
-    /// Takes the power away, and checks that the head on the disk signs all that was acknowledged:
-    /// only then is a bad record beyond it known to be a torn one.
+    /// Takes the power away, and checks that the head on the disk signs all that was acknowledged,
+    /// where it must.
     fn power_cut(&self, keep: Keep, keep_rename: bool) {
         self.disk.power_cut(keep, keep_rename);
         let head = self.disk.checkpoint().unwrap();
         let key = LogKey::decode(&self.encoded).unwrap();
         let signed = Checkpoint::parse(&head, key.public()).unwrap().size();
+        if self.publish_after != AT_ONCE {
+            return;
+        }
         for (index, _) in &self.acknowledged {
             assert!(*index < signed, "{}: entry {index} is not under the head", self.name);
         }
@@ -318,24 +118,27 @@ impl Story {
             let found = all.get(usize::try_from(*index).unwrap());
             assert_eq!(found, Some(leaf), "{name}: acknowledged entry {index}");
         }
-        let mut tree = Tree::default();
-        for leaf in &all {
-            tree.push(leaf_hash(&leaf.to_bytes().unwrap())).unwrap();
-        }
-        for head in self.disk.with(|disk| disk.seen_heads.clone()) {
-            let head = Checkpoint::parse(&head, log.public_key())
-                .unwrap_or_else(|e| panic!("{name}: a broken head was to be seen: {e}"));
+        let tree = WholeTree::of(all.iter().map(|leaf| leaf_hash(&leaf.to_bytes().unwrap())));
+        let on_disk = self.disk.with(|disk| disk.seen_heads.clone());
+        let on_disk = on_disk.iter().map(|head| {
+            Checkpoint::parse(head, log.public_key())
+                .unwrap_or_else(|e| panic!("{name}: a broken head was to be seen: {e}"))
+        });
+        for head in on_disk {
             if log.poisoned().is_some() && head.size() > log.len() {
                 // On the disk already, though the log does not know: opening it anew must.
                 continue;
             }
-            assert_eq!(
-                tree.root(head.size()).ok(),
-                Some(head.root()),
-                "{name}: fork at {}",
-                head.size()
-            );
+            self.agrees(&tree, &head);
         }
+        for head in &self.heads {
+            self.agrees(&tree, head);
+        }
+    }
+
+    fn agrees(&self, tree: &WholeTree, head: &Checkpoint) {
+        let root = tree.root(head.size()).ok();
+        assert_eq!(root, Some(head.root()), "{}: fork at {}", self.name, head.size());
     }
 }
 
@@ -356,49 +159,79 @@ const CUTS: [(Option<Keep>, bool); 9] = [
     (Some(Keep::Back), true),
 ];
 
-/// A commit has five operations: write, sync, new head, rename, sync of the folder.
+const MODES: [Duration; 2] = [AT_ONCE, AT_THE_END];
+
+/// A commit has two operations: write, sync. A publishing has three: new head, rename, sync of the
+/// folder; and before them the writing of a chunk, where the second of these entries made one whole.
 #[test]
 fn every_write_failing_in_every_way() {
-    for turn in 0..10 {
-        for fault in FAULTS {
-            for cut in CUTS {
-                let mut story = Story::new(format!("{turn} {fault:?} {cut:?}"));
-                let log = story.open().unwrap();
-                assert!(!story.append(&log, 2));
-                story.disk.fail_after(turn, fault);
-                assert!(story.append(&log, 3), "{}: nothing failed", story.name);
-                story.check(&log);
-                drop(log);
-                story.crash(cut);
-
-                let log = story.open().unwrap_or_else(|e| panic!("{}: {e}", story.name));
-                story.check(&log);
-                assert!(!story.append(&log, 2));
-                story.check(&log);
-                drop(log);
-                // Nothing that the log showed may hang on what was not synced.
-                story.power_cut(Keep::Nothing, false);
-                story.check(&story.open().unwrap());
+    for (publish_after, base) in MODES.into_iter().flat_map(|mode| [(mode, 0), (mode, 252)]) {
+        for turn in 0..11 {
+            for fault in FAULTS {
+                for cut in CUTS {
+                    let name = format!("{turn} {fault:?} {cut:?}");
+                    one_failing(&mut Story::new(name, base, publish_after), turn, fault, cut);
+                }
             }
         }
     }
 }
 
+fn one_failing(story: &mut Story, turn: usize, fault: Fault, cut: (Option<Keep>, bool)) {
+    let log = story.open().unwrap();
+    assert!(!story.append(&log, 2));
+    story.disk.fail_after(turn, fault);
+    let in_commit = story.append(&log, 3);
+    assert_eq!(in_commit, story.publish_after == AT_ONCE || turn < 6, "{}", story.name);
+    story.check(&log);
+    drop(log);
+    story.crash(cut);
+
+    let log = story.open().unwrap_or_else(|e| panic!("{}: {e}", story.name));
+    story.check(&log);
+    assert!(!story.append(&log, 2));
+    story.check(&log);
+    story.close_unpublished(log);
+    // Nothing that the log showed may hang on what was not synced.
+    story.power_cut(Keep::Nothing, false);
+    let log = story.open().unwrap_or_else(|e| panic!("{}: {e}", story.name));
+    story.check(&log);
+}
+
 /// The power goes while entries wait to be synced, and the disk fails again in the recovery.
 #[test]
 fn recovery_failing_in_every_way() {
-    for turn in 0..5 {
-        for cut in CUTS {
-            for (again, fault) in (0..8).flat_map(|again| FAULTS.map(|fault| (again, fault))) {
+    for publish_after in MODES {
+        let turns = if publish_after == AT_ONCE { 0..5 } else { 0..2 };
+        recovery_failing(0, publish_after, turns, &CUTS);
+    }
+}
+
+/// The same where the entry makes a chunk whole; from the sync on, which is where it differs.
+#[test]
+fn recovery_of_a_chunk_failing_in_every_way() {
+    recovery_failing(254, AT_ONCE, 1..4, &SECOND_CUTS);
+    recovery_failing(254, AT_THE_END, 1..2, &SECOND_CUTS);
+}
+
+fn recovery_failing(
+    base: usize,
+    publish_after: Duration,
+    turns: Range<usize>,
+    cuts: &[(Option<Keep>, bool)],
+) {
+    for turn in turns {
+        for cut in cuts {
+            for (again, fault) in (0..9).flat_map(|again| FAULTS.map(|fault| (again, fault))) {
                 for second_cut in SECOND_CUTS {
                     let name = format!("{turn} {cut:?}, then {again} {fault:?} {second_cut:?}");
-                    let mut story = Story::new(name);
+                    let mut story = Story::new(name, base, publish_after);
                     let log = story.open().unwrap();
                     story.append(&log, 1);
                     story.disk.fail_after(turn, Fault::Half);
                     story.append(&log, 1);
                     drop(log);
-                    story.crash(cut);
+                    story.crash(*cut);
 
                     story.disk.fail_after(again, fault);
                     if let Ok(log) = story.open() {
@@ -409,12 +242,91 @@ fn recovery_failing_in_every_way() {
                     let log = story.open().unwrap_or_else(|e| panic!("{}: {e}", story.name));
                     story.check(&log);
                     assert!(!story.append(&log, 1));
-                    drop(log);
+                    story.close_unpublished(log);
                     story.power_cut(Keep::Nothing, false);
-                    story.check(&story.open().unwrap());
+                    let log = story.open().unwrap_or_else(|e| panic!("{}: {e}", story.name));
+                    story.check(&log);
                 }
             }
         }
+    }
+}
+
+/// Entries are acknowledged, heads over them are shown, and the head on disk knows nothing of it.
+#[test]
+fn what_was_acknowledged_survives_before_its_head_is_published() {
+    for cut in CUTS {
+        for base in [0, 253] {
+            let mut story = Story::new(format!("{cut:?}"), base, AT_THE_END);
+            let log = story.open().unwrap();
+            assert!(!story.append(&log, 3));
+            // One more, which is cut off.
+            story.disk.fail_after(1, Fault::Half);
+            assert!(story.append(&log, 1));
+            drop(log);
+            let published = story.disk.with(|disk| disk.seen_heads.len());
+            assert_eq!(published, 1, "{}", story.name);
+            story.crash(cut);
+            let log = story.open().unwrap();
+            assert!(log.len() >= base as u64 + 3);
+            story.check(&log);
+        }
+    }
+}
+
+/// The head is published when its time has come, whether or not another entry comes.
+#[test]
+fn a_head_is_published_in_time() {
+    let mut story = Story::new("in time".to_owned(), 0, Duration::from_millis(1));
+    let log = story.open().unwrap();
+    story.append(&log, 1);
+    let key = log.public_key().clone();
+    let (lock, changed) = &*story.disk.0;
+    let published =
+        |disk: &mut Disk| Checkpoint::parse(disk.checkpoints.last().unwrap(), &key).unwrap().size();
+    let limit = Duration::from_secs(20);
+    let (_disk, waited) = changed
+        .wait_timeout_while(lock.lock().unwrap(), limit, |disk| published(disk) < 1)
+        .unwrap();
+    assert!(!waited.timed_out());
+}
+
+/// The chunks file is lost, cut, zeroed or belongs to another history: nothing hangs on it.
+#[test]
+fn chunks_that_cannot_be_believed_are_made_again() {
+    let base = 3 * 256 + 10;
+    let mut story = Story::new("chunks".to_owned(), base, AT_ONCE);
+    let log = story.open().unwrap();
+    story.append(&log, 1);
+    drop(log);
+    let good = story.disk.with(|disk| disk.chunks.seen.clone());
+    assert_eq!(chunks::read(&good).len(), 3);
+    let mut forged = Vec::new();
+    for (index, mut chunk) in (0..).zip(chunks::read(&good)) {
+        chunk.root.0[0] ^= u8::from(index == 1);
+        chunk.write_to(index, &mut forged);
+    }
+    let mut moved = Vec::new();
+    for (index, mut chunk) in (0..).zip(chunks::read(&good)) {
+        chunk.end += u64::from(index == 1);
+        chunk.write_to(index, &mut moved);
+    }
+    for (name, bad) in [
+        ("none", Vec::new()),
+        ("one", good[..48].to_vec()),
+        ("torn", good[..100].to_vec()),
+        ("zeros", vec![0; 144]),
+        ("zeros behind", [&good[..48], &[0; 96]].concat()),
+        ("longer", [&good[..], &good[..48]].concat()),
+        ("another root", forged),
+        ("another place", moved),
+    ] {
+        story.disk.with(|disk| disk.chunks.seen = bad);
+        let log = story.open().unwrap_or_else(|e| panic!("{name}: {e}"));
+        story.check(&log);
+        drop(log);
+        let now = story.disk.with(|disk| disk.chunks.seen.clone());
+        assert_eq!(now[..144], good, "{name}");
     }
 }
 
@@ -422,7 +334,7 @@ fn recovery_failing_in_every_way() {
 /// writing them again brings them there.
 #[test]
 fn entries_kept_after_a_failed_sync_are_written_again() {
-    let mut story = Story::new("failed sync".to_owned());
+    let mut story = Story::new("failed sync".to_owned(), 0, AT_ONCE);
     let log = story.open().unwrap();
     story.append(&log, 1);
     story.disk.fail_after(1, Fault::NotPersisted);
@@ -440,7 +352,7 @@ fn entries_kept_after_a_failed_sync_are_written_again() {
 /// the new head, and may act on its entries.
 #[test]
 fn a_head_that_is_found_is_synced_before_it_is_believed() {
-    let mut story = Story::new("renamed, not synced".to_owned());
+    let mut story = Story::new("renamed, not synced".to_owned(), 0, AT_ONCE);
     let log = story.open().unwrap();
     story.append(&log, 1);
     story.disk.fail_after(4, Fault::NotPersisted);
@@ -452,19 +364,20 @@ fn a_head_that_is_found_is_synced_before_it_is_believed() {
     story.acknowledged.push((index.get(), index.leaf().clone()));
     drop(log);
     story.power_cut(Keep::Nothing, false);
-    story.check(&story.open().unwrap());
+    let log = story.open().unwrap();
+    story.check(&log);
 }
 
 /// All that wait while the disk syncs go into the next commit together.
 #[test]
 fn callers_that_wait_share_a_sync() {
-    let story = Story::new("group commit".to_owned());
+    let mut story = Story::new("group commit".to_owned(), 0, AT_ONCE);
     let log = story.open().unwrap();
     story.disk.with(|disk| disk.gate = true);
     let send = |at: usize| {
         let (reply, answer) = mpsc::sync_channel(1);
         let record = Record::new(leaf(at).to_bytes().unwrap());
-        log.jobs.as_ref().unwrap().send(Job { record, reply }).unwrap();
+        log.jobs.as_ref().unwrap().send(writer::Job { records: vec![record], reply }).unwrap();
         answer
     };
     let first = send(0);

@@ -4,8 +4,10 @@ use std::{collections::BTreeSet, os::unix::fs::PermissionsExt as _};
 
 use super::*;
 use crate::{
+    files::CHUNKS,
     files::{CHECKPOINT, ENTRIES, KEY, NEW_CHECKPOINT},
     leaf::{PersonSalt, Purpose},
+    record::RecordReader,
     tree, verify,
 };
 use temoin_proto::ids::{UserId, ViewId};
@@ -29,6 +31,32 @@ fn with_entries(count: i64) -> (tempfile::TempDir, Vec<Leaf>) {
         log.append(leaf.clone()).unwrap();
     }
     (folder, leaves)
+}
+
+/// A closed log of 600 entries: two whole chunks and a tail. `at` is the entry's number.
+fn with_chunks() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let log = AccessLog::create(folder.path(), NAME).unwrap();
+    for part in 0..3 {
+        let indexes = log.append_all((part * 200..(part + 1) * 200).map(view).collect()).unwrap();
+        let numbers: Vec<u64> = indexes.iter().map(LogIndex::get).collect();
+        let first = u64::try_from(part).unwrap() * 200;
+        assert_eq!(numbers, (first..first + 200).collect::<Vec<_>>());
+        assert_eq!(indexes[7].leaf().at_unix_ms, part * 200 + 7);
+    }
+    assert!(log.append_all(Vec::new()).unwrap().is_empty());
+    folder
+}
+
+fn stored_len(leaf: &Leaf) -> usize {
+    usize::try_from(Record::new(leaf.to_bytes().unwrap()).stored_len()).unwrap()
+}
+
+/// Where the record of an entry begins.
+fn place_of(entries: &[u8], index: u64) -> usize {
+    let mut reader = RecordReader::new(entries).unwrap();
+    let before: u64 = (0..index).map(|_| reader.next_record().unwrap().unwrap().stored_len()).sum();
+    HEADER.len() + usize::try_from(before).unwrap()
 }
 
 fn leaves_of(log: &AccessLog) -> Vec<Leaf> {
@@ -152,16 +180,9 @@ fn the_last_record_cut_at_every_byte() {
     let path = |name| folder.path().join(name);
     let (entries, head) = (fs::read(path(ENTRIES)).unwrap(), fs::read(path(CHECKPOINT)).unwrap());
     let log = AccessLog::open(folder.path()).unwrap();
-    let start = usize::try_from(log.shared.read().offsets[3]).unwrap();
+    let start = entries.len() - stored_len(&leaves[3]);
+    let older = read_key(folder.path()).0.sign(3, log.root(3).unwrap()).unwrap();
     drop(log);
-    let older = {
-        let (key, _) = read_key(folder.path());
-        let mut tree = Tree::default();
-        for leaf in &leaves[..3] {
-            tree.push(tree::leaf_hash(&leaf.to_bytes().unwrap())).unwrap();
-        }
-        key.sign(3, tree.root(3).unwrap()).unwrap()
-    };
     for len in start..=entries.len() {
         // What the crash left may also be longer than what was written of it.
         let zeros = [0, 7, 500][len % 3];
@@ -182,6 +203,8 @@ fn the_last_record_cut_at_every_byte() {
         let log = AccessLog::open(folder.path()).unwrap();
         let kept = if whole { 4 } else { 3 };
         assert_eq!(leaves_of(&log), leaves[..kept], "{len}");
+        let left = fs::metadata(path(ENTRIES)).unwrap().len();
+        assert_eq!(left, (if whole { len } else { start }) as u64, "{len}: nothing is behind");
         let mut now = leaves[..kept].to_vec();
         now.push(view(9));
         log.append(now[kept].clone()).unwrap();
@@ -224,8 +247,184 @@ fn an_entry_changed_under_an_open_log_is_not_shown() {
         Record::new(view(at).to_bytes().unwrap()).write_to(&mut bytes).unwrap();
     }
     fs::write(path, bytes).unwrap();
-    assert!(matches!(log.recall(1), Err(LogError::Damaged { index: 1, .. })));
+    for index in 0..3 {
+        assert!(matches!(log.recall(index), Err(LogError::Damaged { index: 0, .. })), "{index}");
+    }
     let mut entries = log.entries(0).unwrap();
     assert!(entries.next().unwrap().is_err());
     assert!(entries.next().is_none(), "ends after the first error");
+}
+
+#[test]
+fn a_log_of_several_chunks_reads_and_proves_every_entry() {
+    let folder = with_chunks();
+    let log = AccessLog::open(folder.path()).unwrap();
+    let all = leaves_of(&log);
+    assert_eq!(all.len(), 600);
+    for from in [0, 1, 255, 256, 257, 511, 512, 599, 600, 601] {
+        let entries: Vec<Entry> = log.entries(from).unwrap().map(Result::unwrap).collect();
+        let numbers: Vec<u64> = entries.iter().map(|entry| entry.index).collect();
+        assert_eq!(numbers, (from..600).collect::<Vec<_>>());
+        assert!(entries.iter().all(|e| e.leaf == all[usize::try_from(e.index).unwrap()]));
+    }
+    let head = log.checkpoint();
+    for index in [0, 1, 254, 255, 256, 300, 511, 512, 598, 599] {
+        let leaf = tree::leaf_hash(&all[usize::try_from(index).unwrap()].to_bytes().unwrap());
+        let proof = EntryProof::parse(&log.entry_proof(index).unwrap().to_text()).unwrap();
+        proof.check(log.public_key()).unwrap();
+        for size in [index + 1, 600] {
+            let path = log.inclusion_proof(index, size).unwrap();
+            let root = log.root(size).unwrap();
+            tree::check_inclusion(&path, index, leaf, size, root).unwrap();
+            let path = log.consistency_proof(size, 600).unwrap();
+            tree::check_consistency(&path, size, root, 600, head.root()).unwrap();
+        }
+    }
+    let mut at = Some(0);
+    let mut checked = Vec::new();
+    while let Some(entry) = at {
+        checked.push(entry);
+        at = log.check_chunk(entry).unwrap();
+    }
+    assert_eq!(checked, [0, 256, 512]);
+    assert_eq!(log.check_chunk(600).unwrap(), None);
+}
+
+#[test]
+fn damage_in_an_old_chunk_is_found_by_whoever_reads_it() {
+    let folder = with_chunks();
+    let path = folder.path().join(ENTRIES);
+    let good = fs::read(&path).unwrap();
+    let head = fs::read(folder.path().join(CHECKPOINT)).unwrap();
+    for (index, at) in [(0, 0), (0, 36), (17, 4), (17, 50), (255, 0), (255, 60)] {
+        let mut bad = good.clone();
+        bad[place_of(&good, index) + at] ^= 1;
+        fs::write(&path, &bad).unwrap();
+        let log = AccessLog::open(folder.path()).unwrap();
+        let is_it = |e: LogError| matches!(e, LogError::Damaged { index: i, .. } if i == index);
+        assert!(is_it(log.recall(index).unwrap_err()), "{index} {at}");
+        assert!(is_it(log.recall(3).unwrap_err()), "nothing of its chunk is shown: {index} {at}");
+        assert!(is_it(log.entry_proof(index).unwrap_err()), "{index} {at}");
+        assert!(is_it(log.check_chunk(5).unwrap_err()), "{index} {at}");
+        assert!(log.consistency_proof(100, 600).is_err());
+        assert!(crate::tiles::export(&log, &folder.path().join("tiles")).is_err());
+        for other in [256, 400, 599] {
+            log.entry_proof(other).unwrap().check(log.public_key()).unwrap();
+        }
+        assert!(log.append(view(1)).is_ok());
+        drop(log);
+        let (key, _) = read_key(folder.path());
+        let error = verify::verify_log(folder.path(), key.public(), &[]).unwrap_err();
+        assert!(matches!(error, verify::VerifyError::Entry { index: i, .. } if i == index));
+        fs::write(&path, &good).unwrap();
+        fs::write(folder.path().join(CHECKPOINT), &head).unwrap();
+    }
+}
+
+/// An entry and its hash are replaced, on a disk to which somebody has access.
+#[test]
+fn a_replaced_old_entry_is_not_shown() {
+    let folder = with_chunks();
+    let path = folder.path().join(ENTRIES);
+    let good = fs::read(&path).unwrap();
+    let log = AccessLog::open(folder.path()).unwrap();
+    let mut leaf = log.recall(300).unwrap().leaf().clone();
+    leaf.clip = Some(ClipId::new());
+    let mut stored = Vec::new();
+    Record::new(leaf.to_bytes().unwrap()).write_to(&mut stored).unwrap();
+    let at = place_of(&good, 300);
+    let mut bad = good.clone();
+    bad[at..at + stored.len()].copy_from_slice(&stored);
+    fs::write(&path, &bad).unwrap();
+    for _ in 0..2 {
+        let error = log.recall(300).unwrap_err();
+        assert!(matches!(error, LogError::Replaced { first: 256, last: 511, .. }), "{error}");
+    }
+    drop(log);
+    // The last whole chunk is read again when the log is opened.
+    assert!(matches!(AccessLog::open(folder.path()), Err(LogError::Root { size: 600, .. })));
+}
+
+#[test]
+fn damage_at_the_end_is_found_by_opening() {
+    let folder = with_chunks();
+    let path = folder.path().join(ENTRIES);
+    let good = fs::read(&path).unwrap();
+    for index in [256, 300, 511, 512, 599] {
+        let mut bad = good.clone();
+        bad[place_of(&good, index) + 50] ^= 1;
+        fs::write(&path, &bad).unwrap();
+        let error = AccessLog::open(folder.path()).unwrap_err();
+        assert!(matches!(error, LogError::Damaged { index: i, .. } if i == index), "{error}");
+    }
+    for missing_from in [0, 1, 256, 400, 512, 599] {
+        fs::write(&path, &good[..place_of(&good, missing_from)]).unwrap();
+        let error = AccessLog::open(folder.path()).unwrap_err();
+        let is_it = matches!(error, LogError::Damaged { index, .. } if index == missing_from);
+        assert!(is_it, "{missing_from}: {error}");
+    }
+    for at in 0..HEADER.len() {
+        let mut bad = good.clone();
+        bad[at] ^= 1;
+        fs::write(&path, &bad).unwrap();
+        assert!(AccessLog::open(folder.path()).is_err(), "{at}");
+    }
+}
+
+/// The log of an earlier version has no such file.
+#[test]
+fn a_missing_chunks_file_is_made() {
+    let folder = with_chunks();
+    let path = folder.path().join(CHUNKS);
+    let good = fs::read(&path).unwrap();
+    assert_eq!(good.len(), 96);
+    fs::remove_file(&path).unwrap();
+    let log = AccessLog::open(folder.path()).unwrap();
+    assert_eq!((log.len(), fs::read(&path).unwrap()), (600, good));
+    // It goes on growing where it was.
+    log.append_all((0..200).map(view).collect()).unwrap();
+    drop(log);
+    assert_eq!(fs::read(&path).unwrap().len(), 144);
+    assert_eq!(leaves_of(&AccessLog::open(folder.path()).unwrap()).len(), 800);
+}
+
+/// A head that is only in memory is as good as a published one.
+#[test]
+fn the_published_head_comes_later() {
+    let (folder, _) = with_entries(0);
+    let files = Box::new(OsFiles::open(folder.path()).unwrap());
+    let an_hour = Duration::from_secs(3600);
+    let log = AccessLog::start(files, read_key(folder.path()).0, an_hour).unwrap();
+    log.append(view(0)).unwrap();
+    let (shown, key) = (log.checkpoint(), log.public_key().clone());
+    let published = || {
+        let note = fs::read(folder.path().join(CHECKPOINT)).unwrap();
+        Checkpoint::parse(&note, &key).unwrap()
+    };
+    assert_eq!((shown.size(), published().size()), (1, 0));
+    drop(log);
+    assert_eq!(published(), shown, "closing publishes");
+}
+
+/// What is moved away or replaced under an open log: nothing is acknowledged into the void.
+#[test]
+fn an_entry_in_a_file_that_is_not_the_logs_any_more_is_not_acknowledged() {
+    for replaced in [false, true] {
+        let outer = tempfile::tempdir().unwrap();
+        let folder = outer.path().join("log");
+        let log = AccessLog::create(&folder, NAME).unwrap();
+        log.append(view(0)).unwrap();
+        let moved = outer.path().join("moved");
+        fs::rename(&folder, &moved).unwrap();
+        if replaced {
+            fs::create_dir(&folder).unwrap();
+            fs::copy(moved.join(ENTRIES), folder.join(ENTRIES)).unwrap();
+        }
+        assert!(matches!(log.append(view(1)), Err(LogError::Poisoned(_))), "{replaced}");
+        assert_eq!(log.len(), 1);
+        drop(log);
+        // The one that was refused may be there: an access that did not happen.
+        let log = AccessLog::open(&moved).unwrap();
+        assert_eq!(leaves_of(&log).len(), 2);
+    }
 }
