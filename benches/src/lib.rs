@@ -28,6 +28,7 @@ pub mod core_cost;
 pub mod covered;
 pub mod cpu;
 pub mod curves;
+pub mod decisions;
 pub mod degraded;
 pub mod distance_score;
 pub mod driver_score;

@@ -18,7 +18,7 @@ use temoin_agent::{config::Config, perception::CabinEyes};
 use temoin_benches::{
     access_log_bench,
     bare::{self, Looking, OnePicture},
-    core_cost,
+    core_cost, decisions,
     figures::{self, Figure, median, percentile},
     input::{Input, Length},
     limits_bench,
@@ -49,7 +49,7 @@ struct Args {
     #[arg(long, value_enum, default_value_t = Pace::Max)]
     pace: Pace,
     /// Views that are opened.
-    #[arg(long, value_name = "N", default_value_t = 24, value_parser = clap::value_parser!(u16).range(2..=500))]
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u16).range(2..=500))]
     views: u16,
     /// Measures nothing but the access log at ten thousand, a million and ten million entries, and
     /// prints it: takes minutes, and 5 GB beside the figures.
@@ -146,6 +146,8 @@ fn bench(args: &Args) -> Result<()> {
         let arrivals = line::arrivals(&fleet, &dispatcher, &sim).await?;
         of_arrivals(&arrivals, median(&list_ms)? / 1e3, &mut figures)
     })?;
+    say("deciding in a large fleet");
+    figures.extend(runtime.block_on(decisions::figures())?);
     say("looking up speed limits");
     figures.extend(limits_bench::figures()?);
     say("appending to the access log and verifying a million entries");
@@ -313,6 +315,8 @@ fn of_views(views: &Views, bare: OnePicture, data_set: &str, to: &mut Vec<Figure
     let page = median(&views.page_ms)?;
     to.push(of("view.first_byte_p95_ms", &views.first_byte_ms, 95)?.limit(page));
     to.push(of("view.first_byte_p50_ms", &views.first_byte_ms, 50)?.limit(page));
+    to.push(of("access.authorize_to_first_byte_p50_ms", &views.first_byte_ms, 50)?.limit(page));
+    to.push(of("access.authorize_to_first_byte_p99_ms", &views.first_byte_ms, 99)?.limit(page));
     to.push(of("view.first_frame_p95_ms", &views.first_frame_ms, 95)?.limit(bare.warm_ms));
     to.push(of("view.first_frame_p50_ms", &views.first_frame_ms, 50)?.limit(bare.warm_ms));
     to.push(of("view.permit_p95_ms", &views.permit_ms, 95)?.limit(page));
