@@ -43,4 +43,6 @@ pub mod score;
 pub mod show;
 #[cfg(test)]
 mod test_fleet;
+#[cfg(test)]
+mod test_keys;
 pub mod view;

@@ -3,6 +3,7 @@
 mod admin;
 mod check;
 pub(crate) mod init;
+mod rewrap;
 mod serve;
 mod verify_log;
 
@@ -49,7 +50,7 @@ struct At {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Makes a data folder: configuration, CA, fleet key, database and access log.
+    /// Makes a data folder: configuration, CA, database and access log.
     Init(init::Init),
     /// Runs the server.
     Serve(At),
@@ -67,6 +68,9 @@ enum Command {
     /// Who drives which unit.
     #[command(subcommand)]
     Shift(Shift),
+    /// Wraps all clips' keys anew for the fleet's current key, after `temoin-keys rotate`. Can be
+    /// stopped and run again.
+    Rewrap(At),
     /// Checks the whole access log and prints its size and root.
     VerifyLog(At),
 }
@@ -220,6 +224,7 @@ async fn dispatch(command: Command) -> Result<(), anyhow::Error> {
         Command::Init(init) => init::run(init).await,
         Command::Serve(at) => serve::run(&at.config).await,
         Command::Check(at) => check::run(&at.config).await,
+        Command::Rewrap(at) => rewrap::run(&at.config).await,
         Command::VerifyLog(at) => verify_log::run(&at.config),
         Command::Depot(Depot::Add { name, at }) => admin::add_depot(&at.config, &name).await,
         Command::User(User::Add(add)) => admin::add_user(add).await,
