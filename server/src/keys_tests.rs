@@ -142,6 +142,8 @@ async fn a_log_that_was_put_back_is_refused() {
     let old = Log::open(&saved).unwrap();
     scene.log = old.clone();
     scene.keys = Keys::new(&scene.dir.path().join("keys/socket"), old);
+    // Another history than the one that was put away.
+    scene.entry(Action::SIGN_IN, clip).await;
     let view = scene.entry(Action::VIEW, clip).await;
     let error = scene.keys.unwrap(clip, &wrapped, &view).await.unwrap_err();
     assert!(matches!(error, KeyError::Refused(Refusal::RolledBack { size: 3 })), "{error}");

@@ -20,7 +20,7 @@ use temoin_benches::{
     core_cost,
     figures::{self, Figure, median, percentile},
     input::{Input, Length},
-    limits_bench,
+    keys_bench, limits_bench,
     line::{self, Arrivals, Drove},
     machine::{self, Machine},
     viewing::{self, Views},
@@ -133,6 +133,8 @@ fn bench(args: &Args) -> Result<()> {
         let arrivals = line::arrivals(&fleet, &dispatcher, &sim).await?;
         of_arrivals(&arrivals, median(&list_ms)? / 1e3, &mut figures)
     })?;
+    say("unwrapping clips' keys");
+    figures.extend(runtime.block_on(keys_bench::figures(&fleet.programs))?);
     say("looking up speed limits");
     figures.extend(limits_bench::figures()?);
     let status = server.stop(Duration::from_secs(15))?;
