@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path, time::Duration};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use reqwest::StatusCode;
 use temoin_access_log::{AccessLog, Action, Leaf};
 use temoin_keys::{
@@ -31,8 +31,8 @@ async fn ask(socket: &Path, request: &Request) -> Result<Answer> {
 }
 
 async fn public(socket: &Path) -> Result<PublicKey> {
-    let Answer::Public(key) = ask(socket, &Request::Public).await? else { panic!("no key") };
-    Ok(key)
+    let answer = ask(socket, &Request::Public).await?;
+    if let Answer::Public(key) = answer { Ok(key) } else { bail!("{answer:?}") }
 }
 
 fn entry(log: &AccessLog, clip: ClipId) -> Result<LogProof> {
