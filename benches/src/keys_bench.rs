@@ -1,7 +1,12 @@
 //! What it takes until the server has a clip's key: proof, socket, the key service's checks and
-//! its sync of the disk, beside the bare HPKE opening of such a key.
+//! its sync of the disk, beside the bare HPKE opening of such a key. What the disk alone takes for
+//! the head that the service keeps is `bare.head_sync_...`.
 
-use std::{os::unix::fs::PermissionsExt as _, path::Path, time::Instant};
+use std::{
+    os::unix::fs::{FileExt as _, PermissionsExt as _},
+    path::Path,
+    time::Instant,
+};
 
 use anyhow::{Context, Result, bail};
 use temoin_access_log::{AccessLog, Action, Leaf};
@@ -38,7 +43,11 @@ pub async fn figures(programs: &Programs) -> Result<Vec<Figure>> {
         bail!("the key service gave no public key");
     };
     let (private, public) = generate_fleet_key();
-    let (mut unwrap_ms, mut same_head_ms, mut bare_ms) = (vec![], vec![], vec![]);
+    let (mut unwrap_ms, mut same_head_ms) = (vec![], vec![]);
+    let (mut bare_ms, mut sync_ms) = (vec![], vec![]);
+    let disk = std::fs::File::create(folder.path().join("disk"))?;
+    disk.write_all_at(&[0; 4096], 0)?;
+    disk.sync_all()?;
     for _ in 0..COUNT {
         let (clip, key) = (ClipId::new(), ClipKey::generate()?);
         let wrapped = key.wrap(clip, &fleet.id, &fleet.x25519)?;
@@ -61,6 +70,10 @@ pub async fn figures(programs: &Programs) -> Result<Vec<Figure>> {
         let began = Instant::now();
         drop(ClipKey::unwrap(&wrapped, clip, &private)?);
         bare_ms.push(began.elapsed().as_secs_f64() * 1e3);
+        let began = Instant::now();
+        disk.write_all_at(log.checkpoint().note().as_bytes(), 0)?;
+        disk.sync_data()?;
+        sync_ms.push(began.elapsed().as_secs_f64() * 1e3);
     }
     let of = |name, value, limit| Figure::new(name, value, "ms", COUNT, DATA_SET).limit(limit);
     let (bare_p50, bare_p99) = (median(&bare_ms)?, percentile(&bare_ms, 99)?);
@@ -69,6 +82,8 @@ pub async fn figures(programs: &Programs) -> Result<Vec<Figure>> {
         of("access.unwrap_p50_ms", median(&unwrap_ms)?, bare_p50),
         of("access.unwrap_again_p99_ms", percentile(&same_head_ms, 99)?, bare_p99),
         of("access.unwrap_again_p50_ms", median(&same_head_ms)?, bare_p50),
+        Figure::new("bare.head_sync_p99_ms", percentile(&sync_ms, 99)?, "ms", COUNT, DATA_SET),
+        Figure::new("bare.head_sync_p50_ms", median(&sync_ms)?, "ms", COUNT, DATA_SET),
     ])
 }
 

@@ -344,6 +344,9 @@ How to read it:
   one; its limit: getting the list. `agent.event_to_view_s` holds the 5 s or 30 s after an event
   that are still to be recorded; `agent.clip_to_view_s` begins where the clip is durable on the
   unit. All on one machine: no mobile network is in it.
+- `access.unwrap_...`: from an entry of the log to the clip's key: its proof, the socket, the key
+  service's checks, and where the log has grown (not in `unwrap_again`) its sync of the disk. The
+  limit is the bare opening of the key; `bare.head_sync_...` is what the disk alone takes.
 - `view.first_byte_...` and `view.first_frame_...`: from asking for a camera; the limits are a page
   of the portal, and decoding and encoding one picture with coders that run already
   (`bare.first_picture_cold_ms`: with both to be started). The first fragment holds several

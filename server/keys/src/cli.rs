@@ -257,7 +257,7 @@ fn serve(config: Config) -> Result<(), anyhow::Error> {
     };
     let service = Arc::new(Service::open(&config.folder, keyring, terms, system_clock())?);
     let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
+        .worker_threads(4)
         .enable_all()
         .build()
         .context("cannot start")?;

@@ -94,18 +94,14 @@ pub async fn serve(
     }
 }
 
-async fn converse(mut stream: UnixStream, service: &Arc<Service>) -> Result<(), MessageError> {
+async fn converse(mut stream: UnixStream, service: &Service) -> Result<(), MessageError> {
     let late = |_| MessageError::Io(std::io::ErrorKind::TimedOut.into());
     while let Some(len) = next_len(&mut stream, MAX_REQUEST_LEN).await? {
         let body = tokio::time::timeout(MESSAGE_LIMIT, read_body(&mut stream, len));
         let answer = match Request::decode(&body.await.map_err(late)??) {
-            Ok(request) => {
-                let service = Arc::clone(service);
-                // It may wait for the disk.
-                tokio::task::spawn_blocking(move || service.handle(request))
-                    .await
-                    .unwrap_or(Answer::Refused(Refusal::Broken))
-            }
+            // On this thread, though it may wait for the disk: those that do wait for each other
+            // anyway, and handing it to another thread takes longer than most answers.
+            Ok(request) => service.handle(request),
             Err(error) => {
                 tracing::warn!(%error, "not a request");
                 Answer::Refused(Refusal::Malformed)
