@@ -18,7 +18,7 @@ packages=(
 )
 command -v python3 >/dev/null && python3 -m pip --version >/dev/null 2>&1 || packages+=(python3 python3-pip)
 if [[ $what == test ]]; then
-  packages+=(ffmpeg fonts-dejavu-core faketime tzdata)
+  packages+=(ffmpeg fonts-dejavu-core faketime tzdata softhsm2)
   python3 -c 'import ensurepip, venv' 2>/dev/null || packages+=(python3-venv)
   # Ubuntu's `chromium-browser` is only a stub for a snap; Debian has the real package.
   if apt-cache show chromium >/dev/null 2>&1 || [[ -r /etc/debian_version && ! -e /etc/lsb-release ]]; then
@@ -73,13 +73,14 @@ if [[ $what == test ]]; then
 fi
 
 if [[ $what == test ]]; then
-  # A server with the S3 API for one test, which says so in a line where it cannot be had.
+  # A server with the APIs of S3 and KMS for two tests, which say so in a line where it cannot be
+  # had.
   if [[ ! -x $cache/tools/moto/bin/moto_server ]]; then
-    echo "setup: installing moto, a test server with the S3 API"
+    echo "setup: installing moto, a test server with the APIs of S3 and KMS"
     if ! { python3 -m venv "$cache/tools/moto" &&
       "$cache/tools/moto/bin/pip" install --quiet --disable-pip-version-check 'moto[server]>=5.1,<6'; }; then
       rm -rf "$cache/tools/moto"
-      echo "setup: moto could not be installed; its test will be skipped"
+      echo "setup: moto could not be installed; its tests will be skipped"
     fi
   fi
 fi

@@ -38,6 +38,7 @@ pub mod eyes;
 pub mod figures;
 pub mod input;
 pub mod jair;
+pub mod keys_bench;
 pub mod labels;
 pub mod limits_bench;
 pub mod line;

@@ -142,6 +142,16 @@ impl ClipKey {
         Ok(Self(key))
     }
 
+    /// The key with these bytes, as [`ClipKey::expose`] gave them to another process.
+    pub const fn from_exposed(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// The key's bytes: only for handing it from the key service to the server that asked.
+    pub const fn expose(&self) -> &[u8; 32] {
+        &self.0
+    }
+
     /// Wraps the key so that only the holder of the fleet's private key can read it.
     ///
     /// # Errors

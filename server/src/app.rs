@@ -15,7 +15,7 @@ use crate::{
     config::Config,
     db::{Db, DbError},
     error::AppError,
-    keys::{KeyError, Keyring},
+    keys::Keys,
     log::{Log, LogError},
     objects::{ObjectError, Objects, disk::DiskObjects, partial::Partials, s3::S3Objects},
     pki::{Pki, PkiError},
@@ -43,9 +43,6 @@ pub enum StartError {
     /// The CA.
     #[error(transparent)]
     Pki(#[from] PkiError),
-    /// The fleet's keys.
-    #[error(transparent)]
-    Key(#[from] KeyError),
     /// The access log.
     #[error("the access log cannot be opened: {0}")]
     Log(#[from] LogError),
@@ -76,7 +73,7 @@ struct Parts {
     config: Config,
     db: Db,
     pki: Pki,
-    keys: Keyring,
+    keys: Keys,
     log: Log,
     authz: Authz,
     guard: Guard,
@@ -110,12 +107,12 @@ impl App {
         let lock = lock_folder(&config.folder)?;
         let authz = Authz::load()?;
         let pki = Pki::open(&config.pki())?;
-        let keys = Keyring::open(&config.fleet_keys())?;
         let objects = open_objects(&config)?;
         let partials = Partials::open(&config.path("partial"))?;
         let db = Db::open(&config.database()).await?;
         let log = Log::open(&config.log())?;
         log.catch_up(&db).await?;
+        let keys = Keys::new(&config.keys_socket(), log.clone());
         let parts = Parts {
             streams: Arc::new(Streams::new(config.views)),
             guard: Guard::new()?,
@@ -144,9 +141,21 @@ impl App {
         (self.parts.clock)()
     }
 
-    /// Whether the server can do its work: the database answers and the access log takes entries.
+    /// Whether the server can do its work: the database answers, the access log takes entries and
+    /// has one history, and the key service answers.
     pub async fn healthy(&self) -> bool {
-        self.parts.log.is_healthy() && self.parts.db.ping().await.is_ok()
+        let keys = match self.parts.keys.head().await {
+            Ok(head) if head.fork_seen => {
+                tracing::error!("the key service was shown two histories of the access log");
+                false
+            }
+            Ok(_) => true,
+            Err(error) => {
+                tracing::error!("{}", crate::error::chain(&error));
+                false
+            }
+        };
+        keys && self.parts.log.is_healthy() && self.parts.db.ping().await.is_ok()
     }
 
     /// Ends what runs in the background and folds the database's log into its file.
@@ -163,7 +172,7 @@ impl App {
         &self.parts.pki
     }
 
-    pub(crate) fn keys(&self) -> &Keyring {
+    pub(crate) fn keys(&self) -> &Keys {
         &self.parts.keys
     }
 

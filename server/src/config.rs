@@ -41,6 +41,9 @@ pub struct Config {
     /// Where sealed clips are kept.
     #[serde(default)]
     pub objects: Objects,
+    /// The key service.
+    #[serde(default)]
+    pub keys: Keys,
     /// Limits of viewing.
     #[serde(default)]
     pub views: Views,
@@ -109,6 +112,20 @@ pub struct S3 {
     pub credentials_file: PathBuf,
 }
 
+/// The key service, a process of its own.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Keys {
+    /// Its socket.
+    pub socket: PathBuf,
+}
+
+impl Default for Keys {
+    fn default() -> Self {
+        Self { socket: PathBuf::from("/run/temoin-keys/socket") }
+    }
+}
+
 /// Limits of viewing.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -132,6 +149,7 @@ impl Config {
             https: Https { listen: https, hosts, certificate: None, private_key: None },
             grpc: Grpc { listen: grpc, public_url: None },
             objects: Objects::default(),
+            keys: Keys::default(),
             views: Views::default(),
             retention: Retention::default(),
             folder: folder.to_owned(),
@@ -195,9 +213,9 @@ impl Config {
         self.path("access-log")
     }
 
-    /// The fleet's keys.
-    pub fn fleet_keys(&self) -> PathBuf {
-        self.path("fleet.key")
+    /// The key service's socket.
+    pub fn keys_socket(&self) -> PathBuf {
+        self.folder.join(&self.keys.socket)
     }
 
     /// The fleet's CA and the server's certificate.

@@ -89,6 +89,10 @@ impl EnrolmentService for Enrolment {
             .await
             .map_err(internal)?
             .ok_or_else(|| Status::permission_denied(NO_CODE))?;
+        let fleet_key = self.app.keys().public().await.map_err(|e| {
+            tracing::error!("{}", chain(&e));
+            Status::unavailable("the fleet's key cannot be had now: try again, or ask the operator")
+        })?;
         let certificate = self.app.pki().sign_unit(&unit, &csr_pem, &signing_public_key).map_err(
             |e| match e {
                 PkiError::Request(_) => Status::invalid_argument(chain(&e)),
@@ -108,7 +112,7 @@ impl EnrolmentService for Enrolment {
         Ok(Response::new(EnrolResponse {
             unit_id: unit.to_string(),
             certificate_pem: certificate.pem,
-            fleet_key: Some(self.app.keys().public()),
+            fleet_key: Some(fleet_key),
         }))
     }
 }

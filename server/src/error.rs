@@ -64,6 +64,7 @@ impl AppError {
             Self::Invalid(_) => 400,
             Self::TooMany { .. } => 429,
             Self::Busy(_) | Self::Log(_) => 503,
+            Self::Key(error) if error.is_away() => 503,
             Self::Db(_)
             | Self::Authz(_)
             | Self::Key(_)
@@ -85,6 +86,10 @@ impl AppError {
             Self::Busy(what) => (*what).to_owned(),
             Self::Log(_) => {
                 "The access log cannot be written, so nothing can be shown. The operator must look."
+                    .to_owned()
+            }
+            Self::Key(error) if error.is_away() => {
+                "The key service is away, so nothing can be shown. The operator must look."
                     .to_owned()
             }
             Self::Db(_)

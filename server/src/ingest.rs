@@ -345,7 +345,8 @@ impl FleetService for Fleet {
         Ok(Response::new(HeartbeatResponse {
             server_unix_ms: self.app.now_ms(),
             commands: db.open_commands(&unit.id).await.map_err(internal)?,
-            fleet_key: Some(self.app.keys().public()),
+            // Without it the unit goes on with the key that it has.
+            fleet_key: self.app.keys().public().await.ok(),
         }))
     }
 }

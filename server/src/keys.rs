@@ -1,181 +1,228 @@
-//! The fleet's keys: who holds them can open clips, so nothing else in the server does.
+//! The way to the key service, a process of its own that alone holds the fleet's private keys.
 //!
-//! They lie in one file, mode 0600, apart from database and objects. INVARIANT: a clip's key is
-//! unwrapped only against a [`LogIndex`] whose entry says that this clip was opened; the log gives
-//! one out only after the entry is durable.
+//! INVARIANT: a clip's key is asked for only with a [`LogIndex`] whose entry says that this clip was
+//! opened; the log gives one out only after the entry is durable, and the key service checks the
+//! proof of the same entry again. Before anything else, each new connection tells the service of
+//! deletions in the log that it may have missed, as after its folder was put back from a backup.
+//!
+//! Where the service is away, views are refused and the server goes on with everything else; it
+//! connects again by itself. Every call ends within [`LIMIT`].
 
 use std::{
-    io::Write as _,
-    os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
 };
 
-use serde::{Deserialize, Serialize};
-use temoin_access_log::LogIndex;
-use temoin_proto::{
-    ids::ClipId,
-    manifest::WrappedKey,
-    sealed::{ClipKey, SealedError, fleet_public_key, generate_fleet_key},
-    wire,
+use temoin_access_log::{Action, LogIndex};
+use temoin_keys::{
+    Answer, LogProof, PublicKey, Refusal, Request,
+    message::{MAX_ANSWER_LEN, MessageError, SeenHead, next_len, read_body, send},
 };
-use zeroize::{Zeroize, Zeroizing};
+use temoin_proto::{ids::ClipId, manifest::WrappedKey, sealed::ClipKey, wire};
+use tokio::{net::UnixStream, sync::Mutex as AsyncMutex};
+
+use crate::{
+    error::AppError,
+    log::{Log, LogError},
+};
+
+/// For one call, waiting for other calls included.
+pub const LIMIT: Duration = Duration::from_secs(5);
+/// The current key is asked for again after this long, so that units hear of a rotation.
+const PUBLIC_FOR: Duration = Duration::from_secs(60);
+/// How often an entry is proven anew where others move the head at the same time.
+const MAX_PROOFS: usize = 16;
 
 /// Why a key could not be had.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
-    /// The file cannot be read or written.
-    #[error("cannot {what} the fleet's keys {}: {source}", path.display())]
-    File {
-        /// What was tried.
-        what: &'static str,
-        /// The file.
-        path: PathBuf,
-        /// Why not.
-        source: std::io::Error,
-    },
-    /// Others can read the file.
+    /// Nobody answers.
     #[error(
-        "the fleet's keys {} have mode {mode:03o}, so others may have read them: \
-         make new keys if that is possible, otherwise `chmod 600` the file",
+        "the key service at {} is away: {source}; start temoin-keys, and look whether this \
+         server's user may connect",
         path.display()
     )]
-    Mode {
-        /// The file.
+    Away {
+        /// Its socket.
         path: PathBuf,
-        /// Its mode.
-        mode: u32,
+        /// Why.
+        source: MessageError,
     },
-    /// The file is not one of this program.
-    #[error("the fleet's keys {} are not usable: {what}", path.display())]
-    Content {
-        /// The file.
+    /// It takes too long.
+    #[error("the key service at {} does not answer within {} s", path.display(), LIMIT.as_secs())]
+    Late {
+        /// Its socket.
         path: PathBuf,
-        /// What is wrong; never the key itself.
-        what: String,
     },
-    /// The clip was sealed for a key that is not here.
-    #[error("the clip is sealed for the fleet key `{0}`, which is not in the keyring")]
-    Unknown(String),
+    /// It said no.
+    #[error("the key service refused: {0}")]
+    Refused(Refusal),
+    /// It answered something else.
+    #[error("the key service gave an answer to another question: are both of one version?")]
+    Confused,
     /// The log's entry does not allow this.
-    #[error("the access log's entry {0} does not say that this clip was opened")]
+    #[error("the access log's entry {0} does not say this of this clip")]
     NotLogged(u64),
-    /// It does not open.
-    #[error(transparent)]
-    Sealed(#[from] SealedError),
+    /// The entry cannot be proven.
+    #[error("the access log gave no proof: {0}")]
+    Log(#[from] LogError),
+    /// Something inside.
+    #[error("{0}")]
+    Internal(String),
 }
 
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct File {
+impl KeyError {
+    /// Whether it is worth another try when the service is back.
+    pub const fn is_away(&self) -> bool {
+        match self {
+            Self::Away { .. } | Self::Late { .. } => true,
+            Self::Refused(_)
+            | Self::Confused
+            | Self::NotLogged(_)
+            | Self::Log(_)
+            | Self::Internal(_) => false,
+        }
+    }
+}
+
+/// One connection, made when it is needed.
+#[derive(Debug)]
+pub(crate) struct Link {
+    path: PathBuf,
+    stream: Option<UnixStream>,
+}
+
+impl Link {
+    pub(crate) fn new(path: &Path) -> Self {
+        Self { path: path.to_owned(), stream: None }
+    }
+
+    fn away(&self, source: impl Into<MessageError>) -> KeyError {
+        KeyError::Away { path: self.path.clone(), source: source.into() }
+    }
+
+    async fn connect(&mut self) -> Result<(), KeyError> {
+        let stream = UnixStream::connect(&self.path).await.map_err(|e| self.away(e))?;
+        self.stream = Some(stream);
+        Ok(())
+    }
+
+    /// Sends and receives over the connection that is there.
+    async fn exchange(&mut self, request: &Request) -> Result<Answer, KeyError> {
+        let request = request.encode().map_err(|e| self.away(e))?;
+        // Taken out: a call that is dropped half way leaves no connection that is out of step.
+        let Some(mut stream) = self.stream.take() else {
+            return Err(self.away(std::io::Error::from(std::io::ErrorKind::NotConnected)));
+        };
+        let exchanged = async {
+            send(&mut stream, &request).await?;
+            let len = next_len(&mut stream, MAX_ANSWER_LEN)
+                .await?
+                .ok_or_else(|| std::io::Error::from(std::io::ErrorKind::ConnectionReset))?;
+            Answer::decode(&read_body(&mut stream, len).await?)
+        };
+        let answer = exchanged.await.map_err(|e| self.away(e))?;
+        self.stream = Some(stream);
+        Ok(answer)
+    }
+
+    /// One request that needs no proof, over a new connection if the old one broke.
+    pub(crate) async fn ask(&mut self, request: &Request) -> Result<Answer, KeyError> {
+        let path = self.path.clone();
+        let asked = async {
+            if self.stream.is_some()
+                && let Ok(answer) = self.exchange(request).await
+            {
+                return Ok(answer);
+            }
+            self.connect().await?;
+            self.exchange(request).await
+        };
+        tokio::time::timeout(LIMIT, asked).await.unwrap_or(Err(KeyError::Late { path }))
+    }
+
     /// The key that units seal for.
-    current: String,
-    key: Vec<FileKey>,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct FileKey {
-    id: String,
-    /// X25519, 64 hexadecimal digits.
-    private: String,
-}
-
-impl Drop for FileKey {
-    fn drop(&mut self) {
-        self.private.zeroize();
+    pub(crate) async fn public(&mut self) -> Result<PublicKey, KeyError> {
+        let answer = self.ask(&Request::Public).await?;
+        if let Answer::Public(key) = answer { Ok(key) } else { Err(unexpected(answer)) }
     }
 }
 
-struct Key {
-    id: String,
-    private: Zeroizing<[u8; 32]>,
-    public: [u8; 32],
+fn unexpected(answer: Answer) -> KeyError {
+    if let Answer::Refused(why) = answer { KeyError::Refused(why) } else { KeyError::Confused }
 }
 
-/// The fleet's keys in memory.
-pub struct Keyring {
-    current: usize,
-    keys: Vec<Key>,
+struct Proving {
+    link: Link,
+    /// Entries of the newest head that the service has seen, as far as is known here.
+    seen: u64,
 }
 
-impl std::fmt::Debug for Keyring {
+/// The key service, as the rest of the server sees it.
+pub struct Keys {
+    log: Log,
+    proving: AsyncMutex<Proving>,
+    path: PathBuf,
+    public: Mutex<Option<(Instant, PublicKey)>>,
+}
+
+impl std::fmt::Debug for Keys {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_list().entries(self.keys.iter().map(|k| &k.id)).finish()
+        f.debug_struct("Keys").field("path", &self.path).finish_non_exhaustive()
     }
 }
 
-impl Keyring {
-    /// Makes the file with one new key.
+impl Keys {
+    /// The service behind this socket, for entries of this log. Connects when it is first asked.
+    pub fn new(path: &Path, log: Log) -> Self {
+        let proving = AsyncMutex::new(Proving { link: Link::new(path), seen: 0 });
+        Self { log, proving, path: path.to_owned(), public: Mutex::new(None) }
+    }
+
+    /// What units seal for: what the service says, or said before if it is away.
     ///
     /// # Errors
-    /// [`KeyError::File`], also where there is one already.
-    pub fn create(path: &Path) -> Result<(), KeyError> {
-        let (private, public) = generate_fleet_key();
-        let private = Zeroizing::new(private);
-        // Named by what it is: the same key never gets two names.
-        let id: String = hex::encode(public).chars().take(16).collect();
-        let file =
-            File { current: id.clone(), key: vec![FileKey { id, private: hex::encode(*private) }] };
-        let text = Zeroizing::new(
-            toml::to_string(&file)
-                .map_err(|e| KeyError::Content { path: path.to_owned(), what: e.to_string() })?,
-        );
-        let failed = |source| KeyError::File { what: "write", path: path.to_owned(), source };
-        let mut out = std::fs::OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(path)
-            .map_err(failed)?;
-        out.write_all(text.as_bytes()).and_then(|()| out.sync_all()).map_err(failed)
+    /// [`KeyError::Away`] where it never answered.
+    pub async fn public(&self) -> Result<wire::FleetKey, KeyError> {
+        let known = self.public.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let key = match known {
+            Some((at, key)) if at.elapsed() < PUBLIC_FOR => key,
+            known => match (Link::new(&self.path).public().await, known) {
+                (Ok(key), _) => {
+                    *self.public.lock().unwrap_or_else(PoisonError::into_inner) =
+                        Some((Instant::now(), key.clone()));
+                    key
+                }
+                (Err(error), Some((_, key))) => {
+                    tracing::warn!(%error, "units are told the fleet key that was current before");
+                    key
+                }
+                (Err(error), None) => return Err(error),
+            },
+        };
+        Ok(wire::FleetKey {
+            key_id: key.id,
+            x25519_public_key: bytes::Bytes::copy_from_slice(&key.x25519),
+        })
     }
 
-    /// Reads the file.
+    /// What the service knows of the log: whether it answers at all.
     ///
     /// # Errors
     /// [`KeyError`].
-    pub fn open(path: &Path) -> Result<Self, KeyError> {
-        let failed = |source| KeyError::File { what: "read", path: path.to_owned(), source };
-        let mode = std::fs::metadata(path).map_err(failed)?.permissions().mode() & 0o777;
-        if mode & 0o077 != 0 {
-            return Err(KeyError::Mode { path: path.to_owned(), mode });
-        }
-        let text = Zeroizing::new(std::fs::read_to_string(path).map_err(failed)?);
-        let content = |what: String| KeyError::Content { path: path.to_owned(), what };
-        // The parser's message would quote the line, and a line may hold a key.
-        let file: File = toml::from_str(&text)
-            .map_err(|_| content("not the TOML that `init` writes".to_owned()))?;
-        let mut keys: Vec<Key> = Vec::with_capacity(file.key.len());
-        for key in &file.key {
-            let mut private = Zeroizing::new([0; 32]);
-            hex::decode_to_slice(&key.private, private.as_mut())
-                .map_err(|_| content(format!("key `{}` is not 64 hexadecimal digits", key.id)))?;
-            let public = fleet_public_key(private.as_ref())?;
-            if keys.iter().any(|k| k.id == key.id) {
-                return Err(content(format!("key `{}` is there twice", key.id)));
-            }
-            keys.push(Key { id: key.id.clone(), private, public });
-        }
-        let current = keys
-            .iter()
-            .position(|k| k.id == file.current)
-            .ok_or_else(|| content(format!("the current key `{}` is not there", file.current)))?;
-        Ok(Self { current, keys })
-    }
-
-    /// What units seal for.
-    pub fn public(&self) -> wire::FleetKey {
-        self.keys.get(self.current).map_or_else(wire::FleetKey::default, |key| wire::FleetKey {
-            key_id: key.id.clone(),
-            x25519_public_key: bytes::Bytes::copy_from_slice(&key.public),
-        })
+    pub async fn head(&self) -> Result<SeenHead, KeyError> {
+        // A connection of its own: it does not wait for those who wait for keys.
+        let answer = Link::new(&self.path).ask(&Request::Head).await?;
+        if let Answer::Head(head) = answer { Ok(head) } else { Err(unexpected(answer)) }
     }
 
     /// A clip's key, against the proof that the log says so.
     ///
     /// # Errors
-    /// [`KeyError::NotLogged`], [`KeyError::Unknown`], [`KeyError::Sealed`].
-    pub fn unwrap(
+    /// [`KeyError::NotLogged`] where the entry is of something else; others where the service is
+    /// away or refuses.
+    pub async fn unwrap(
         &self,
         clip: ClipId,
         wrapped: &WrappedKey,
@@ -184,59 +231,101 @@ impl Keyring {
         if !proof.opens(clip) {
             return Err(KeyError::NotLogged(proof.get()));
         }
-        let key = self
-            .keys
-            .iter()
-            .find(|k| k.id == wrapped.key_id)
-            .ok_or_else(|| KeyError::Unknown(wrapped.key_id.clone()))?;
-        Ok(ClipKey::unwrap(wrapped, clip, key.private.as_ref())?)
+        let request = |proof| {
+            let wrapped = wrapped.clone().into();
+            Request::Unwrap { clip, wrapped, proof }
+        };
+        let answer = self.proven(proof.get(), request).await?;
+        if let Answer::Unwrapped(key) = answer { Ok(key) } else { Err(unexpected(answer)) }
+    }
+
+    /// Makes the service never give out a clip's key again. Durable when it returns; again is no
+    /// harm.
+    ///
+    /// # Errors
+    /// [`KeyError::NotLogged`] where the entry does not say that this clip was deleted; others
+    /// where the service is away or refuses.
+    pub async fn destroy(&self, clip: ClipId, proof: &LogIndex) -> Result<(), KeyError> {
+        if proof.leaf().clip != Some(clip) || proof.leaf().action != Action::DELETE {
+            return Err(KeyError::NotLogged(proof.get()));
+        }
+        let request = |proof| Request::Destroy { clip, proof };
+        let answer = self.proven(proof.get(), request).await?;
+        if let Answer::Destroyed = answer { Ok(()) } else { Err(unexpected(answer)) }
+    }
+
+    /// Asks for something against an entry.
+    async fn proven(
+        &self,
+        index: u64,
+        request: impl Fn(LogProof) -> Request,
+    ) -> Result<Answer, KeyError> {
+        let asked = async {
+            let mut proving = self.proving.lock().await;
+            if proving.link.stream.is_some() {
+                match self.ask(&mut proving, index, &request).await {
+                    // The service was started again: once more over a new connection.
+                    Err(KeyError::Away { .. }) => {}
+                    answered => return answered,
+                }
+            }
+            self.connect(&mut proving).await?;
+            self.ask(&mut proving, index, &request).await
+        };
+        let late = || Err(KeyError::Late { path: self.path.clone() });
+        tokio::time::timeout(LIMIT, asked).await.unwrap_or_else(|_| late())
+    }
+
+    async fn ask(
+        &self,
+        proving: &mut Proving,
+        index: u64,
+        request: &impl Fn(LogProof) -> Request,
+    ) -> Result<Answer, KeyError> {
+        for _ in 0..MAX_PROOFS {
+            let (proof, size) = self.log.prove(index, proving.seen).await.map_err(inside)?;
+            let answer = proving.link.exchange(&request(proof)).await?;
+            let Answer::Refused(why) = answer else {
+                proving.seen = size;
+                return Ok(answer);
+            };
+            let Refusal::HeadMoved { size } = why else { return Err(KeyError::Refused(why)) };
+            proving.seen = size;
+        }
+        Err(KeyError::Refused(Refusal::HeadMoved { size: proving.seen }))
+    }
+
+    async fn connect(&self, proving: &mut Proving) -> Result<(), KeyError> {
+        proving.link.connect().await?;
+        let answer = proving.link.exchange(&Request::Head).await?;
+        let Answer::Head(head) = answer else { return Err(unexpected(answer)) };
+        proving.seen = head.size;
+        for (index, clip) in self.log.deletions(proving.seen).await.map_err(inside)? {
+            let request = |proof| Request::Destroy { clip, proof };
+            let answer = self.ask(proving, index, &request).await?;
+            let Answer::Destroyed = answer else { return Err(unexpected(answer)) };
+        }
+        Ok(())
+    }
+}
+
+fn inside(error: AppError) -> KeyError {
+    match error {
+        AppError::Log(e) => KeyError::Log(e),
+        AppError::Key(e) => e,
+        AppError::NotFound
+        | AppError::Refused(_)
+        | AppError::Invalid(_)
+        | AppError::TooMany { .. }
+        | AppError::Busy(_)
+        | AppError::Db(_)
+        | AppError::Authz(_)
+        | AppError::Object(_)
+        | AppError::Picture(_)
+        | AppError::Internal(_) => KeyError::Internal(error.to_string()),
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use temoin_access_log::{AccessLog, Action, Leaf};
-
-    use super::*;
-
-    #[test]
-    fn a_key_opens_only_what_the_log_says() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("fleet.key");
-        Keyring::create(&path).unwrap();
-        assert!(Keyring::create(&path).is_err(), "an existing keyring is never overwritten");
-        let ring = Keyring::open(&path).unwrap();
-        let public = ring.public();
-        let (clip, other) = (ClipId::new(), ClipId::new());
-        let key = ClipKey::generate().unwrap();
-        let wrapped = key.wrap(clip, &public.key_id, &public.x25519_public_key).unwrap();
-        let log = AccessLog::create(&dir.path().join("log"), "test.example/log").unwrap();
-        let entry = |action, clip| {
-            let mut leaf = Leaf::new(0, action);
-            leaf.clip = Some(clip);
-            log.append(leaf).unwrap()
-        };
-        assert!(ring.unwrap(clip, &wrapped, &entry(Action::VIEW, clip)).is_ok());
-        for refused in [entry(Action::VIEW, other), entry(Action::VIEW_REFUSED, clip)] {
-            assert!(matches!(ring.unwrap(clip, &wrapped, &refused), Err(KeyError::NotLogged(_))));
-        }
-        let foreign = WrappedKey { key_id: "other".into(), ..wrapped };
-        let proof = entry(Action::VIEW, clip);
-        assert!(matches!(ring.unwrap(clip, &foreign, &proof), Err(KeyError::Unknown(_))));
-    }
-
-    #[test]
-    fn a_readable_or_damaged_keyring_is_refused_without_quoting_it() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("fleet.key");
-        Keyring::create(&path).unwrap();
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640)).unwrap();
-        assert!(matches!(Keyring::open(&path), Err(KeyError::Mode { mode: 0o640, .. })));
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
-        let text = std::fs::read_to_string(&path).unwrap();
-        let secret = text.split("private = \"").nth(1).unwrap()[..64].to_owned();
-        std::fs::write(&path, text.replace("private = ", "private == ")).unwrap();
-        let error = Keyring::open(&path).unwrap_err().to_string();
-        assert!(!error.contains(&secret[..8]), "{error}");
-    }
-}
+#[path = "keys_tests.rs"]
+mod tests;

@@ -47,4 +47,6 @@ pub mod second_person;
 pub mod show;
 #[cfg(test)]
 mod test_fleet;
+#[cfg(test)]
+mod test_keys;
 pub mod view;

@@ -9,7 +9,8 @@
 use std::{path::Path, sync::Arc};
 
 use temoin_access_log::{AccessLog, Action, Leaf, LogIndex, PersonTag};
-use temoin_proto::ids::UserId;
+use temoin_keys::LogProof;
+use temoin_proto::ids::{ClipId, UserId};
 
 pub use temoin_access_log::LogError;
 
@@ -60,7 +61,11 @@ impl Log {
     /// Writes an entry and no row, as a crash between the two leaves it; the entry is durable when
     /// this returns.
     pub(crate) async fn append_only(&self, db: &Db, act: &Act) -> Result<LogIndex, AppError> {
-        let leaf = leaf_of(db, act).await?;
+        self.append(leaf_of(db, act).await?).await
+    }
+
+    /// Writes an entry; it is durable when this returns.
+    pub(crate) async fn append(&self, leaf: Leaf) -> Result<LogIndex, AppError> {
         let log = Arc::clone(&self.inner);
         Ok(blocking(move || log.append(leaf)).await??)
     }
@@ -72,6 +77,44 @@ impl Log {
     pub async fn recall(&self, index: u64) -> Result<LogIndex, AppError> {
         let log = Arc::clone(&self.inner);
         Ok(blocking(move || log.recall(index)).await??)
+    }
+
+    /// An entry's proof for the key service, which has seen a head of `from` entries, and the size
+    /// of the head that it is proven under. Where the log is shorter than that, the proof leads
+    /// nowhere and the service says so.
+    ///
+    /// # Errors
+    /// [`AppError::Log`].
+    pub async fn prove(&self, index: u64, from: u64) -> Result<(LogProof, u64), AppError> {
+        let log = Arc::clone(&self.inner);
+        Ok(blocking(move || {
+            let entry = log.entry_proof(index)?;
+            // The log's own note: its second line is its size.
+            let size = entry.checkpoint.lines().nth(1).and_then(|line| line.parse().ok());
+            let size: u64 = size.unwrap_or_default();
+            let hashes = if from <= size { log.consistency_proof(from, size)? } else { Vec::new() };
+            Ok::<_, LogError>((LogProof::new(&entry, from, &hashes), size))
+        })
+        .await??)
+    }
+
+    /// The deletions from this entry on: their numbers and clips.
+    ///
+    /// # Errors
+    /// [`AppError::Log`].
+    pub async fn deletions(&self, from: u64) -> Result<Vec<(u64, ClipId)>, AppError> {
+        let log = Arc::clone(&self.inner);
+        let found = move || {
+            let mut found = Vec::new();
+            for entry in log.entries(from)? {
+                let entry = entry?;
+                if let (true, Some(clip)) = (entry.leaf.action == Action::DELETE, entry.leaf.clip) {
+                    found.push((entry.index, clip));
+                }
+            }
+            Ok::<_, LogError>(found)
+        };
+        Ok(blocking(found).await??)
     }
 
     /// Logs an act: its entry is durable, and its row written, when this returns.

@@ -198,6 +198,8 @@ impl App {
                 "entry {proof} of the access log does not say that clip {clip} is deleted"
             )));
         }
+        // First, so that not even a backup of the database opens it again.
+        self.keys().destroy(clip, &proof).await?;
         for track in TrackName::ALL {
             let key = ObjectKey { clip, track };
             let upload = self.partials().upload(key).await;

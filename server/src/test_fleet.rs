@@ -47,6 +47,7 @@ use crate::{
     config::Config,
     db::users::User,
     report::{Happening, Report},
+    test_keys::TestKeys,
 };
 
 /// What time it is at first in every test: 2026-11-20T12:00:00Z.
@@ -58,6 +59,7 @@ pub(crate) struct TestFleet {
     pub(crate) app: App,
     pub(crate) config: Config,
     pub(crate) happened: Arc<std::sync::Mutex<Vec<Happening>>>,
+    pub(crate) keys: TestKeys,
     clock: Arc<AtomicI64>,
     stop: watch::Sender<bool>,
     _dir: tempfile::TempDir,
@@ -69,24 +71,26 @@ impl TestFleet {
         drop(rustls::crypto::ring::default_provider().install_default());
         let dir = tempfile::tempdir().unwrap();
         let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
-        let config = init::make(dir.path().join("data"), any, any, &[]).await.unwrap();
+        let socket = Some(dir.path().join("keys/socket"));
+        let config = init::make(dir.path().join("data"), any, any, &[], socket).await.unwrap();
         let clock = Arc::new(AtomicI64::new(START_MS));
+        let keys = TestKeys::new(&dir.path().join("keys"), &config.log(), &clock);
         let happened = Arc::default();
         let app = open(&config, &clock, &happened).await;
         for depot in ["north", "south"] {
             app.db().add_depot(depot, depot).await.unwrap();
         }
-        Self { app, config, happened, clock, stop: watch::Sender::new(false), _dir: dir }
+        Self { app, config, happened, keys, clock, stop: watch::Sender::new(false), _dir: dir }
     }
 
     /// Ends the server and starts it again on the same folder.
     pub(crate) async fn restart(self) -> Self {
-        let Self { app, config, happened, clock, stop, _dir } = self;
+        let Self { app, config, happened, keys, clock, stop, _dir } = self;
         stop.send_replace(true);
         app.close().await;
         drop(app);
         let app = open(&config, &clock, &happened).await;
-        Self { app, config, happened, clock, stop: watch::Sender::new(false), _dir }
+        Self { app, config, happened, keys, clock, stop: watch::Sender::new(false), _dir }
     }
 
     pub(crate) fn pass(&self, time: Duration) {

@@ -6,7 +6,7 @@
 //!
 //! INVARIANT: no byte of a recording leaves without all three: a permit of the policy engine, an
 //! entry of the access log that was durable before, and the viewing's mark in every picture. The
-//! types hold it up: [`crate::keys::Keyring::unwrap`] takes the log's proof, `stream` takes the
+//! types hold it up: [`crate::keys::Keys::unwrap`] takes the log's proof, `stream` takes the
 //! unwrapped key, and what comes out of it has been through `paint`.
 //!
 //! INVARIANT: it fails closed. A fault anywhere ends the view; a face whose place is not known
@@ -22,6 +22,7 @@ mod stream;
 use bytes::Bytes;
 use serde::Serialize;
 use temoin_access_log::{Action, LogIndex};
+use temoin_keys::Refusal;
 use temoin_media::{fmp4::Fmp4Error, h264::H264Error};
 use temoin_proto::{
     ids::{ClipId, EventId, GrantId, ViewId},
@@ -43,6 +44,7 @@ use crate::{
         views::StoredView,
     },
     error::{AppError, chain},
+    keys::KeyError,
     limit_proposals::place_of,
     report::Happening,
     show::Unseen,
@@ -464,7 +466,10 @@ impl App {
 
     async fn clip_key(&self, clip: ClipId, proof: &LogIndex) -> Result<ClipKey, AppError> {
         let wrapped = self.db().wrapped_key(clip).await?.ok_or(AppError::NotFound)?;
-        Ok(self.keys().unwrap(clip, &wrapped, proof)?)
+        match self.keys().unwrap(clip, &wrapped, proof).await {
+            Err(KeyError::Refused(Refusal::Destroyed)) => Err(AppError::NotFound),
+            key => Ok(key?),
+        }
     }
 
     async fn signals(

@@ -415,3 +415,23 @@ async fn a_viewer_who_goes_away_frees_the_place() {
     };
     tokio::time::timeout(Duration::from_secs(30), freed).await.unwrap();
 }
+
+#[tokio::test]
+async fn without_the_key_service_nothing_is_shown_and_the_rest_goes_on() {
+    let mut s = scene().await;
+    let session = s.fleet.session(&s.manager).await;
+    assert!(s.fleet.app.healthy().await);
+    s.fleet.keys.stop();
+    let app = &s.fleet.app;
+    let refused =
+        app.open_view(&session, s.event.id, "coaching", Opening::Watch).await.unwrap_err();
+    assert_eq!(refused.status(), 503, "{refused}");
+    assert!(refused.client_text().contains("key service is away"));
+    assert!(!app.healthy().await);
+    let next = event_at(START_MS + 500);
+    let clip = s.van.clip(&next, &[(TrackName::Road, video(LUMA))]);
+    s.van.deliver(&next, &clip).await;
+    s.fleet.keys.start();
+    s.fleet.app.open_view(&session, s.event.id, "coaching", Opening::Watch).await.unwrap();
+    assert!(s.fleet.app.healthy().await);
+}

@@ -7,8 +7,11 @@ use std::{
     os::unix::fs::PermissionsExt as _,
     path::Path,
     process::{Child, Command, Output, Stdio},
+    sync::Arc,
     time::{Duration, Instant},
 };
+
+use temoin_keys::{Keyring, Service, rules::Limits, service::Terms};
 
 fn server(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_temoin-server"));
@@ -35,15 +38,39 @@ fn refused(args: &[&str]) -> String {
 }
 
 struct Fleet {
+    keys: tokio::runtime::Runtime,
     dir: tempfile::TempDir,
 }
 
 impl Fleet {
     fn new() -> Self {
-        let fleet = Self { dir: tempfile::tempdir().unwrap() };
+        let keys = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+        let fleet = Self { keys, dir: tempfile::tempdir().unwrap() };
         let any = "127.0.0.1:0";
-        good(&["init", &fleet.path("data"), "--https", any, "--grpc", any]);
+        let socket = fleet.path("socket");
+        good(&["init", &fleet.path("data"), "--https", any, "--grpc", any, "--keys", &socket]);
         fleet
+    }
+
+    /// Runs a key service for this fleet, in this process.
+    fn start_keys(&self) {
+        let folder = self.dir.path().join("keys");
+        std::fs::create_dir(&folder).unwrap();
+        Service::create(&folder).unwrap();
+        let log_key =
+            temoin_access_log::verify::read_public_key(&self.dir.path().join("data/access-log"))
+                .unwrap();
+        let terms = Terms { log_key, limits: Limits::default(), witness: None };
+        let ring = Keyring::new().unwrap();
+        let service = Arc::new(Service::open(&folder, ring, terms, Arc::new(|| 0)).unwrap());
+        let listener = {
+            let _inside = self.keys.enter();
+            temoin_keys::socket::bind(&self.dir.path().join("socket"), None).unwrap()
+        };
+        let me = [rustix::process::getuid().as_raw()];
+        self.keys.spawn(async move {
+            temoin_keys::socket::serve(listener, service, &me, std::future::pending()).await;
+        });
     }
 
     fn path(&self, name: &str) -> String {
@@ -112,13 +139,13 @@ fn a_fleet_is_set_up_beside_the_running_server() {
     for (file, expected) in [
         ("data", 0o700),
         ("data/config.toml", 0o600),
-        ("data/fleet.key", 0o600),
         ("data/pki/ca.key", 0o600),
         ("data/pki/https.key", 0o600),
         ("data/pki/ca.crt", 0o644),
     ] {
         assert_eq!(mode(&fleet.path(file)), expected, "{file}");
     }
+    fleet.start_keys();
     let again = refused(&["init", &fleet.path("data")]);
     assert!(again.contains("exists already"), "{again}");
 
@@ -163,6 +190,8 @@ fn a_fleet_is_set_up_beside_the_running_server() {
     );
     fleet.good(&["unit", "revoke", "van-12"]);
     fleet.good(&["check"]);
+    let rewrapped = fleet.good(&["rewrap"]);
+    assert!(rewrapped.contains("rewrapped 0"), "{rewrapped}");
     let log = fleet.good(&["verify-log"]);
     assert!(log.starts_with("size 0\nroot "), "{log}");
     running.stop();
@@ -217,11 +246,9 @@ fn what_is_wrong_is_said_with_what_to_do() {
     std::fs::write(fleet.config(), &config).unwrap();
 
     // Everything that is wrong at once.
-    let open = std::fs::Permissions::from_mode(0o644);
-    std::fs::set_permissions(fleet.path("data/fleet.key"), open).unwrap();
     std::fs::remove_file(fleet.path("data/pki/ca.crt")).unwrap();
     let wrong = fleet.refused(&["check"]);
-    for part in ["fleet.key", "mode 644", "ca.crt"] {
+    for part in ["the key service at", "start temoin-keys", "ca.crt"] {
         assert!(wrong.contains(part), "{part}: {wrong}");
     }
     assert!(fleet.refused(&["serve"]).contains("ca.crt"));

@@ -1,7 +1,9 @@
 //! A demo fleet: one depot, one van, one person per role.
 
 use std::{
+    fs,
     net::SocketAddr,
+    os::unix::fs::{DirBuilderExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
     process::Command,
     time::Duration,
@@ -92,6 +94,8 @@ pub struct Fleet {
     pub root: PathBuf,
     /// The password of every account.
     pub password: String,
+    /// Its key service, running.
+    pub keys: Option<Process>,
     /// Where the server listens, once it ran.
     pub addresses: Option<Addresses>,
 }
@@ -106,15 +110,17 @@ pub struct Addresses {
 }
 
 impl Fleet {
-    /// Makes the server's data folder, the depots, the accounts and the unit's entry.
+    /// Makes the server's data folder and a key service that runs, the depots, the accounts and the
+    /// unit's entry.
     ///
     /// # Errors
     /// Where a command of the server fails.
     pub fn create(programs: Programs, root: &Path, https: &str, grpc: &str) -> Result<Self> {
-        let fleet = Self {
+        let mut fleet = Self {
             programs,
             root: root.to_owned(),
             password: uuid::Uuid::new_v4().simple().to_string(),
+            keys: None,
             addresses: None,
         };
         let folder = fleet.server_folder();
@@ -122,10 +128,21 @@ impl Fleet {
         run(
             command(
                 &fleet.programs.server,
-                &["init", folder_text, "--https", https, "--grpc", grpc],
+                &[
+                    "init",
+                    folder_text,
+                    "--https",
+                    https,
+                    "--grpc",
+                    grpc,
+                    "--keys",
+                    "../keys/socket",
+                ],
             ),
             None,
         )?;
+        fleet.make_keys()?;
+        fleet.start_keys()?;
         for depot in ["north", "south"] {
             fleet.admin(&["depot", "add", depot], None)?;
         }
@@ -164,6 +181,59 @@ impl Fleet {
     /// The unit's data folder.
     pub fn unit_folder(&self) -> PathBuf {
         self.root.join("unit")
+    }
+
+    /// The key service's folder.
+    pub fn keys_folder(&self) -> PathBuf {
+        self.root.join("keys")
+    }
+
+    /// The key service's configuration.
+    pub fn keys_config(&self) -> PathBuf {
+        self.keys_folder().join("keys.toml")
+    }
+
+    fn make_keys(&self) -> Result<()> {
+        let folder = self.keys_folder();
+        fs::DirBuilder::new().mode(0o700).create(&folder)?;
+        let passphrase = folder.join("passphrase");
+        fs::write(&passphrase, uuid::Uuid::new_v4().to_string())?;
+        fs::set_permissions(&passphrase, fs::Permissions::from_mode(0o600))?;
+        let log_key = fs::read_to_string(self.server_folder().join("access-log/public-key"))?;
+        fs::write(
+            self.keys_config(),
+            format!(
+                "folder = \"data\"\nsocket = \"socket\"\nallowed_uids = [{}]\n\
+                 log_public_key = {:?}\n\
+                 [guard]\nkind = \"passphrase\"\npassphrase = {{ file = \"passphrase\" }}\n",
+                rustix::process::getuid().as_raw(),
+                log_key.trim()
+            ),
+        )?;
+        self.keys_command(&["init"]).map(drop)
+    }
+
+    /// Runs a subcommand of the key service.
+    ///
+    /// # Errors
+    /// Where it fails.
+    pub fn keys_command(&self, arguments: &[&str]) -> Result<String> {
+        let mut command = command(&self.programs.keys, arguments);
+        command.arg("--config").arg(self.keys_config());
+        run(command, None)
+    }
+
+    /// Starts the key service and waits until it listens.
+    ///
+    /// # Errors
+    /// Where it does not come up.
+    pub fn start_keys(&mut self) -> Result<()> {
+        let mut command = command(&self.programs.keys, &["serve", "--config"]);
+        command.arg(self.keys_config());
+        let process = Process::start("temoin-keys", command, None)?;
+        process.wait_for("the key service", START_LIMIT, |l| l.starts_with("listening "))?;
+        self.keys = Some(process);
+        Ok(())
     }
 
     /// Runs a subcommand of the server.

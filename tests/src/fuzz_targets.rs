@@ -48,6 +48,7 @@ use temoin_hw::{
     ubx,
     vehicle::VehicleModel,
 };
+use temoin_keys::Request;
 use temoin_media::{
     fmp4::{Fmp4Error, Reader, Units, Writer},
     h264::AccessUnit,
@@ -66,7 +67,7 @@ use temoin_proto::{
 pub type Target = fn(&[u8]);
 
 /// Every target with its name, which is that of its wrapper and of its corpus.
-pub const TARGETS: [(&str, Target); 27] = [
+pub const TARGETS: [(&str, Target); 28] = [
     ("access_log_entries", access_log_entries),
     ("access_log_leaf", access_log_leaf),
     ("access_log_proof", access_log_proof),
@@ -82,6 +83,7 @@ pub const TARGETS: [(&str, Target); 27] = [
     ("gpsd_json", gpsd_json),
     ("gpx", gpx),
     ("isotp", isotp),
+    ("key_request", key_request),
     ("limits_file", limits_file),
     ("limits_pbf", limits_pbf),
     ("log_key", log_key),
@@ -624,6 +626,33 @@ pub fn limits_pbf(data: &[u8]) {
 }
 
 // Access log.
+
+/// What the key service is asked for over its socket: what is accepted is within its bounds and
+/// survives the wire, and a proof that holds is in the log.
+pub fn key_request(data: &[u8]) {
+    let request = match Request::decode(data) {
+        Ok(request) => request,
+        Err(e) => return refused(&e),
+    };
+    // Escapes make JSON longer than what it says.
+    if let Ok(written) = request.encode() {
+        let again = Request::decode(&written).expect("what was written is read");
+        assert_eq!(again, request);
+    }
+    let proof = match request {
+        Request::Unwrap { proof, .. } | Request::Destroy { proof, .. } => proof,
+        Request::Public | Request::Head | Request::Rewrap { .. } => return,
+    };
+    match proof.parse() {
+        Ok((entry, hashes)) => {
+            assert!(hashes.len() <= 128, "{} hashes", hashes.len());
+            if let Ok((_, head)) = entry.check(&PUBLIC_LOG_KEY) {
+                assert!(entry.index < head.size());
+            }
+        }
+        Err(e) => refused(&e),
+    }
+}
 
 /// A leaf: there is one spelling of each.
 pub fn access_log_leaf(data: &[u8]) {

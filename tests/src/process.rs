@@ -16,6 +16,8 @@ use anyhow::{Context, Result, bail};
 pub struct Programs {
     /// `temoin-agent`
     pub agent: PathBuf,
+    /// `temoin-keys`
+    pub keys: PathBuf,
     /// `temoin-server`
     pub server: PathBuf,
 }
@@ -40,7 +42,11 @@ impl Programs {
                     )
                 })
         };
-        Ok(Self { agent: find("temoin-agent")?, server: find("temoin-server")? })
+        Ok(Self {
+            agent: find("temoin-agent")?,
+            keys: find("temoin-keys")?,
+            server: find("temoin-server")?,
+        })
     }
 }
 
@@ -174,15 +180,27 @@ impl Process {
         self.wait(limit)
     }
 
+    /// Tells it to read its keyring anew (SIGHUP).
+    ///
+    /// # Errors
+    /// Where the signal cannot be sent.
+    pub fn hang_up(&self) -> Result<()> {
+        self.signal(rustix::process::Signal::HUP)
+    }
+
     /// Asks it to end (SIGTERM).
     ///
     /// # Errors
     /// Where the signal cannot be sent.
     pub fn terminate(&self) -> Result<()> {
+        self.signal(rustix::process::Signal::TERM)
+    }
+
+    fn signal(&self, signal: rustix::process::Signal) -> Result<()> {
         if let Some(pid) =
             i32::try_from(self.child.id()).ok().and_then(rustix::process::Pid::from_raw)
         {
-            rustix::process::kill_process(pid, rustix::process::Signal::TERM)?;
+            rustix::process::kill_process(pid, signal)?;
         }
         Ok(())
     }

@@ -1,5 +1,5 @@
-//! What lies on the server's disk, seen from outside, and opened with the fleet's own key as only
-//! its holder could.
+//! What lies on the server's disk, seen from outside, and opened with the fleet's own keys as only
+//! their holder could.
 
 use std::{
     collections::BTreeMap,
@@ -7,8 +7,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, Result, ensure};
-use serde::Deserialize;
+use anyhow::{Context, Result};
+use temoin_keys::{Keyring, config::Config};
+use temoin_proto::{manifest::Manifest, sealed::ClipKey};
+
+use crate::fleet::Fleet;
 
 /// Sealed objects: clip → track → file.
 pub type Objects = BTreeMap<String, BTreeMap<String, PathBuf>>;
@@ -47,32 +50,13 @@ pub fn files(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-#[derive(Deserialize)]
-struct Keyring {
-    key: Vec<Key>,
-}
-
-#[derive(Deserialize)]
-struct Key {
-    id: String,
-    private: String,
-}
-
-/// The fleet's private keys by id, out of the server's keyring file.
+/// The key of a clip, out of the key service's folder with its guard's passphrase, as only who has
+/// both can.
 ///
 /// # Errors
-/// Where there is not exactly one keyring.
-pub fn fleet_keys(server: &Path) -> Result<BTreeMap<String, Vec<u8>>> {
-    let mut keys = BTreeMap::new();
-    for file in files(server)? {
-        if let Ok(text) = fs::read_to_string(&file)
-            && let Ok(ring) = toml::from_str::<Keyring>(&text)
-        {
-            for key in ring.key {
-                keys.insert(key.id, hex::decode(key.private)?);
-            }
-        }
-    }
-    ensure!(!keys.is_empty(), "no keyring below {}", server.display());
-    Ok(keys)
+/// Where the keyring does not open, or not this clip.
+pub fn clip_key(fleet: &Fleet, manifest: &Manifest) -> Result<ClipKey> {
+    let config = Config::read(&fleet.keys_config())?;
+    let ring = Keyring::open(&config.keyring(), config.guard()?.as_ref())?;
+    Ok(ring.unwrap(manifest.clip, &manifest.wrapped_key)?)
 }

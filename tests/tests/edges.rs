@@ -14,7 +14,8 @@ fn only_the_agreed_edges() {
         ("temoin-agent-core", vec!["temoin-proto"]),
         ("temoin-access-log", vec!["temoin-proto"]),
         ("temoin-agent", vec!["temoin-agent-core", "temoin-hw", "temoin-media", "temoin-proto"]),
-        ("temoin-server", vec!["temoin-access-log", "temoin-media", "temoin-proto"]),
+        ("temoin-keys", vec!["temoin-access-log", "temoin-proto"]),
+        ("temoin-server", vec!["temoin-access-log", "temoin-keys", "temoin-media", "temoin-proto"]),
     ]);
     let out = Command::new(env!("CARGO"))
         .args(["metadata", "--no-deps", "--offline", "--format-version", "1"])

@@ -24,6 +24,7 @@ use temoin_access_log::{
     record::{HEADER, Record},
     tree::{Tree, leaf_hash},
 };
+use temoin_keys::{LogProof, Request, Wrapped};
 use temoin_media::{
     fmp4::Writer,
     h264::{AccessUnit, StreamConfig},
@@ -180,6 +181,13 @@ fn good_seeds_are_accepted() {
     Manifest::verify(&signed, UNIT_KEY.public_key().as_ref()).unwrap();
     let proof = String::from_utf8(read("access_log_proof", "entry_5_of_11")).unwrap();
     EntryProof::parse(&proof).unwrap().check(key.public()).unwrap();
+    for name in ["unwrap", "destroy"] {
+        let request = Request::decode(&read("key_request", name)).unwrap();
+        let (Request::Unwrap { proof, .. } | Request::Destroy { proof, .. }) = request else {
+            panic!("{name}");
+        };
+        proof.parse().unwrap().0.check(key.public()).unwrap();
+    }
     let head = read("checkpoint", "size_11");
     assert_eq!(temoin_access_log::Checkpoint::parse(&head, key.public()).unwrap().size(), 11);
     temoin_media::fmp4::Units::read(&read("fmp4", "two_gops")).unwrap();
@@ -355,11 +363,32 @@ fn access_log_seeds() -> Vec<(&'static str, &'static str, Vec<u8>)> {
         ("access_log_entries", "cut", entries[..entries.len() - 9].to_vec()),
         ("access_log_entries", "none", HEADER.to_vec()),
         ("access_log_proof", "entry_5_of_11", proof.to_text().into_bytes()),
+        ("key_request", "unwrap", key_request("unwrap", &proof)),
+        ("key_request", "destroy", key_request("destroy", &proof)),
+        ("key_request", "rewrap", key_request("rewrap", &proof)),
+        ("key_request", "public", key_request("public", &proof)),
         ("checkpoint", "size_11", head.note().as_bytes().to_vec()),
         ("checkpoint", "size_0", empty.note().as_bytes().to_vec()),
         ("log_key", "public", key.public().to_string().into_bytes()),
         ("log_key", "private", LOG_KEY.as_bytes().to_vec()),
     ]
+}
+
+fn key_request(name: &str, entry: &EntryProof) -> Vec<u8> {
+    let clip = ClipId::from_bytes([1; 16]);
+    let wrapped = Wrapped {
+        key_id: "0123456789abcdef".to_owned(),
+        encapsulated: vec![2; 32],
+        ciphertext: vec![3; 48],
+    };
+    let proof = LogProof::new(entry, 5, &entry.path);
+    let request = match name {
+        "unwrap" => Request::Unwrap { clip, wrapped, proof },
+        "destroy" => Request::Destroy { clip, proof },
+        "rewrap" => Request::Rewrap { clip, wrapped },
+        _ => Request::Public,
+    };
+    request.encode().unwrap()
 }
 
 /// The binary seeds are those of today's formats; `TEMOIN_GOLDEN=write` writes them anew.

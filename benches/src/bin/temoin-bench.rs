@@ -21,7 +21,7 @@ use temoin_benches::{
     core_cost, decisions,
     figures::{self, Figure, median, percentile},
     input::{Input, Length},
-    limits_bench,
+    keys_bench, limits_bench,
     line::{self, Arrivals, Drove},
     machine::{self, Machine},
     viewing::{self, Views},
@@ -148,6 +148,8 @@ fn bench(args: &Args) -> Result<()> {
     })?;
     say("deciding in a large fleet");
     figures.extend(runtime.block_on(decisions::figures())?);
+    say("unwrapping clips' keys");
+    figures.extend(runtime.block_on(keys_bench::figures(&fleet.programs))?);
     say("looking up speed limits");
     figures.extend(limits_bench::figures()?);
     say("appending to the access log and verifying a million entries");
@@ -364,6 +366,9 @@ How to read it:
 - `access.append_...`: until an entry is durable, with the time that it waits for others; its limit is
   the same bytes written and synced by turns with it, without a log. `access.verify_million_s` reads
   only published tiles; `temoin-bench --access-log-growth` measures larger logs.
+- `access.unwrap_...`: from an entry of the log to the clip's key: its proof, the socket, the key
+  service's checks, and where the log has grown (not in `unwrap_again`) its sync of the disk. The
+  limit is the bare opening of the key; `bare.head_sync_...` is what the disk alone takes.
 - `view.first_byte_...` and `view.first_frame_...`: from asking for a camera; the limits are a page
   of the portal, and decoding and encoding one picture with coders that run already
   (`bare.first_picture_cold_ms`: with both to be started). The first fragment holds several

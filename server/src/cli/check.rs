@@ -7,7 +7,7 @@ use crate::{
     authz::Authz,
     config::{Config, Objects},
     error::chain,
-    keys::Keyring,
+    keys::Link,
     objects::s3::S3Objects,
     pki::{Pki, read_identity},
 };
@@ -22,7 +22,7 @@ pub(super) async fn run(path: &Path) -> Result<(), anyhow::Error> {
     };
     look(Authz::load().map(drop).map_err(Into::into));
     look(Pki::open(&config.pki()).map(drop).map_err(Into::into));
-    look(Keyring::open(&config.fleet_keys()).map(drop).map_err(Into::into));
+    look(Link::new(&config.keys_socket()).public().await.map(drop).map_err(Into::into));
     if let (Some(certificate), Some(key)) = (&config.https.certificate, &config.https.private_key) {
         look(
             read_identity(&config.folder.join(certificate), &config.folder.join(key))

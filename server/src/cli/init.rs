@@ -12,7 +12,7 @@ use clap::Args;
 use temoin_access_log::AccessLog;
 
 use super::{address, say};
-use crate::{config::Config, db::Db, keys::Keyring, objects::disk::sync_folder, pki::Pki};
+use crate::{config::Config, db::Db, objects::disk::sync_folder, pki::Pki};
 
 /// What `init` is told.
 #[derive(Debug, Args)]
@@ -29,12 +29,17 @@ pub(super) struct Init {
     /// given several times; the first one also names the access log.
     #[arg(long = "host", value_name = "NAME")]
     hosts: Vec<String>,
+    /// The socket of the key service, without: /run/temoin-keys/socket.
+    #[arg(long, value_name = "SOCKET")]
+    keys: Option<PathBuf>,
 }
 
 pub(super) async fn run(init: Init) -> Result<(), anyhow::Error> {
-    let Init { folder, https, grpc, hosts } = init;
-    let config = make(folder, https, grpc, &hosts).await?;
+    let Init { folder, https, grpc, hosts, keys } = init;
+    let config = make(folder, https, grpc, &hosts, keys).await?;
     say(&format!("made {}", config.folder.display()))?;
+    let key = temoin_access_log::verify::read_public_key(&config.log())?;
+    say(&format!("access log's key, for the key service: {key}"))?;
     say(&format!("CA for browsers and units: {}", config.pki().join("ca.crt").display()))
 }
 
@@ -45,6 +50,7 @@ pub(crate) async fn make(
     https: SocketAddr,
     grpc: SocketAddr,
     hosts: &[String],
+    keys: Option<PathBuf>,
 ) -> Result<Config, anyhow::Error> {
     anyhow::ensure!(
         !folder.exists(),
@@ -73,6 +79,9 @@ pub(crate) async fn make(
         .with_context(|| format!("cannot make {}", new.display()))?;
     let origin = hosts.first().map_or("localhost", String::as_str);
     let mut config = Config::new(&new, https, grpc, all_hosts(hosts, https.ip()));
+    if let Some(socket) = keys {
+        config.keys.socket = socket;
+    }
     fill(&config, origin).await?;
     sync_folder(&new)?;
     std::fs::rename(&new, &folder)
@@ -98,7 +107,6 @@ async fn fill(config: &Config, origin: &str) -> Result<(), anyhow::Error> {
     Pki::create(&config.pki())?;
     // Checks the names now rather than at the first start.
     Pki::open(&config.pki())?.https_identity(&config.https.hosts)?;
-    Keyring::create(&config.fleet_keys())?;
     Db::open(&config.database()).await?.close().await;
     drop(AccessLog::create(&config.log(), &format!("{origin}/access-log"))?);
     let path = config.path("config.toml");

@@ -4,6 +4,7 @@ mod admin;
 mod check;
 pub(crate) mod init;
 mod retention;
+mod rewrap;
 mod serve;
 mod verify_log;
 
@@ -50,7 +51,7 @@ struct At {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Makes a data folder: configuration, CA, fleet key, database and access log.
+    /// Makes a data folder: configuration, CA, database and access log.
     Init(init::Init),
     /// Runs the server.
     Serve(At),
@@ -68,6 +69,9 @@ enum Command {
     /// Who drives which unit.
     #[command(subcommand)]
     Shift(Shift),
+    /// Wraps all clips' keys anew for the fleet's current key, after `temoin-keys rotate`. Can be
+    /// stopped and run again.
+    Rewrap(At),
     /// Checks the whole access log and prints its size and root.
     VerifyLog(At),
     /// Prints which recordings are deleted within some days, and which are held. Changes nothing:
@@ -233,6 +237,7 @@ async fn dispatch(command: Command) -> Result<(), anyhow::Error> {
         Command::Init(init) => init::run(init).await,
         Command::Serve(at) => serve::run(&at.config).await,
         Command::Check(at) => check::run(&at.config).await,
+        Command::Rewrap(at) => rewrap::run(&at.config).await,
         Command::VerifyLog(at) => verify_log::run(&at.config),
         Command::Retention { days, at } => retention::run(&at.config, days).await,
         Command::Rights => say(crate::portal::rights().trim_end()),

@@ -110,7 +110,7 @@ impl Db {
         Ok(changed.rows_affected() == 1)
     }
 
-    /// The wrapped key of a clip. Useless without [`crate::keys::Keyring::unwrap`].
+    /// The wrapped key of a clip. Useless without [`crate::keys::Keys::unwrap`].
     ///
     /// # Errors
     /// [`DbError`].

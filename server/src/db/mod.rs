@@ -19,6 +19,7 @@ pub mod sessions;
 pub mod units;
 pub mod users;
 pub mod views;
+pub mod wrapped_keys;
 
 use std::{
     path::{Path, PathBuf},

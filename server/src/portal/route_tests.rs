@@ -23,7 +23,6 @@ use crate::{
     authz::Role,
     config::Config,
     db::{Db, users::User},
-    keys::Keyring,
     pki::Pki,
     report::Report,
 };
@@ -59,7 +58,6 @@ impl Portal {
         let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
         let config = Config::new(folder.path(), any, any, vec!["localhost".to_owned()]);
         Pki::create(&config.pki()).unwrap();
-        Keyring::create(&config.fleet_keys()).unwrap();
         drop(AccessLog::create(&config.log(), "test.example/access-log").unwrap());
         let db = Db::open(&config.database()).await.unwrap();
         let hash = hash_password(PASSWORD).unwrap();

@@ -1,0 +1,288 @@
+//! One request to one answer. Everything durable is durable before the answer.
+//!
+//! | in the folder | what |
+//! |---|---|
+//! | `keyring` | the private keys, sealed |
+//! | `head` | the newest head of the log, see [`crate::seen`] |
+//! | `tombstones` | destroyed clips, see [`crate::tombstones`] |
+//! | `fork` | the two signed heads, where the log ever showed two histories; else absent |
+//! | `lock` | held by the one service |
+//!
+//! INVARIANT: a clip's key is given out only under the rules of [`crate::rules`], for an entry that
+//! was proven under the pinned key and a head that continues all heads seen before.
+
+use std::{
+    fs::File,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
+};
+
+use temoin_access_log::{Checkpoint, Hash, Leaf, LogPublicKey};
+use temoin_proto::{ids::ClipId, manifest::WrappedKey, sealed::SealedError};
+
+use crate::{
+    keyring::{Keyring, KeyringError, PlaceError},
+    message::{Answer, LogProof, Refusal, Request, SeenHead},
+    place::{self, content, failed},
+    rules::{self, Consistency, Follows, Head, Limits, WitnessRule},
+    seen::Seen,
+    tombstones::Tombstones,
+};
+
+/// What time it is, milliseconds since 1970. Tests have their own.
+pub type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
+
+/// The rules of one installation.
+#[derive(Debug, Clone)]
+pub struct Terms {
+    /// The log's key, pinned.
+    pub log_key: LogPublicKey,
+    /// How old an entry may be.
+    pub limits: Limits,
+    /// Whose cosignature is needed.
+    pub witness: Option<WitnessRule>,
+}
+
+struct Memory {
+    seen: Seen,
+    tombstones: Tombstones,
+}
+
+/// An entry that is proven to be in the log, under a head that is not placed yet.
+struct Proven {
+    index: u64,
+    leaf: Leaf,
+    head: Checkpoint,
+    from: u64,
+    hashes: Vec<Hash>,
+}
+
+/// The running service.
+pub struct Service {
+    folder: PathBuf,
+    terms: Terms,
+    keyring: RwLock<Keyring>,
+    memory: Mutex<Memory>,
+    clock: Clock,
+    /// Held as long as the service runs.
+    _lock: File,
+}
+
+impl std::fmt::Debug for Service {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Service").field("folder", &self.folder).finish_non_exhaustive()
+    }
+}
+
+fn lock(path: &Path) -> Result<File, PlaceError> {
+    let file = std::fs::OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(path)
+        .map_err(failed("open", path))?;
+    match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(file),
+        Err(rustix::io::Errno::WOULDBLOCK) => {
+            Err(content(path, "another temoin-keys runs on this folder: stop it"))
+        }
+        Err(e) => Err(failed("lock", path)(e.into())),
+    }
+}
+
+impl Service {
+    /// Makes the memory of a service that has seen nothing.
+    ///
+    /// # Errors
+    /// [`PlaceError`], also where there is one already.
+    pub fn create(folder: &Path) -> Result<(), PlaceError> {
+        Seen::create(&folder.join("head"))?;
+        Tombstones::create(&folder.join("tombstones"))?;
+        place::sync_folder_of(&folder.join("head"))
+    }
+
+    /// Locks the folder and opens what is in it.
+    ///
+    /// # Errors
+    /// [`PlaceError`].
+    pub fn open(
+        folder: &Path,
+        keyring: Keyring,
+        terms: Terms,
+        clock: Clock,
+    ) -> Result<Self, PlaceError> {
+        let lock = lock(&folder.join("lock"))?;
+        let seen = Seen::open(&folder.join("head"), &terms.log_key)?;
+        let tombstones = Tombstones::open(&folder.join("tombstones"), seen.tombstones())?;
+        Ok(Self {
+            folder: folder.to_owned(),
+            terms,
+            keyring: RwLock::new(keyring),
+            memory: Mutex::new(Memory { seen, tombstones }),
+            clock,
+            _lock: lock,
+        })
+    }
+
+    /// Takes a keyring that was read anew, after a rotation.
+    pub fn replace_keyring(&self, keyring: Keyring) {
+        *self.keyring.write().unwrap_or_else(PoisonError::into_inner) = keyring;
+    }
+
+    // A panic while a lock was held leaves nothing half: each file marks itself broken before it
+    // is written, and the keyring is replaced in one step.
+    fn memory(&self) -> MutexGuard<'_, Memory> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn keyring<T>(
+        &self,
+        f: impl FnOnce(&Keyring) -> Result<T, KeyringError>,
+    ) -> Result<T, Refusal> {
+        let keyring = self.keyring.read().unwrap_or_else(PoisonError::into_inner);
+        f(&keyring).map_err(|error| match error {
+            KeyringError::Unknown(id) => Refusal::UnknownKey { id },
+            KeyringError::Sealed(SealedError::Random) | KeyringError::Random => Refusal::Broken,
+            KeyringError::Sealed(_) => Refusal::DoesNotOpen,
+            KeyringError::Place(_)
+            | KeyringError::Guard(_)
+            | KeyringError::Current(_)
+            | KeyringError::Full => Refusal::Broken,
+        })
+    }
+
+    /// Answers a request. Blocks for a sync of the disk where the log has grown.
+    pub fn handle(&self, request: Request) -> Answer {
+        let asked = match &request {
+            Request::Public => "public",
+            Request::Head => "head",
+            Request::Unwrap { .. } => "unwrap",
+            Request::Destroy { .. } => "destroy",
+            Request::Rewrap { .. } => "rewrap",
+        };
+        match self.answer(request) {
+            Ok(answer) => answer,
+            Err(why) => {
+                match &why {
+                    Refusal::Forked | Refusal::RolledBack { .. } | Refusal::Broken => {
+                        tracing::error!(asked, "refused: {why}");
+                    }
+                    // The server asks again by itself.
+                    Refusal::HeadMoved { .. } => tracing::debug!(asked, "refused: {why}"),
+                    Refusal::Malformed
+                    | Refusal::NotProven
+                    | Refusal::NotLogged
+                    | Refusal::Stale
+                    | Refusal::Unwitnessed
+                    | Refusal::Destroyed
+                    | Refusal::UnknownKey { .. }
+                    | Refusal::DoesNotOpen => tracing::warn!(asked, "refused: {why}"),
+                }
+                Answer::Refused(why)
+            }
+        }
+    }
+
+    fn answer(&self, request: Request) -> Result<Answer, Refusal> {
+        match request {
+            Request::Public => Ok(Answer::Public(self.keyring(|ring| Ok(ring.public()))?)),
+            Request::Head => Ok(Answer::Head(self.seen())),
+            Request::Unwrap { clip, wrapped, proof } => self.unwrap(clip, &wrapped.into(), &proof),
+            Request::Destroy { clip, proof } => self.destroy(clip, &proof),
+            Request::Rewrap { clip, wrapped } => {
+                if self.memory().tombstones.contains(clip) {
+                    return Err(Refusal::Destroyed);
+                }
+                let wrapped = WrappedKey::from(wrapped);
+                let anew = self.keyring(|ring| ring.rewrap(clip, &wrapped))?;
+                Ok(Answer::Rewrapped(anew.into()))
+            }
+        }
+    }
+
+    fn seen(&self) -> SeenHead {
+        let memory = self.memory();
+        SeenHead {
+            size: memory.seen.head().size,
+            destroyed: memory.tombstones.len(),
+            fork_seen: self.folder.join("fork").exists(),
+        }
+    }
+
+    fn unwrap(
+        &self,
+        clip: ClipId,
+        wrapped: &WrappedKey,
+        proof: &LogProof,
+    ) -> Result<Answer, Refusal> {
+        let proven = self.prove(proof)?;
+        let now_ms = (self.clock)();
+        rules::opens(&proven.leaf, clip, now_ms, self.terms.limits)?;
+        let mut memory = self.memory();
+        if memory.tombstones.contains(clip) {
+            return Err(Refusal::Destroyed);
+        }
+        self.place(&mut memory, &proven)?;
+        drop(memory);
+        rules::freshly_witnessed(self.terms.witness.as_ref(), &proven.head, now_ms)?;
+        self.keyring(|ring| ring.unwrap(clip, wrapped)).map(Answer::Unwrapped)
+    }
+
+    fn destroy(&self, clip: ClipId, proof: &LogProof) -> Result<Answer, Refusal> {
+        let proven = self.prove(proof)?;
+        rules::deletes(&proven.leaf, clip)?;
+        let mut memory = self.memory();
+        self.place(&mut memory, &proven)?;
+        let Memory { seen, tombstones } = &mut *memory;
+        tombstones.add(clip, proven.index, (self.clock)()).map_err(|e| broken(&e))?;
+        // After the record: a crash between the two leaves more records than were counted.
+        seen.count_tombstones(tombstones.len()).map_err(|e| broken(&e))?;
+        tracing::info!(entry = proven.index, "a clip's key is destroyed");
+        Ok(Answer::Destroyed)
+    }
+
+    /// Checks the entry against the pinned key, and nothing else yet.
+    fn prove(&self, proof: &LogProof) -> Result<Proven, Refusal> {
+        let (entry, hashes) = proof.parse().map_err(|_| Refusal::Malformed)?;
+        let (leaf, head) = entry.check(&self.terms.log_key).map_err(|_| Refusal::NotProven)?;
+        Ok(Proven { index: entry.index, leaf, head, from: proof.from, hashes })
+    }
+
+    /// Places the entry's head behind all heads seen before, and keeps it.
+    fn place(&self, memory: &mut Memory, proven: &Proven) -> Result<(), Refusal> {
+        let seen = memory.seen.head();
+        let consistency = Consistency { from: proven.from, hashes: &proven.hashes };
+        match rules::follows(seen, Head::from(&proven.head), consistency) {
+            Ok(Follows::Same) => Ok(()),
+            Ok(Follows::Newer) => memory.seen.advance(&proven.head).map_err(|e| broken(&e)),
+            Err(why) => {
+                if why == Refusal::Forked {
+                    self.keep_evidence(memory.seen.note(), &proven.head);
+                }
+                Err(why)
+            }
+        }
+    }
+
+    /// Two signed heads that cannot both be true say to anybody that the log was forked. The first
+    /// pair is kept.
+    fn keep_evidence(&self, seen: &[u8], head: &Checkpoint) {
+        let path = self.folder.join("fork");
+        if path.exists() {
+            return;
+        }
+        let both = [seen, b"\n", head.note().as_bytes()].concat();
+        if let Err(error) = place::replace(&path, &both) {
+            tracing::error!(%error, "the evidence of a fork could not be kept");
+        }
+    }
+}
+
+fn broken(error: &PlaceError) -> Refusal {
+    tracing::error!(%error, "the key service's own disk failed");
+    Refusal::Broken
+}
+
+#[cfg(test)]
+#[path = "service_tests.rs"]
+mod tests;
