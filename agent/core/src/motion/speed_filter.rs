@@ -121,7 +121,10 @@ pub struct SpeedFilter {
     state: Option<State>,
     /// Change of speed since the state began, by the accelerometer.
     changed_mps: f64,
-    history: VecDeque<(MonoTime, f64)>,
+    /// And the variance that this has gathered, (m/s)².
+    gathered: f64,
+    /// Both, at each step.
+    history: VecDeque<(MonoTime, f64, f64)>,
     bus: Heard,
     gnss: Heard,
 }
@@ -149,6 +152,7 @@ impl SpeedFilter {
             accel: None,
             state: None,
             changed_mps: 0.0,
+            gathered: 0.0,
             history: VecDeque::new(),
             bus: Heard { agreed: None, refused: None },
             gnss: Heard { agreed: None, refused: None },
@@ -244,21 +248,23 @@ impl SpeedFilter {
         if at <= state.at {
             return;
         }
-        let before = state.mps;
-        self.predict(&mut state, at);
+        let (before, seconds) = (state.mps, at.since(state.at).as_secs_f64());
+        let noise = if self.predict(&mut state, at) { ACCEL_NOISE } else { UNAIDED_NOISE };
         self.changed_mps += state.mps - before;
+        self.gathered += noise * seconds;
         self.state = Some(state);
-        self.history.push_back((at, self.changed_mps));
+        self.history.push_back((at, self.changed_mps, self.gathered));
         while self.history.len() > MAX_HISTORY
-            || self.history.front().is_some_and(|(t, _)| at.since(*t) > HISTORY)
+            || self.history.front().is_some_and(|(t, ..)| at.since(*t) > HISTORY)
         {
             self.history.pop_front();
         }
     }
 
-    fn predict(&self, state: &mut State, to: MonoTime) {
+    /// Whether the accelerometer helped.
+    fn predict(&self, state: &mut State, to: MonoTime) -> bool {
         if to <= state.at {
-            return;
+            return true;
         }
         let seconds = to.since(state.at).as_secs_f64();
         let accel = self.accel.filter(|(at, _)| to.since(*at) <= self.accel_gap);
@@ -271,27 +277,30 @@ impl SpeedFilter {
                 bb + BIAS_NOISE * seconds,
             ];
         } else {
-            state.p = [vv + UNAIDED_NOISE * seconds, vb, bb + BIAS_NOISE * seconds];
+            // What the speed does then says nothing of b.
+            state.p = [vv + UNAIDED_NOISE * seconds, 0.0, bb + BIAS_NOISE * seconds];
         }
         // A grade of 40 % and a mounting of 20 degrees are not more than this.
         state.p[2] = state.p[2].min(4.0);
         state.at = to;
+        accel.is_some()
     }
 
     /// Corrects the state by a measurement; nothing where it must be refused.
     fn correct(&mut self, measured: &Measured) -> bool {
         let Some(state) = &mut self.state else { return false };
-        // The change of speed between the measurement's moment and now.
-        let since = if measured.at >= state.at {
-            0.0
-        } else {
-            let then = self.history.iter().rev().find(|(at, _)| *at <= measured.at);
-            let Some((_, changed)) = then else { return false };
-            self.changed_mps - changed
-        };
         let [vv, vb, bb] = state.p;
+        // The change of speed between the measurement's moment and now, and how sure it is.
+        let (since, since_variance) = if measured.at >= state.at {
+            (0.0, 0.0)
+        } else {
+            let then = self.history.iter().rev().find(|(at, ..)| *at <= measured.at);
+            let Some((then, changed, gathered)) = then else { return false };
+            let late_s = state.at.since(*then).as_secs_f64();
+            (self.changed_mps - changed, self.gathered - gathered + bb * late_s * late_s)
+        };
         let off = measured.mps + since - state.mps;
-        let variance = vv + measured.sigma_mps.powi(2);
+        let variance = vv + since_variance + measured.sigma_mps.powi(2);
         if off * off > GATE * GATE * variance {
             return false;
         }
