@@ -197,7 +197,7 @@ mod tests {
         // No samples in between.
         let gap = |t_s: f64| match t_s {
             t_s if (21.0..23.0).contains(&t_s) => None,
-            t_s if t_s < 20.3 || t_s > 23.8 => Some(UP),
+            t_s if !(20.3..23.8).contains(&t_s) => Some(UP),
             _ => Some(lies(90.0)),
         };
         assert_eq!(said(21.0, gap), [0.0; 0], "a gap");
