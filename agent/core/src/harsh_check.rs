@@ -364,7 +364,7 @@ mod tests {
         // A bump: back and forth within the second between two fixes, in a van that rolls out.
         let case = Case {
             kind: EventKind::HarshBraking,
-            felt: &|s| (during(10.0, 10.4, s, -4.0) + during(10.4, 10.77, s, 4.0), 0.0, None),
+            felt: &|s| (during(10.0, 10.4, s, -4.0) + during(10.4, 10.7, s, 4.0), 0.0, None),
             speeds: speeds(1, -0.2, 0.05, 0.0),
             source: SpeedSource::Gnss,
             courses: vec![],

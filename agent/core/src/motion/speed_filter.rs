@@ -352,7 +352,7 @@ mod tests {
     }
 
     fn each(n: u32, of: u32, measured: impl Fn(f64) -> Measured) -> Vec<Measured> {
-        if n % of == 0 { vec![measured(f64::from(n) / 100.0)] } else { vec![] }
+        if n.is_multiple_of(of) { vec![measured(f64::from(n) / 100.0)] } else { vec![] }
     }
 
     #[test]
