@@ -149,6 +149,14 @@ async fn a_driver_is_not_scored_on_a_faulty_unit() {
     s.beat(&[], &[mark]).await;
     s.fleet.pass(std::time::Duration::from_secs(30));
     s.beat(&["camera.cabin", "upload"], &[]).await;
+    // Another van of the same driver does not see the cabin at all, and did not move.
+    let mut other = s.fleet.unit("van-2", "north").await;
+    s.fleet.app.db().set_shift(&other.id, s.driver.id, START_MS - DAY_MS).await.unwrap();
+    std::mem::swap(&mut s.van, &mut other);
+    s.beat(&["camera.cabin"], &[Mark { run: RunId::new(), at_ms: START_MS, driven_m: 0.0 }]).await;
+    let record = event(EventKind::HarshCornering, Severity::Low, START_MS + 10_000);
+    s.van.report(&record).await.unwrap();
+    std::mem::swap(&mut s.van, &mut other);
     s.fleet.pass(std::time::Duration::from_secs(30));
     s.beat(&[], &[]).await;
     // The fault came at some time within the first half minute, and was gone within the second.
@@ -156,6 +164,8 @@ async fn a_driver_is_not_scored_on_a_faulty_unit() {
         (EventKind::LongDistraction, 20),
         (EventKind::PhoneInHand, 90),
         (EventKind::HarshBraking, 40),
+        // Over before the unit's last good word.
+        (EventKind::RepeatedDistraction, -60),
     ] {
         let record = event(kind, Severity::Low, START_MS + at_s * 1000);
         s.van.report(&record).await.unwrap();
@@ -164,7 +174,9 @@ async fn a_driver_is_not_scored_on_a_faulty_unit() {
         s.points().await,
         [
             (EventKind::HarshBraking, Ok(1)),
+            (EventKind::HarshCornering, Err(LeftOut::NoDistance)),
             (EventKind::LongDistraction, Err(LeftOut::DeviceFault)),
+            (EventKind::RepeatedDistraction, Ok(2)),
             (EventKind::PhoneInHand, Ok(3)),
         ]
     );
@@ -219,6 +231,7 @@ async fn an_objection_takes_the_event_out_until_it_is_answered() {
     assert!(app.answer_contest(&s.manager, first.id, false, " ").await.is_err(), "a reason");
     app.answer_contest(&s.manager, first.id, false, "seen on the clip").await.unwrap();
     app.answer_contest(&s.manager, second.id, true, "the sign says 50").await.unwrap();
+    assert!(!app.event_page(&s.manager, first.id).await.unwrap().objection.may_answer);
     assert!(app.answer_contest(&s.manager, first.id, true, "no after all").await.is_err(), "once");
     assert_eq!(
         s.points().await,
@@ -234,11 +247,36 @@ async fn an_objection_takes_the_event_out_until_it_is_answered() {
     assert!(app.drivers(&s.manager).await.unwrap().waiting.is_empty());
 }
 
+#[tokio::test]
+async fn another_depots_manager_sees_neither_drivers_nor_objections() {
+    let mut s = scene().await;
+    let app = s.fleet.app.clone();
+    let south = s.fleet.user("max", Role::SafetyManager, "south").await;
+    let sue = s.fleet.user("sue", Role::Driver, "south").await;
+    let contested = event(EventKind::HarshBraking, Severity::Low, START_MS - 9000);
+    s.van.report(&contested).await.unwrap();
+    app.contest_event(&s.driver, contested.id, "a child ran out").await.unwrap();
+    for (manager, drivers, waiting) in [
+        (&s.manager, &["Name of ann", "Name of bob"][..], &[contested.id][..]),
+        (&south, &["Name of sue"], &[]),
+    ] {
+        let shown = app.drivers(manager).await.unwrap();
+        let names: Vec<_> = shown.drivers.iter().map(|d| d.name.as_str()).collect();
+        let ids: Vec<_> = shown.waiting.iter().map(|w| w.row.id).collect();
+        assert_eq!((names.as_slice(), ids.as_slice()), (drivers, waiting), "{}", manager.login);
+    }
+    for (manager, driver) in [(&south, s.driver.id), (&s.manager, sue.id)] {
+        let refused = app.driver_score(manager, driver).await.unwrap_err();
+        assert!(matches!(refused, AppError::NotFound), "{}", manager.login);
+    }
+    assert!(app.answer_contest(&south, contested.id, true, "so").await.is_err());
+}
+
 /// A speeding event with a clip of nothing but signals, which drive north at 20 m/s.
 async fn speeding(s: &mut Scene, start_ms: i64, points: i32) -> EventId {
     let record = EventRecord {
         kind: EventKind::Speeding,
-        numbers: vec![Number::new("limit", 50.0, "km/h")],
+        numbers: vec![Number::new("peak", 66.0, "km/h"), Number::new("limit", 50.0, "km/h")],
         ..event_at(start_ms)
     };
     let signals = ClipSignals {

@@ -261,6 +261,11 @@ mod tests {
                 fast.iter().map(|p| PositionPoint { lat_deg: f64::NAN, ..*p }).collect(),
                 (6_000, 14_000),
             ),
+            (
+                "beyond the globe",
+                fast.iter().map(|p| PositionPoint { lon_deg: 181.0, ..*p }).collect(),
+                (6_000, 14_000),
+            ),
         ] {
             assert_eq!(place_of(&points, event_ms), None, "{what}");
         }

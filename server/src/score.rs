@@ -438,6 +438,50 @@ mod tests {
         }
     }
 
+    /// The same from the other side: each part with all that counts and rests on it.
+    #[test]
+    fn a_fault_takes_out_all_that_rests_on_the_part() {
+        use EventKind::{
+            FollowingTooClose, HarshAcceleration, HarshBraking, HarshCornering, LongDistraction,
+            PhoneInHand, RepeatedDistraction, RollingStop, SeatBelt, Speeding,
+        };
+        let harsh = [HarshBraking, HarshAcceleration, HarshCornering];
+        let limits = [Speeding, RollingStop];
+        let gaze = [LongDistraction, RepeatedDistraction];
+        let road = [FollowingTooClose];
+        let cabin = [&gaze[..], &[PhoneInHand]].concat();
+        let camera = [&cabin[..], &road].concat();
+        let all = [&harsh[..], &limits, &[SeatBelt], &camera].concat();
+        for (part, rests) in [
+            ("imu", &harsh[..]),
+            ("imu.mount", &harsh),
+            ("gnss", &all),
+            ("vehicle_bus", &all),
+            ("speed_limits", &limits),
+            ("camera.road", &road),
+            ("camera.cabin", &cabin),
+            ("perception", &camera),
+            ("perception.road", &road),
+            ("perception.vehicles", &road),
+            ("perception.face", &cabin),
+            ("perception.head_pose", &gaze),
+            ("perception.neutral_pose", &gaze),
+            ("perception.phone", &[PhoneInHand]),
+            ("upload", &[]),
+        ] {
+            for kind in EventKind::ALL.into_iter().filter(|k| weight(*k).is_ok()) {
+                assert_eq!(concerns(kind, part), rests.contains(&kind), "{kind} {part}");
+            }
+        }
+    }
+
+    #[test]
+    fn no_score_is_below_zero() {
+        let events = [event(EventKind::PhoneInHand, Severity::High); 40];
+        let outcome = sum(200_000.0, &events).outcome;
+        assert_eq!(outcome, Outcome::Score { points_per_100_km: 180.0, score: 0.0 });
+    }
+
     #[test]
     fn the_period_is_whole_days() {
         let noon = 20_000 * DAY_MS + DAY_MS / 2;

@@ -201,20 +201,28 @@ mod tests {
 
     const UP: [f64; 3] = [0.0, 0.0, STANDARD_GRAVITY_MPS2];
 
-    /// Drives 10 s at 100 Hz; `force` adds to gravity, m/s², by seconds.
-    fn run(speed_mps: Option<f64>, force: impl Fn(f64) -> [f64; 3]) -> Vec<(f64, Severity)> {
+    /// Drives 30 s at 100 Hz; `force` adds to gravity, m/s², by seconds; none: no sample.
+    fn events(
+        speed_mps: Option<f64>,
+        force: impl Fn(f64) -> Option<[f64; 3]>,
+    ) -> Vec<(f64, Event)> {
         let mut collision = Collision::new(&CollisionConfig::default());
         let mut found = vec![];
-        for n in 0..1000_u32 {
+        for n in 0..3000_u32 {
             let t_s = f64::from(n) / 100.0;
             let at = MonoTime::from_secs_f64(t_s);
-            let [x, y, z] = force(t_s);
+            let Some([x, y, z]) = force(t_s) else { continue };
             let shake = 0.6 * (t_s * 75.0).sin();
             let accel_mps2 = [x + shake, y, UP[2] + z + shake];
             let s = ImuSample { at, accel_mps2, gyro_rad_s: None };
-            found.extend(collision.step(&s, Some(UP), speed_mps).map(|e| (t_s, e.severity)));
+            found.extend(collision.step(&s, Some(UP), speed_mps).map(|e| (t_s, e)));
         }
         found
+    }
+
+    fn run(speed_mps: Option<f64>, force: impl Fn(f64) -> [f64; 3]) -> Vec<(f64, Severity)> {
+        let found = events(speed_mps, |s| Some(force(s)));
+        found.into_iter().map(|(s, event)| (s, event.severity)).collect()
     }
 
     fn pulse(from_s: f64, for_s: f64, size: [f64; 3]) -> impl Fn(f64) -> [f64; 3] {
@@ -269,15 +277,33 @@ mod tests {
             _ => [0.0; 3],
         };
         let braking = pulse(5.0, 2.0, [-0.9 * g, 0.0, 0.0]);
+        // As much change of speed, and no blow.
+        let kerb = pulse(5.0, 0.3, [-1.6 * g, 0.0, 0.5 * g]);
+        // It is knocked askew.
+        let (sin, cos) = 30.0_f64.to_radians().sin_cos();
+        let askew = |s: f64| match s {
+            s if (5.0..5.1).contains(&s) => [2.6 * g, 0.0, 0.0],
+            s if s >= 5.1 => [0.0, sin * g, (cos - 1.0) * g],
+            _ => [0.0; 3],
+        };
+        // It is knocked off, falls, and lies as it sat.
+        let falls = |s: f64| match s {
+            s if (5.0..5.1).contains(&s) => [2.6 * g, 0.0, 0.0],
+            s if (5.5..5.8).contains(&s) => [0.0, 0.0, -g],
+            _ => [0.0; 3],
+        };
         for speed in [Some(15.0), Some(0.0), None] {
             assert_eq!(run(speed, bump), [], "bump {speed:?}");
             assert_eq!(run(speed, &pothole), [], "pothole {speed:?}");
             assert_eq!(run(speed, door), [], "door {speed:?}");
             assert_eq!(run(speed, drop), [], "drop {speed:?}");
             assert_eq!(run(speed, &braking), [], "braking {speed:?}");
+            assert_eq!(run(speed, &kerb), [], "kerb {speed:?}");
         }
         for speed in [Some(0.0), None] {
             assert_eq!(run(speed, hand), [], "hand {speed:?}");
+            assert_eq!(run(speed, askew), [], "askew {speed:?}");
+            assert_eq!(run(speed, falls), [], "falls {speed:?}");
         }
     }
 
@@ -296,5 +322,36 @@ mod tests {
             let s = ImuSample { at, accel_mps2: [hit, 0.0, 9.8], gyro_rad_s: None };
             assert_eq!(collision.step(&s, None, Some(10.0)), None);
         }
+    }
+
+    #[test]
+    fn one_hit_is_one_event_and_the_next_is_another() {
+        let g = STANDARD_GRAVITY_MPS2;
+        let hits = |second_s: f64| {
+            let (first, second) =
+                (pulse(5.0, 0.1, [3.0 * g, 0.0, 0.0]), pulse(second_s, 0.1, [-3.0 * g, 0.0, 0.0]));
+            move |s: f64| if s < 5.5 { first(s) } else { second(s) }
+        };
+        for speed in [Some(10.0), Some(0.0), None] {
+            assert_eq!(run(speed, hits(9.0)).len(), 1, "{speed:?}");
+            assert_eq!(run(speed, hits(20.0)).len(), 2, "{speed:?}");
+        }
+    }
+
+    #[test]
+    fn the_whole_hit_is_told_and_none_where_samples_are_missing() {
+        let g = STANDARD_GRAVITY_MPS2;
+        let grows = |s: f64| match s {
+            s if (5.0..5.07).contains(&s) => Some([3.0 * g, 0.0, 0.0]),
+            s if (5.07..5.1).contains(&s) => Some([6.0 * g, 0.0, 0.0]),
+            _ => Some([0.0; 3]),
+        };
+        let found = events(Some(10.0), grows);
+        let [(_, event)] = found.as_slice() else { panic!("{found:?}") };
+        assert!((event.numbers[0].value - 6.0).abs() < 0.2, "{event:?}");
+        // 3 km/h before the gap and 3 after: what was in between is not known.
+        let hit = pulse(5.0, 0.1, [3.0 * g, 0.0, 0.0]);
+        let gap = |s: f64| (!(5.035..5.065).contains(&s)).then(|| hit(s));
+        assert_eq!(events(Some(10.0), gap), []);
     }
 }

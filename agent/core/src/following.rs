@@ -118,6 +118,20 @@ mod tests {
         told.first().map(|first| (*first, told.len()))
     }
 
+    /// Severities and what was told of the shortest time, of every picture that was told of.
+    fn events(kmh: impl Fn(f64) -> f64, time_s: impl Fn(f64) -> f64) -> Vec<(f64, Severity, f64)> {
+        let mut following = Following::new(&FollowingConfig::default());
+        (0..300_u32)
+            .filter_map(|n| {
+                let s = f64::from(n) / 5.0;
+                let headway = behind(time_s(s), 0.02);
+                let road = RoadState { at: MonoTime::from_secs_f64(s), headway };
+                let told = following.step(&road, Some(kmh(s) * KMH_TO_MPS))?;
+                Some((s, told.event.severity, told.event.numbers[0].value))
+            })
+            .collect()
+    }
+
     fn behind(time_s: f64, error_s: f64) -> Headway {
         Headway::Behind { distance_m: 15.0, time_s, error_s, confidence: 0.9 }
     }
@@ -151,5 +165,39 @@ mod tests {
         // Somebody cuts in every 10 s and falls behind again.
         let cut_in = |s: f64| if s % 10.0 < 4.0 { behind(0.5, 0.1) } else { Headway::Free };
         assert_eq!(run(Some(90.0), cut_in), None);
+    }
+
+    #[test]
+    fn the_shortest_time_of_an_episode_says_how_bad_it_is() {
+        let told = |time_s: &dyn Fn(f64) -> f64| events(|_| 90.0, time_s);
+        for (time_s, severity) in [(0.36, Severity::Medium), (0.34, Severity::High)] {
+            let told = told(&|_| time_s);
+            assert!(told.iter().all(|t| t.1 == severity), "{time_s}: {told:?}");
+        }
+        // Comes near for a second, and falls back a little.
+        let nears = |s: f64| if (5.0..6.0).contains(&s) { 0.3 } else { 0.6 };
+        assert_eq!(told(&nears).first(), Some(&(15.0, Severity::High, 0.3)));
+        // An episode of its own does not have the shortest time of the one before.
+        let twice = |s: f64| match s {
+            s if s < 20.0 => 0.3,
+            s if s < 30.0 => 2.0,
+            _ => 0.6,
+        };
+        assert_eq!(told(&twice).last().map(|t| (t.1, t.2)), Some((Severity::Medium, 0.6)));
+    }
+
+    #[test]
+    fn a_slow_moment_and_a_missing_picture_begin_anew() {
+        let slow = |s: f64| if (9.9..10.1).contains(&s) { 50.0 } else { 90.0 };
+        let told = events(slow, |_| 0.5);
+        assert_eq!(told.first().map(|t| t.0), Some(25.2));
+        // No pictures at all for 2 s.
+        let mut following = Following::new(&FollowingConfig::default());
+        let first = (0..200_u32).map(|n| f64::from(n) / 5.0).find(|s| {
+            let road = RoadState { at: MonoTime::from_secs_f64(*s), headway: behind(0.5, 0.02) };
+            let seen = !(10.0..12.0).contains(s);
+            seen && following.step(&road, Some(25.0)).is_some()
+        });
+        assert_eq!(first, Some(27.0));
     }
 }

@@ -229,3 +229,197 @@ const fn noise_mps(measured: &Measured) -> f64 {
 fn agrees(measured: f64, felt: f64) -> bool {
     measured * felt > 0.0 && measured.abs() >= AGREES * felt.abs()
 }
+
+#[cfg(test)]
+mod tests {
+    use temoin_proto::events::Severity;
+
+    use super::*;
+
+    /// A manoeuvre that is felt from 10.0 s and told at 10.3 s, and all that is measured meanwhile.
+    struct Case<'a> {
+        kind: EventKind,
+        /// What is felt at a second: forward, left and the turn rate, where a gyroscope tells it.
+        felt: &'a dyn Fn(f64) -> (f64, f64, Option<f64>),
+        /// Speeds: when measured, when heard, m/s, standard deviation.
+        speeds: Vec<(f64, f64, f64, f64)>,
+        source: SpeedSource,
+        /// Courses: when, degrees, m/s.
+        courses: Vec<(f64, f64, f64)>,
+        /// How the vehicle moves is not known for a moment then.
+        unknown_s: Option<f64>,
+    }
+
+    fn t(s: f64) -> MonoTime {
+        MonoTime::from_secs_f64(s)
+    }
+
+    impl Case<'_> {
+        /// The second at which it was said, of 20.
+        fn said(&self) -> Option<f64> {
+            let mut check = HarshCheck::default();
+            let mut measured = VecDeque::new();
+            let mut said = None;
+            for n in 0..1000_u32 {
+                let (s, before) = (f64::from(n) / 50.0, f64::from(n) / 50.0 - 0.02);
+                let now = |at: f64| before < at && at <= s;
+                for (at, _, mps, sigma_mps) in self.speeds.iter().filter(|m| now(m.1)) {
+                    let (at, mps, sigma_mps) = (t(*at), *mps, *sigma_mps);
+                    measured.push_back(Measured { at, mps, sigma_mps, source: self.source });
+                }
+                for (at, course_deg, mps) in self.courses.iter().filter(|c| now(c.0)) {
+                    let fix = GnssFix::new(t(*at), 48.0, 2.0);
+                    let (course_deg, speed_mps) = (Some(*course_deg), Some(*mps));
+                    check.on_fix(&GnssFix { course_deg, speed_mps, ..fix });
+                }
+                if self.unknown_s.is_some_and(now) {
+                    check.unknown();
+                }
+                let (longitudinal_mps2, lateral_mps2, yaw_rate_rad_s) = (self.felt)(s);
+                let motion = Motion { at: t(s), longitudinal_mps2, lateral_mps2, yaw_rate_rad_s };
+                let mps = 20.0;
+                let speed = Speed { at: t(s), mps, sigma_mps: 0.1, source: self.source };
+                check.on_motion(&motion, Some(&speed));
+                if now(10.3) {
+                    check.wait(Event {
+                        kind: self.kind,
+                        start: t(10.0),
+                        end: t(10.3),
+                        severity: Severity::Low,
+                        confidence: 0.7,
+                        rule: "test/1",
+                        numbers: vec![],
+                    });
+                }
+                let happened = check.judge(t(s), &measured);
+                if let Some(event) = happened.first() {
+                    assert!(said.is_none() && happened.len() == 1, "twice");
+                    assert_eq!((event.start, event.end), (t(10.0), t(10.3)), "its own times");
+                    said = Some(s);
+                }
+            }
+            assert!(check.waiting.is_empty(), "it waits for ever");
+            said
+        }
+    }
+
+    fn during(from_s: f64, to_s: f64, s: f64, v: f64) -> f64 {
+        if (from_s..to_s).contains(&s) { v } else { 0.0 }
+    }
+
+    /// Speeds at `hz` of a van at 20 m/s that changes by `mps2` from 10 s to 12 s.
+    fn speeds(hz: u32, mps2: f64, sigma_mps: f64, late_s: f64) -> Vec<(f64, f64, f64, f64)> {
+        let at = (0..20 * hz).map(|n| f64::from(n) / f64::from(hz));
+        at.map(|s| (s, s + late_s, 20.0 + mps2 * (s - 10.0).clamp(0.0, 2.0), sigma_mps)).collect()
+    }
+
+    #[test]
+    fn braking_is_held_against_the_measured_speed() {
+        use SpeedSource::{Bus, Gnss};
+        let brakes = |s: f64| (during(10.0, 12.0, s, -4.0), 0.0, None);
+        let keeps = |keep: &dyn Fn(f64) -> bool, mut all: Vec<(f64, f64, f64, f64)>| {
+            all.retain(|m| keep(m.0));
+            all
+        };
+        let once = |at: f64| move |s: f64| s < 10.1 || (s - at).abs() < 1e-9;
+        for (name, source, speeds, said_s) in [
+            ("bus", Bus, speeds(20, -4.0, 0.3, 0.0), Some(10.3)),
+            ("bus, most of it", Bus, speeds(20, -2.9, 0.3, 0.0), Some(10.3)),
+            ("bus, little of it", Bus, speeds(20, -1.4, 0.3, 0.0), None),
+            ("bus, the van rolls on", Bus, speeds(20, 0.0, 0.3, 0.0), None),
+            ("bus, the van gains", Bus, speeds(20, 4.0, 0.3, 0.0), None),
+            ("a fix a second", Gnss, speeds(1, -4.0, 0.15, 0.0), Some(11.0)),
+            ("and late", Gnss, speeds(1, -4.0, 0.15, 1.6), Some(12.6)),
+            ("too late", Gnss, speeds(1, -4.0, 0.15, 2.0), None),
+            ("no speed", Gnss, vec![], None),
+            ("none before", Gnss, keeps(&|s| s > 10.1, speeds(10, -4.0, 0.15, 0.0)), None),
+            ("one soon after", Gnss, keeps(&once(11.4), speeds(10, -4.0, 0.15, 0.0)), Some(11.4)),
+            ("one long after", Gnss, keeps(&once(11.8), speeds(10, -4.0, 0.15, 0.0)), None),
+            // A receiver that cannot tell such a change says nothing.
+            ("a poor receiver", Gnss, speeds(5, 0.0, 9.0, 0.0), None),
+        ] {
+            let (kind, courses, unknown_s) = (EventKind::HarshBraking, vec![], None);
+            let case = Case { kind, felt: &brakes, speeds, source, courses, unknown_s };
+            assert_eq!(case.said(), said_s, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_change_within_the_noise_is_no_answer_yet() {
+        // The receiver's own filter is half a second late.
+        let late = |s: f64| (s, s, 20.0 - 4.0 * (s - 10.45).clamp(0.0, 2.0), 0.4);
+        let case = Case {
+            kind: EventKind::HarshBraking,
+            felt: &|s| (during(10.0, 12.0, s, -4.0), 0.0, None),
+            speeds: (0..100).map(|n| late(f64::from(n) / 5.0)).collect(),
+            source: SpeedSource::Gnss,
+            courses: vec![],
+            unknown_s: None,
+        };
+        assert_eq!(case.said(), Some(11.0));
+    }
+
+    #[test]
+    fn what_is_undone_counts_with_its_most() {
+        // A bump: back and forth within the second between two fixes, in a van that rolls out.
+        let case = Case {
+            kind: EventKind::HarshBraking,
+            felt: &|s| (during(10.0, 10.4, s, -4.0) + during(10.4, 10.7, s, 4.0), 0.0, None),
+            speeds: speeds(1, -0.2, 0.05, 0.0),
+            source: SpeedSource::Gnss,
+            courses: vec![],
+            unknown_s: None,
+        };
+        assert_eq!(case.said(), None);
+    }
+
+    #[test]
+    fn cornering_is_held_against_the_turn() {
+        let pushed = 4.0;
+        let felt = |rate: Option<f64>| {
+            move |s: f64| {
+                let turns = rate.map(|r| during(10.0, 12.0, s, r));
+                (0.0, during(10.0, 12.0, s, pushed), turns)
+            }
+        };
+        // Left is counter-clockwise: the course falls, here over north.
+        let courses = |deg_s: f64, mps: f64| -> Vec<(f64, f64, f64)> {
+            let at = (0..20_u32).map(f64::from);
+            at.map(|s| (s, (5.0 - deg_s * (s - 10.0).clamp(0.0, 2.0)).rem_euclid(360.0), mps))
+                .collect()
+        };
+        let deg_s = (pushed / 20.0_f64).to_degrees();
+        for (name, rate, courses, said_s) in [
+            ("gyroscope", Some(0.2), vec![], Some(10.3)),
+            ("gyroscope, most of it", Some(0.14), vec![], Some(10.3)),
+            ("gyroscope, little of it", Some(0.07), vec![], None),
+            ("gyroscope, straight on", Some(0.0), courses(deg_s, 20.0), None),
+            ("gyroscope, to the other side", Some(-0.2), vec![], None),
+            ("courses", None, courses(deg_s, 20.0), Some(11.0)),
+            ("courses, straight on", None, courses(0.0, 20.0), None),
+            ("courses, to the other side", None, courses(-deg_s, 20.0), None),
+            ("courses of a van that crawls", None, courses(deg_s, 1.9), None),
+            ("courses that are no numbers", None, courses(f64::NAN, 20.0), None),
+            ("neither", None, vec![], None),
+        ] {
+            let (source, speeds) = (SpeedSource::Bus, speeds(20, 0.0, 0.3, 0.0));
+            let felt = felt(rate);
+            let kind = EventKind::HarshCornering;
+            let case = Case { kind, felt: &felt, speeds, source, courses, unknown_s: None };
+            assert_eq!(case.said(), said_s, "{name}");
+        }
+    }
+
+    #[test]
+    fn across_an_unknown_moment_nothing_is_judged() {
+        let (source, kind) = (SpeedSource::Gnss, EventKind::HarshBraking);
+        let felt = |s: f64| (during(10.0, 12.0, s, -4.0), 0.0, None);
+        // Before it is told, while it waits, and long before.
+        for (unknown_s, said_s) in [(10.1, None), (10.6, None), (8.0, Some(11.0))] {
+            let (speeds, courses) = (speeds(1, -4.0, 0.15, 0.0), vec![]);
+            let unknown_s = Some(unknown_s);
+            let case = Case { kind, felt: &felt, speeds, source, courses, unknown_s };
+            assert_eq!(case.said(), said_s, "{unknown_s:?}");
+        }
+    }
+}

@@ -223,4 +223,71 @@ mod tests {
         let at: Vec<_> = run(|s| (pump(s), 0.0, Some(60.0))).into_iter().map(|e| e.1).collect();
         assert_eq!(at, [5.3, 10.8]);
     }
+
+    #[test]
+    fn a_manoeuvre_is_over_after_a_second_well_below_the_limit() {
+        // Over from 5 s to 6 s and from `again_s` to 9 s; so much in between.
+        for (name, between_g, again_s, events) in [
+            ("peace", 0.0, 7.5, 2),
+            ("short peace", 0.0, 6.6, 1),
+            ("nearly over all the while", -0.3, 7.5, 1),
+        ] {
+            let brakes = |s: f64| match s {
+                s if (5.0..6.0).contains(&s) || (again_s..9.0).contains(&s) => -0.5,
+                s if (6.0..again_s).contains(&s) => between_g,
+                _ => 0.0,
+            };
+            assert_eq!(run(|s| (brakes(s), 0.0, Some(60.0))).len(), events, "{name}");
+        }
+    }
+
+    #[test]
+    fn an_event_tells_the_peak_and_the_speed_at_its_beginning() {
+        for (g, confidence) in [(0.38, 0.7), (0.5, 0.9)] {
+            let mut harsh = HarshMotion::new(&HarshConfig::default(), VehicleClass::Van);
+            let mut out = Vec::new();
+            for n in 0..30_u32 {
+                let s = f64::from(n) / 50.0;
+                // The most is felt in the middle.
+                let felt_g = if n == 8 { g } else { 0.37 };
+                let motion = Motion {
+                    at: MonoTime::from_secs_f64(s),
+                    longitudinal_mps2: -felt_g * STANDARD_GRAVITY_MPS2,
+                    lateral_mps2: 0.0,
+                    yaw_rate_rad_s: None,
+                };
+                harsh.step(&motion, Some(20.0 - s), &mut out);
+            }
+            let [event] = out.as_slice() else { panic!("{out:?}") };
+            assert_eq!(event.confidence, confidence, "{g}");
+            let number = |n: usize| event.numbers[n].value;
+            assert!((number(0) - g).abs() < 1e-9 && (number(2) - 72.0).abs() < 1e-9, "{event:?}");
+        }
+    }
+
+    #[test]
+    fn what_was_before_an_unknown_moment_does_not_go_on() {
+        // Unknown at this second; braking from 5 s to 5.5 s, and until 8 s.
+        for (unknown_s, until_s, expected) in
+            [(5.2, 5.45, vec![]), (5.2, 8.0, vec![5.5]), (6.0, 8.0, vec![5.3])]
+        {
+            let mut harsh = HarshMotion::new(&HarshConfig::default(), VehicleClass::Van);
+            let mut out = Vec::new();
+            for n in 0..500_u32 {
+                let s = f64::from(n) / 50.0;
+                if s == unknown_s {
+                    harsh.unknown();
+                }
+                let motion = Motion {
+                    at: MonoTime::from_secs_f64(s),
+                    longitudinal_mps2: between(5.0, until_s, s, -5.0),
+                    lateral_mps2: 0.0,
+                    yaw_rate_rad_s: None,
+                };
+                harsh.step(&motion, Some(20.0), &mut out);
+            }
+            let ends: Vec<_> = out.iter().map(|e| e.end.as_secs_f64()).collect();
+            assert_eq!(ends, expected, "{unknown_s} {until_s}");
+        }
+    }
 }

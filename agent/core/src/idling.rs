@@ -96,10 +96,13 @@ mod tests {
     #[test]
     fn a_running_engine_in_a_standing_van() {
         assert_eq!(run(|_| Some(800.0), |_| Some(0.0)), [300]);
+        // A wheel sensor that trembles.
+        assert_eq!(run(|_| Some(800.0), |_| Some(0.2)), [300]);
         // A stop, a drive, a stop.
         assert_eq!(run(|_| Some(800.0), |s| Some(f64::from(u8::from(s == 400)))), [300, 701]);
         for (name, rpm, mps) in [
             ("off", Some(0.0), Some(0.0)),
+            ("a starter turns it", Some(250.0), Some(0.0)),
             ("drives", Some(1800.0), Some(10.0)),
             ("engine unknown", None, Some(0.0)),
             ("speed unknown", Some(800.0), None),
@@ -111,5 +114,21 @@ mod tests {
         assert_eq!(run(|_| Some(800.0), |s| Some(if s % 120 < 90 { 0.0 } else { 9.0 })), [0; 0]);
         // The bus fell silent.
         assert_eq!(run(|s| (s < 200).then_some(800.0), |_| Some(0.0)), [0; 0]);
+    }
+
+    #[test]
+    fn a_gap_in_the_speed_begins_anew() {
+        for (gap_s, said) in [(4, 300), (8, 409)] {
+            let mut idling = Idling::new(&IdlingConfig::default());
+            let found: Vec<u32> = (0..600_u32)
+                .filter(|&s| {
+                    let at = MonoTime::from_secs_f64(f64::from(s));
+                    idling.on_engine(at, 800.0);
+                    let told = !(100..100 + gap_s).contains(&s);
+                    told && idling.on_speed(at, Some(0.0)).is_some()
+                })
+                .collect();
+            assert_eq!(found, [said], "{gap_s}");
+        }
     }
 }

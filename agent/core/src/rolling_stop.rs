@@ -340,4 +340,34 @@ mod tests {
         let second = |m| Some(if (105.0..108.0).contains(&m) { 0.0 } else { 40.0 });
         assert_eq!(run(second, two), [Severity::High]);
     }
+
+    #[test]
+    fn what_was_far_off_or_not_followed_is_not_known() {
+        // A stop 36 m before the line is none at it.
+        let early = |m: f64| Some(if (20.0..24.0).contains(&m) { 1.0 } else { 30.0 });
+        assert_eq!(run(early, line), [Severity::High]);
+        // The position jumps back to before the line: it may not have been passed.
+        let back = |m: f64| if m < 61.0 { line(m) } else { Some(150.0 - m) };
+        assert_eq!(run(|_| Some(30.0), back), []);
+        // At 20 km/h, followed but for these metres: 2 s take 11 m.
+        for (name, missing, found) in [
+            ("all the way", 0.0..0.0, 1),
+            ("nearly", 55.0..65.0, 1),
+            ("not over the line", 50.0..70.0, 0),
+            ("not after it", 65.0..100.0, 0),
+        ] {
+            let mut rule = RollingStop::new(&RollingStopConfig::default());
+            let mps = 20.0 * KMH_TO_MPS;
+            let events: Vec<_> = (0..240_u32)
+                .filter_map(|n| {
+                    let (s, m) = (f64::from(n) / 10.0, f64::from(n) / 10.0 * mps);
+                    let at = MonoTime::from_secs_f64(s);
+                    let speed = Speed { at, mps, sigma_mps: 0.2, source: SpeedSource::Bus };
+                    let followed = !missing.contains(&m);
+                    followed.then(|| rule.step(at, line(m), Some(&speed)))?
+                })
+                .collect();
+            assert_eq!(events.len(), found, "{name}: {events:?}");
+        }
+    }
 }

@@ -116,41 +116,96 @@ mod tests {
 
     const UP: [f64; 3] = [0.0, 0.0, 9.8];
 
-    /// Rolls over its left side at 10 s, by so many degrees in a second; drove until then or not.
-    fn run(degrees: f64, drove: bool, for_s: f64) -> Vec<f64> {
+    /// What is felt of a van that lies at so many degrees at a second, and drove until then; seconds
+    /// at which it was said, of 60. No force: no sample.
+    fn said(drove_until_s: f64, felt: impl Fn(f64) -> Option<[f64; 3]>) -> Vec<f64> {
         let mut rollover = Rollover::new(&RolloverConfig::default());
         let mut found = vec![];
-        for n in 0..3000_u32 {
+        for n in 0..6000_u32 {
             let t_s = f64::from(n) / 100.0;
-            let angle = ((t_s - 10.0).clamp(0.0, 1.0) * degrees).to_radians();
-            let angle = if t_s > 11.0 + for_s { 0.0 } else { angle };
-            let accel_mps2 = [0.0, 9.8 * angle.sin(), 9.8 * angle.cos()];
+            let Some(accel_mps2) = felt(t_s) else { continue };
             let s = ImuSample { at: MonoTime::from_secs_f64(t_s), accel_mps2, gyro_rad_s: None };
-            let speed = if drove && t_s < 11.0 { 15.0 } else { 0.0 };
+            let speed = if t_s < drove_until_s { 15.0 } else { 0.0 };
             found.extend(rollover.step(&s, Some(UP), Some(speed)).map(|_| t_s));
         }
         found
     }
 
-    #[test]
-    fn a_van_that_lies_has_rolled_over() {
-        for degrees in [90.0, 180.0] {
-            let found = run(degrees, true, 60.0);
-            assert_eq!(found.len(), 1, "{degrees}: {found:?}");
-            assert!((11.0..13.0).contains(&found[0]), "{degrees}: {found:?}");
-        }
-        assert_eq!(run(45.0, true, 60.0), [0.0; 0], "a slope");
-        assert_eq!(run(90.0, false, 60.0), [0.0; 0], "a unit taken off its mount");
-        assert_eq!(run(90.0, true, 0.2), [0.0; 0], "for a moment");
+    /// Gravity of a van that lies at so many degrees on its left side.
+    fn lies(degrees: f64) -> [f64; 3] {
+        let angle = degrees.to_radians();
+        [0.0, 9.8 * angle.sin(), 9.8 * angle.cos()]
+    }
+
+    /// Rolls over its left side at 20 s, by so many degrees in a second.
+    fn rolls(degrees: f64, t_s: f64) -> [f64; 3] {
+        lies((t_s - 20.0).clamp(0.0, 1.0) * degrees)
     }
 
     #[test]
-    fn hard_cornering_is_none() {
-        let mut rollover = Rollover::new(&RolloverConfig::default());
-        for n in 0..1000_u32 {
-            let at = MonoTime::from_secs_f64(f64::from(n) / 100.0);
-            let s = ImuSample { at, accel_mps2: [0.0, 9.0, 9.8], gyro_rad_s: None };
-            assert_eq!(rollover.step(&s, Some(UP), Some(20.0)), None);
+    fn a_van_that_lies_has_rolled_over() {
+        for degrees in [90.0, 180.0] {
+            let found = said(21.0, |t_s| Some(rolls(degrees, t_s)));
+            assert_eq!(found.len(), 1, "{degrees}: {found:?}");
+            assert!((21.0..23.0).contains(&found[0]), "{degrees}: {found:?}");
         }
+        assert_eq!(said(21.0, |t_s| Some(rolls(45.0, t_s))), [0.0; 0], "a slope");
+        let moment = |t_s| Some(if t_s > 21.2 { UP } else { rolls(90.0, t_s) });
+        assert_eq!(said(21.0, moment), [0.0; 0], "for a moment");
+        // Its engine still runs and shakes it.
+        let shaken = |t_s: f64| {
+            let [x, y, z] = rolls(90.0, t_s);
+            Some([x, y, z + if t_s > 21.0 { 8.0 * (t_s * 75.0).sin() } else { 0.0 }])
+        };
+        assert_eq!(said(21.0, shaken).len(), 1, "shaken");
+        // One sample that is no number is not the end of it.
+        let no_number = |t_s: f64| Some(if t_s == 15.0 { [f64::NAN; 3] } else { rolls(90.0, t_s) });
+        assert_eq!(said(21.0, no_number).len(), 1, "no number");
+    }
+
+    #[test]
+    fn only_a_van_that_drove_a_moment_ago_rolls_over() {
+        // 6.5: a moment ago when it lay down, and no more when it was said.
+        for (drove_until_s, times) in [(0.0, 0), (2.0, 0), (6.5, 1), (15.0, 1), (21.0, 1)] {
+            let found = said(drove_until_s, |t_s| Some(rolls(90.0, t_s)));
+            assert_eq!(found.len(), times, "{drove_until_s}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn one_rollover_is_one_event() {
+        for (name, between_deg, times) in [("rocks on its side", 45.0, 1), ("set up", 0.0, 2)] {
+            let found = said(31.0, |t_s| {
+                Some(match t_s {
+                    t_s if t_s < 20.0 => UP,
+                    t_s if (24.0..28.0).contains(&t_s) => lies(between_deg),
+                    _ => lies(90.0),
+                })
+            });
+            assert_eq!(found.len(), times, "{name}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn it_must_lie_all_the_while_and_be_felt() {
+        // Over for 0.7 s, again and again.
+        let tips = |t_s: f64| {
+            let over = (20.0..30.0).contains(&t_s) && t_s.rem_euclid(2.0) < 0.7;
+            Some(lies(if over { 120.0 } else { 0.0 }))
+        };
+        assert_eq!(said(21.0, tips), [0.0; 0], "tips");
+        // No samples in between.
+        let gap = |t_s: f64| match t_s {
+            t_s if (21.0..23.0).contains(&t_s) => None,
+            t_s if !(20.3..23.8).contains(&t_s) => Some(UP),
+            _ => Some(lies(90.0)),
+        };
+        assert_eq!(said(21.0, gap), [0.0; 0], "a gap");
+        // What is no gravity shows no up.
+        for mps2 in [4.5, 25.0] {
+            let pushed = |t_s| Some(if t_s < 20.0 { UP } else { [0.0, mps2, 0.0] });
+            assert_eq!(said(21.0, pushed), [0.0; 0], "{mps2}");
+        }
+        assert_eq!(said(60.0, |_| Some([0.0, 9.0, 9.8])), [0.0; 0], "hard cornering");
     }
 }

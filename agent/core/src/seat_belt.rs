@@ -126,11 +126,11 @@ impl SeatBelt {
 mod tests {
     use super::*;
 
-    /// (second, is an event) of 200 s; the belt is told once a second.
-    fn run(
+    /// What was asked for in 200 s, with the second; the belt is told once a second at most.
+    fn steps(
         belt: impl Fn(f64) -> Option<bool>,
         kmh: impl Fn(f64) -> Option<f64>,
-    ) -> Vec<(f64, bool)> {
+    ) -> Vec<(f64, SeatBeltStep)> {
         let mut seat_belt = SeatBelt::new(&SeatBeltConfig::default());
         (0..2000_u32)
             .filter_map(|n| {
@@ -139,10 +139,18 @@ mod tests {
                 if let Some(fastened) = belt(s).filter(|_| n % 10 == 0) {
                     seat_belt.on_belt(at, fastened);
                 }
-                let step = seat_belt.on_speed(at, kmh(s).map(|v| v * KMH_TO_MPS))?;
-                Some((s, matches!(step, SeatBeltStep::Event(_))))
+                Some((s, seat_belt.on_speed(at, kmh(s).map(|v| v * KMH_TO_MPS))?))
             })
             .collect()
+    }
+
+    /// (second, is an event).
+    fn run(
+        belt: impl Fn(f64) -> Option<bool>,
+        kmh: impl Fn(f64) -> Option<f64>,
+    ) -> Vec<(f64, bool)> {
+        let event = |step| matches!(step, SeatBeltStep::Event(_));
+        steps(belt, kmh).into_iter().map(|(s, step)| (s, event(step))).collect()
     }
 
     #[test]
@@ -164,5 +172,40 @@ mod tests {
         assert_eq!(run(|_| Some(false), |s| Some(if s % 45.0 < 5.0 { 0.0 } else { 40.0 })), []);
         // The bus fell silent after 30 s.
         assert_eq!(run(|s| (s < 30.0).then_some(false), |_| Some(40.0)), []);
+    }
+
+    #[test]
+    fn fastening_and_standing_begin_anew() {
+        // 40 s without it, a moment with it, 40 s without.
+        let short = |s: f64| Some((40.0..42.0).contains(&s) || s > 82.0);
+        assert_eq!(run(short, |_| Some(40.0)), []);
+        // After a stop it is said again, and the event is of the second drive.
+        let stop = |s: f64| Some(if (55.0..60.0).contains(&s) { 0.0 } else { 40.0 });
+        let said = steps(|_| Some(false), stop);
+        assert_eq!(said.iter().map(|(s, _)| *s).collect::<Vec<_>>(), [50.0, 109.9, 119.9]);
+        let SeatBeltStep::Event(event) = &said[2].1 else { panic!("{said:?}") };
+        assert_eq!(event.start, MonoTime::from_secs_f64(60.0));
+    }
+
+    #[test]
+    fn a_slow_bus_is_believed_and_a_missing_speed_does_not_count() {
+        let slow = |s: f64| (s % 4.0 == 0.0).then_some(false);
+        assert_eq!(run(slow, |_| Some(40.0)), [(50.0, false), (60.0, true)]);
+        // A speed every 3 s leaves all the time between unknown.
+        let mut seat_belt = SeatBelt::new(&SeatBeltConfig::default());
+        for n in 0..100_u32 {
+            let at = MonoTime::from_secs_f64(f64::from(n) * 3.0);
+            seat_belt.on_belt(at, false);
+            assert_eq!(seat_belt.on_speed(at, Some(12.0)), None);
+        }
+    }
+
+    #[test]
+    fn faster_is_worse() {
+        for (kmh, severity) in [(49.0, Severity::Medium), (51.0, Severity::High)] {
+            let said = steps(|_| Some(false), |_| Some(kmh));
+            let SeatBeltStep::Event(event) = &said[1].1 else { panic!("{said:?}") };
+            assert_eq!(event.severity, severity, "{kmh}");
+        }
     }
 }

@@ -227,4 +227,58 @@ mod tests {
             .collect();
         assert_eq!(said, [SpeedingStep::Voice]);
     }
+
+    #[test]
+    fn another_limit_begins_anew() {
+        for (second, flagged_s) in [(None, 30), (Some(25), 55)] {
+            let mut speeding =
+                Speeding::new(&SpeedingConfig::default(), Some(flags(50.0)), secs(2.0));
+            let first = (0..100_u32).find(|s| {
+                let at = MonoTime::from_secs_f64(f64::from(*s));
+                if second == Some(*s) {
+                    speeding.set_limit(Some(flags(60.0)));
+                }
+                let speed = Speed { at, mps: 25.0, sigma_mps: 0.1, source: SpeedSource::Bus };
+                matches!(speeding.step(at, Some(&speed)), Some(SpeedingStep::Event(_)))
+            });
+            assert_eq!(first, Some(flagged_s), "{second:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_unknown_after_an_event_does_not_bring_another() {
+        // Over all the while; not known for a moment.
+        let lost = |s: f64| (!(32.0..34.0).contains(&s)).then_some(90.0);
+        // Within for 6 s, not known for a moment, within for 6 s.
+        let within = |s: f64| match s {
+            s if (32.0..38.0).contains(&s) || (39.0..45.0).contains(&s) => Some(50.0),
+            s if (38.0..39.0).contains(&s) => None,
+            _ => Some(90.0),
+        };
+        for speed in [&lost as &dyn Fn(f64) -> Option<f64>, &within] {
+            assert_eq!(run(10, Some(50.0), speed), [(20.0, false), (30.0, true)]);
+        }
+    }
+
+    #[test]
+    fn the_fastest_says_how_bad_it_is() {
+        for (kmh, severity) in
+            [(119.0, Severity::Low), (121.0, Severity::Medium), (141.0, Severity::High)]
+        {
+            let mut speeding =
+                Speeding::new(&SpeedingConfig::default(), Some(flags(100.0)), secs(2.0));
+            let event = (0..40_u32).find_map(|s| {
+                let at = MonoTime::from_secs_f64(f64::from(s));
+                let mps = if s == 10 { kmh } else { 112.0 } * KMH_TO_MPS;
+                let speed = Speed { at, mps, sigma_mps: 0.1, source: SpeedSource::Bus };
+                match speeding.step(at, Some(&speed)) {
+                    Some(SpeedingStep::Event(event)) => Some(event),
+                    Some(SpeedingStep::Voice) | None => None,
+                }
+            });
+            let event = event.unwrap();
+            assert_eq!(event.severity, severity, "{kmh}");
+            assert!((event.numbers[0].value - kmh).abs() < 1e-9, "{event:?}");
+        }
+    }
 }

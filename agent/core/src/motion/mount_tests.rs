@@ -3,13 +3,25 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// A drive through a town in vehicle axes at 50 Hz, with hills, camber and shaking; the speed is
-/// told at 5 Hz.
+/// A drive through a town; the speed is told at 5 Hz.
 fn town(
     learner: &mut MountLearner,
     unit: DQuat,
     from_s: u32,
     to_s: u32,
+) -> Vec<(f64, MountChange)> {
+    town_told(learner, unit, from_s, to_s, 10, 1.0)
+}
+
+/// A drive through a town in vehicle axes at 50 Hz, with hills, camber and shaking; every so many
+/// samples so many times the speed is told.
+fn town_told(
+    learner: &mut MountLearner,
+    unit: DQuat,
+    from_s: u32,
+    to_s: u32,
+    every: u32,
+    times: f64,
 ) -> Vec<(f64, MountChange)> {
     let mut changes = vec![];
     for n in from_s * 50..to_s * 50 {
@@ -27,8 +39,8 @@ fn town(
             accel_mps2: (unit * force).to_array(),
             gyro_rad_s: Some((unit * turn).to_array()),
         });
-        if n % 10 == 0 {
-            changes.extend(learner.on_speed(at, mps).map(|change| (s, change)));
+        if n % every == 0 {
+            changes.extend(learner.on_speed(at, times * mps).map(|change| (s, change)));
         }
     }
     changes
@@ -150,4 +162,59 @@ fn standing_and_straight_steady_driving_teach_no_forward() {
         }
     }
     assert_eq!(learner.learned(), None);
+}
+
+#[test]
+fn forward_is_known_once_it_is_sure() {
+    for (yaw, pitch) in [(0.0, 0.0), (2.0, 0.5), (-1.0, -0.7)] {
+        let unit = DQuat::from_euler(EulerRot::ZYX, yaw, pitch, 0.3);
+        // Surer than by default, which a town makes it at once.
+        let config = MountConfig { aligned_within_deg: 1.5, ..MountConfig::default() };
+        let mut learner = MountLearner::new(&config, None);
+        let known_s = (0..240).find(|s| {
+            town(&mut learner, unit, *s, *s + 1).iter().any(|c| c.1 == MountChange::Aligned)
+        });
+        assert!(known_s.is_some_and(|s| s >= 20), "{known_s:?}");
+        let learned = learner.learned().unwrap();
+        assert!(learned.sigma_deg <= config.aligned_within_deg, "{learned:?}");
+        assert!(off_deg(&learned, unit).1 < 3.0 * learned.sigma_deg, "{learned:?}");
+    }
+}
+
+#[test]
+fn speeds_that_do_not_fit_what_is_felt_teach_nothing() {
+    for (name, every, times, learns) in [
+        ("as it is", 10, 1.0, true),
+        ("miles as kilometres", 10, 0.62, true),
+        ("four times too fast", 10, 4.0, false),
+        ("a quarter", 10, 0.25, false),
+        ("a speed every 4 s", 200, 1.0, false),
+    ] {
+        let mut learner = MountLearner::new(&MountConfig::default(), None);
+        town_told(&mut learner, DQuat::IDENTITY, 0, 400, every, times);
+        assert_eq!(learner.learned().is_some(), learns, "{name}");
+    }
+}
+
+#[test]
+fn steep_ramps_that_are_left_again_are_no_turned_unit() {
+    let config = MountConfig { aligned: true, ..MountConfig::default() };
+    let mut learner = MountLearner::new(&config, None);
+    let mut drives = |s: u32, seconds: u32, tilt_deg: f64| {
+        let (sin, cos) = tilt_deg.to_radians().sin_cos();
+        let changes: Vec<_> = (s * 50..(s + seconds) * 50)
+            .filter_map(|n| {
+                let at = MonoTime::from_secs_f64(f64::from(n) / 50.0);
+                let accel_mps2 = [9.8 * sin, 0.0, 9.8 * cos];
+                learner.on_imu(&ImuSample { at, accel_mps2, gyro_rad_s: Some([0.0; 3]) });
+                if n % 10 == 0 { learner.on_speed(at, 5.0) } else { None }
+            })
+            .collect();
+        changes
+    };
+    for round in 0..6_u32 {
+        assert_eq!(drives(round * 160, 120, 0.0), [], "{round}");
+        assert_eq!(drives(round * 160 + 120, 40, 30.0), [], "{round}");
+    }
+    assert_eq!(drives(960, 120, 30.0), [MountChange::Turned], "it stays so");
 }

@@ -40,7 +40,12 @@ impl Standstill {
         let gap = self.last.map(|last| s.at.since(last)).filter(|gap| *gap <= MAX_GAP);
         self.last = Some(s.at);
         let Some(gap) = gap.filter(|_| force.is_finite()) else {
-            *self = Self { last: self.last, mean: force, ..Self::default() };
+            // What is no number is no mean to begin with: the next sample begins it.
+            *self = if force.is_finite() {
+                Self { last: self.last, mean: force, ..Self::default() }
+            } else {
+                Self::default()
+            };
             return;
         };
         let weight = 1.0 - (-gap.as_secs_f64() / MEAN_S).exp();
@@ -94,5 +99,38 @@ mod tests {
         assert!(!run(stops, 0.0).stands(end), "not for long");
         assert!(!run(sine(0.0), 0.0).stands(MonoTime::from_secs_f64(6.0)), "no samples any more");
         assert!(!run(|_| f64::NAN, 0.0).stands(end));
+    }
+
+    /// Whether it stands at the last of so many seconds; what shakes it, by seconds; none: no
+    /// sample.
+    fn stands_after(end_s: f64, turns: bool, shake: impl Fn(f64) -> Option<f64>) -> bool {
+        let mut standstill = Standstill::default();
+        let at = |n: u32| MonoTime::from_secs_f64(f64::from(n) / 100.0);
+        let last = (0..).take_while(|n| f64::from(*n) / 100.0 <= end_s).inspect(|n| {
+            let Some(x) = shake(f64::from(*n) / 100.0) else { return };
+            let gyro_rad_s = turns.then_some([0.0; 3]);
+            standstill.on_imu(&ImuSample { at: at(*n), accel_mps2: [x, 0.0, 9.8], gyro_rad_s });
+        });
+        let last = last.last().unwrap();
+        standstill.stands(at(last))
+    }
+
+    #[test]
+    fn a_while_of_stillness_without_a_break() {
+        let quiet = |s: f64| Some(0.05 * (s * 75.0).sin());
+        assert!(stands_after(3.5, true, quiet) && stands_after(3.5, false, quiet));
+        assert!(!stands_after(2.5, true, quiet), "not for long");
+        let stops = |s: f64| Some(if s < 4.0 { 0.6 * (s * 75.0).sin() } else { 0.0 });
+        for (end_s, stands) in [(7.0, false), (11.0, true)] {
+            assert_eq!(stands_after(end_s, true, stops), stands, "stopped at 4 s, {end_s}");
+        }
+        assert!(!stands_after(9.0, true, |s| Some(0.35 * (s * 75.0).sin())), "a good road");
+        assert!(!stands_after(9.0, true, |s| Some(0.5 * (s * 6.3).sin())), "it sways");
+        let gap = |s: f64| quiet(s).filter(|_| !(3.5..4.2).contains(&s));
+        let no_number = |s: f64| Some(if s == 4.0 { f64::NAN } else { 0.0 });
+        for (end_s, stands) in [(5.0, false), (8.0, true)] {
+            assert_eq!(stands_after(end_s, true, gap), stands, "a gap, {end_s}");
+            assert_eq!(stands_after(end_s, true, no_number), stands, "no number, {end_s}");
+        }
     }
 }

@@ -81,7 +81,9 @@ impl YawRate {
 
     /// Takes a course over ground, degrees clockwise from north.
     pub fn on_course(&mut self, at: MonoTime, course_deg: f64, mps: f64, across_mps: Option<f64>) {
-        let usable = course_deg.is_finite() && mps >= MIN_COURSE_MPS && self.last.is_some();
+        // A gyroscope that is silent did not count the turn.
+        let counted = self.last.is_some_and(|(then, _)| at.since(then) <= MAX_GAP);
+        let usable = course_deg.is_finite() && mps >= MIN_COURSE_MPS && counted;
         if !usable {
             self.course = None;
             return;
@@ -172,5 +174,81 @@ mod tests {
             yaw.on_course(t(s + 0.5), f64::from(n * 77 % 360), 1.0, None);
         }
         assert!(yaw.bias.abs() < 1e-9, "{yaw:?}");
+    }
+
+    /// The bias after a minute at 100 Hz with a course a second: gyroscope, course and speed by
+    /// seconds.
+    fn learned(
+        rate: impl Fn(f64) -> f64,
+        course_deg: impl Fn(f64) -> f64,
+        mps: f64,
+        stands: bool,
+    ) -> f64 {
+        let mut yaw = YawRate::default();
+        for n in 0..6000_u32 {
+            let s = f64::from(n) / 100.0;
+            yaw.on_gyro(t(s), rate(s), stands);
+            if n % 100 == 0 {
+                yaw.on_course(t(s), course_deg(s).rem_euclid(360.0), mps, None);
+            }
+        }
+        yaw.bias
+    }
+
+    #[test]
+    fn only_what_tells_of_the_bias_teaches_it() {
+        let turn = 2.0_f64.to_radians();
+        for (name, bias) in [
+            ("no courses and no standing", learned(|_| 0.012, |_| f64::NAN, 20.0, false)),
+            ("a van that crawls", learned(|_| 0.0, |s| s, 2.0, false)),
+            (
+                "a course that jumps",
+                learned(|_| 0.0, |s| if s < 30.0 { 0.0 } else { 90.0 }, 20.0, false),
+            ),
+            // The receiver is half a second late: a bend comes and goes.
+            (
+                "a late receiver",
+                learned(
+                    |s| if (20.0..40.0).contains(&s) { turn } else { 0.0 },
+                    |s| -2.0 * (s - 20.5).clamp(0.0, 20.0),
+                    20.0,
+                    false,
+                ),
+            ),
+        ] {
+            assert!(bias.abs() < 0.002, "{name}: {bias}");
+        }
+        assert!((learned(|_| 0.012, |_| 359.9, 20.0, false) - 0.012).abs() < 0.002);
+        assert!(
+            (learned(|_| 0.012, |s| if s % 2.0 < 1.0 { 359.95 } else { 0.05 }, 20.0, false)
+                - 0.012)
+                .abs()
+                < 0.003,
+            "over north"
+        );
+        assert!((learned(|_| 0.012, |_| f64::NAN, 0.0, true) - 0.012).abs() < 0.001, "stands");
+    }
+
+    #[test]
+    fn across_a_gap_no_courses_are_compared() {
+        // The van turned a little while the gyroscope was silent, or said nonsense, from one tenth
+        // of a second to another.
+        for (nonsense, gap) in
+            [(false, 100..111), (true, 100..111), (false, 96..103), (true, 96..103)]
+        {
+            let mut yaw = YawRate::default();
+            for n in 0..200_u32 {
+                let s = f64::from(n) / 10.0;
+                if !gap.contains(&n) {
+                    yaw.on_gyro(t(s), 0.0, false);
+                } else if nonsense {
+                    assert_eq!(yaw.on_gyro(t(s), 9.0, false), None);
+                }
+                if n % 10 == 5 {
+                    yaw.on_course(t(s), if n < 100 { 40.0 } else { 42.0 }, 20.0, None);
+                }
+            }
+            assert!(yaw.bias.abs() < 1e-4, "{nonsense} {gap:?}: {yaw:?}");
+        }
     }
 }
