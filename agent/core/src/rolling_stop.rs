@@ -364,7 +364,11 @@ mod tests {
                     let at = MonoTime::from_secs_f64(s);
                     let speed = Speed { at, mps, sigma_mps: 0.2, source: SpeedSource::Bus };
                     let followed = !missing.contains(&m);
-                    followed.then(|| rule.step(at, line(m), Some(&speed)))?
+                    if !followed {
+                        return None;
+                    }
+                    rule.on_line(at, line(m));
+                    rule.on_speed(at, Some(&speed))
                 })
                 .collect();
             assert_eq!(events.len(), found, "{name}: {events:?}");
