@@ -142,6 +142,12 @@ impl Log {
         for entry in &entries {
             let act = act_of(&entry.leaf, |tag| people.get(&tag).copied());
             db.add_act(entry.index, &act).await?;
+            // What was deleted stays deleted, also where the database is last week's backup.
+            if act.action == Action::DELETE
+                && let Some(clip) = act.clip
+            {
+                db.begin_deletion(clip, entry.index, "it was deleted").await?;
+            }
             if let Some(view) = view_of(&act, entry.index)
                 && db.clip(view.clip).await?.is_some()
                 && db.event(view.event).await?.is_some()

@@ -205,3 +205,56 @@ async fn keeping_longer_takes_two() {
     s.fleet.pass(10 * DAY);
     assert_eq!(app.delete_due().await.unwrap(), 1);
 }
+
+/// Copies a folder with all that is in it.
+fn copy(from: &std::path::Path, to: &std::path::Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let to = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &to);
+        } else {
+            std::fs::copy(entry.path(), to).unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn last_weeks_backup_gives_nothing_back() {
+    let s = scene().await;
+    let backup = tempfile::tempdir().unwrap();
+    let clip = *s.event.clip.as_ref().unwrap();
+    let app = &s.fleet.app;
+    let wrapped = app.db().wrapped_key(clip).await.unwrap().unwrap();
+    app.db().fold().await.unwrap();
+    std::fs::copy(s.fleet.config.database(), backup.path().join("temoin.db")).unwrap();
+    copy(&s.fleet.config.path("objects"), &backup.path().join("objects"));
+    s.fleet.pass(31 * DAY);
+    assert_eq!(app.delete_due().await.unwrap(), 1);
+    // The key service has it from the log, and opens it for no entry any more.
+    let act = Act { clip: Some(clip), ..Act::new(Action::VIEW, s.driver.id, app.now_ms()) };
+    let proof = app.log().record(app.db(), &act).await.unwrap();
+    assert!(app.keys().unwrap(clip, &wrapped, &proof).await.is_err());
+
+    let Scene { fleet, van, driver, dispatcher, manager, auditor, stranger, admin, event } = s;
+    let fleet = fleet
+        .restart_after(|config| {
+            let database = config.database();
+            for end in ["-wal", "-shm"] {
+                let mut path = database.clone().into_os_string();
+                path.push(end);
+                drop(std::fs::remove_file(path));
+            }
+            std::fs::copy(backup.path().join("temoin.db"), &database).unwrap();
+            copy(&backup.path().join("objects"), &config.path("objects"));
+        })
+        .await;
+    let s = Scene { fleet, van, driver, dispatcher, manager, auditor, stranger, admin, event };
+    let app = &s.fleet.app;
+    let remains = left(&s).await;
+    assert!(!remains.contains(&"a view") && !remains.contains(&"the wrapped key"), "{remains:?}");
+    assert!(app.objects().len(ObjectKey { clip, track: TrackName::Road }).await.unwrap().is_some());
+    assert_eq!(app.delete_due().await.unwrap(), 1, "its objects go again");
+    assert_eq!(left(&s).await, Vec::<&str>::new());
+}

@@ -85,10 +85,16 @@ impl TestFleet {
 
     /// Ends the server and starts it again on the same folder.
     pub(crate) async fn restart(self) -> Self {
+        self.restart_after(|_| {}).await
+    }
+
+    /// The same, and something is done to the folder in between.
+    pub(crate) async fn restart_after(self, change: impl FnOnce(&Config)) -> Self {
         let Self { app, config, happened, keys, clock, stop, _dir } = self;
         stop.send_replace(true);
         app.close().await;
         drop(app);
+        change(&config);
         let app = open(&config, &clock, &happened).await;
         Self { app, config, happened, keys, clock, stop: watch::Sender::new(false), _dir }
     }

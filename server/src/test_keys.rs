@@ -68,7 +68,12 @@ impl TestKeys {
     /// As a crash: the connections break and the socket stays.
     pub(crate) fn stop(&mut self) {
         if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_background();
+            // Waits until the listener is closed, on a thread that may wait.
+            std::thread::spawn(move || {
+                runtime.shutdown_timeout(std::time::Duration::from_secs(30))
+            })
+            .join()
+            .unwrap();
         }
     }
 

@@ -35,7 +35,7 @@ pub struct Account {
 }
 
 /// One account for each role that the demo shows. Two of a role show what is *not* one's own.
-pub const ACCOUNTS: [Account; 7] = [
+pub const ACCOUNTS: [Account; 8] = [
     Account {
         login: "dana",
         name: "Dana Moreau",
@@ -76,6 +76,13 @@ pub const ACCOUNTS: [Account; 7] = [
         name: "Fay Nilsson",
         short: "F. Nilsson",
         role: "fleet_admin",
+        depot: None,
+    },
+    Account {
+        login: "pia",
+        name: "Pia Laurent",
+        short: "P. Laurent",
+        role: "privacy_officer",
         depot: None,
     },
     Account { login: "ada", name: "Ada Brandt", short: "A. Brandt", role: "auditor", depot: None },
