@@ -290,7 +290,9 @@ impl Authz {
         event: &EventFacts,
         purpose: Purpose,
     ) -> Result<bool, AuthzError> {
-        self.clip_with(who, act, event, purpose, &who.granted(|g| g.covers(event)))
+        // A grant is for its own purpose.
+        let granted = who.granted(|g| g.covers(event) && g.purpose == purpose);
+        self.clip_with(who, act, event, purpose, &granted)
     }
 
     fn clip_with(
@@ -359,7 +361,7 @@ impl Authz {
         event: &EventFacts,
         purpose: Purpose,
     ) -> Result<bool, AuthzError> {
-        let without = who.granted(|g| g.covers(event));
+        let without = who.granted(|g| g.covers(event) && g.purpose == purpose);
         let mut with = without.clone();
         with.insert(kind);
         let gives = |granted: &HashSet<GrantKind>| match kind {

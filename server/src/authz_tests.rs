@@ -31,11 +31,11 @@ const EVENT: EventId = EventId::from_bytes([9; 16]);
 
 /// Somebody of this role who holds live grants of these kinds for [`EVENT`] and its unit.
 fn asker(role: Role, granted: &[GrantKind]) -> Asker {
-    let grant = |kind: GrantKind| Grant {
+    let grant = |kind: GrantKind, purpose: Purpose| Grant {
         id: GrantId::from_bytes([3; 16]),
         kind,
         asker: ME,
-        purpose: Purpose::Request,
+        purpose,
         number: "R-1".into(),
         words: "why".into(),
         scope: if kind == GrantKind::Diagnostics {
@@ -56,7 +56,11 @@ fn asker(role: Role, granted: &[GrantKind]) -> Asker {
     };
     Asker {
         user: person(role),
-        grants: granted.iter().map(|kind| grant(*kind)).collect(),
+        // For every purpose: the matrix shows which of them the policies take.
+        grants: granted
+            .iter()
+            .flat_map(|kind| Purpose::ALL.iter().map(|purpose| grant(*kind, *purpose)))
+            .collect(),
         now_ms: NOW_MS,
     }
 }
@@ -372,7 +376,7 @@ fn grants_that_are_not_live_or_of_another_allow_nothing() {
     assert!(authz.event(&with, EventAct::See, &event).unwrap());
     let change = |change: fn(&mut Grant)| {
         let mut with = with.clone();
-        change(&mut with.grants[0]);
+        with.grants.iter_mut().for_each(change);
         authz.event(&with, EventAct::See, &event).unwrap()
     };
     assert!(!change(|g| g.asker = OTHER), "somebody else's");
@@ -381,6 +385,12 @@ fn grants_that_are_not_live_or_of_another_allow_nothing() {
     assert!(!change(|g| g.decision = None), "not decided");
     assert!(!change(|g| g.scope = Scope::Event(EventId::from_bytes([7; 16]))), "of another event");
     assert!(!change(|g| g.kind = GrantKind::Export), "of another kind");
+    let play =
+        |with: &Asker| authz.clip(with, ClipAct::PlayRoad, &event, Purpose::Request).unwrap();
+    assert!(play(&with));
+    let mut other = with;
+    other.grants.iter_mut().for_each(|g| g.purpose = Purpose::Coaching);
+    assert!(!play(&other), "for another purpose");
 }
 
 #[test]

@@ -137,6 +137,8 @@ async fn an_export_takes_a_second_person_and_is_a_different_entry() {
     let opened = app.open_view(&session, event, "collision", Opening::Export).await.unwrap();
     let leaf = app.log().recall(opened.log_index).await.unwrap().leaf().clone();
     assert_eq!((leaf.action, leaf.grant), (Action::EXPORT, Some(id)));
+    let other = app.open_view(&session, event, "coaching", Opening::Export).await;
+    assert_eq!(other.unwrap_err().status(), 403, "it was granted for a collision");
     let track = app.stream_track(&session, opened.view_id, TrackName::Road).await.unwrap();
     assert_eq!(track.how, Opening::Export);
     drop(track);

@@ -171,12 +171,13 @@ pub struct OpenedTrack {
 impl Asker {
     /// The grant that a view rests on: the request's, or the export's.
     fn used_grant(&self, event: &EventFacts, purpose: Purpose, how: Opening) -> Option<GrantId> {
-        let mut live = self.grants.iter().filter(|g| g.is_live(self.now_ms) && g.covers(event));
+        let mut live = self
+            .grants
+            .iter()
+            .filter(|g| g.is_live(self.now_ms) && g.covers(event) && g.purpose == purpose);
         live.find(|g| match g.kind {
             GrantKind::Export => how == Opening::Export,
-            GrantKind::Request | GrantKind::BreakGlass => {
-                how == Opening::Watch && purpose == Purpose::Request
-            }
+            GrantKind::Request | GrantKind::BreakGlass => how == Opening::Watch,
             GrantKind::LiftBlur
             | GrantKind::Retention
             | GrantKind::Deletion

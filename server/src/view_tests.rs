@@ -92,9 +92,19 @@ async fn who_may_watch_gets_marked_pictures_and_an_entry_in_the_log() {
     assert_eq!(proof.leaf().actor, app.db().log_tag(s.manager.id).await.unwrap());
     assert_eq!(proof.leaf().driver, app.db().log_tag(s.driver.id).await.unwrap());
 
-    // The driver sees it, and the auditor; the dispatcher does not.
-    let mine = app.my_events(&s.driver, &EventFilter::default()).await.unwrap();
-    let seen = &mine.rows[0].seen[0];
+    // The driver sees it, and the auditor; the dispatcher does not. How much was sent is noted when
+    // the last stream has ended.
+    let noted = async {
+        loop {
+            let mine = app.my_events(&s.driver, &EventFilter::default()).await.unwrap();
+            let seen = mine.rows[0].seen[0].clone();
+            if seen.watched.iter().all(|w| w.sent_ms > 0) {
+                return seen;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    let seen = tokio::time::timeout(Duration::from_secs(30), noted).await.unwrap();
     assert_eq!(
         (seen.who.as_deref(), seen.purpose, seen.by_you),
         (Some("Name of sam"), Some(Purpose::Coaching), false)

@@ -1,6 +1,7 @@
 // The portal in a real browser: every role signs in, looks, and plays. Run by tests/browser.rs.
 // PORTAL: https://localhost:PORT, PASSWORD: everybody's, SHOTS: a folder for screenshots.
 import assert from 'node:assert/strict';
+import { stat } from 'node:fs/promises';
 import { chromium } from 'playwright-core';
 
 const { PORTAL, PASSWORD, SHOTS } = process.env;
@@ -104,6 +105,44 @@ try {
     await Promise.all([page.waitForNavigation(), page.getByTestId('accept').click()]);
     assert.match(await page.getByTestId('decided').innerText(), /130 km\/h[^]*Accepted/);
     assert.match(await page.getByTestId('overrides').innerText(), /\(1\)/);
+  });
+  await as('sam', DESKTOP, async (page) => {
+    await newestEvent(page);
+    assert.equal(await page.getByTestId('export-unfold').count(), 0, 'no export by one alone');
+    const ask = page.getByTestId('ask-export');
+    await ask.locator('summary').click();
+    await ask.locator('select').selectOption('collision');
+    await ask.getByTestId('ask-words').fill('The insurer asks for it.');
+    await Promise.all([page.waitForNavigation(), ask.getByTestId('ask-send').click()]);
+    assert.match(await page.getByTestId('asks').innerText(), /Export a file[^]*Waiting/);
+    assert.equal(await page.getByTestId('grant').count(), 0, 'nobody is their own second person');
+    await page.screenshot({ path: `${SHOTS}/sam-requests.png`, fullPage: true });
+  });
+  await as('pia', PHONE, async (page) => {
+    await page.goto(`${PORTAL}/requests`);
+    await page.screenshot({ path: `${SHOTS}/pia-requests.png`, fullPage: true });
+    await Promise.all([page.waitForNavigation(), page.getByTestId('grant').click()]);
+    assert.match(await page.getByTestId('asks').innerText(), /Holds/);
+  });
+  await as('sam', DESKTOP, async (page) => {
+    await newestEvent(page);
+    await page.getByTestId('export-unfold').locator('summary').click();
+    const [download] = await Promise.all([
+      page.waitForEvent('download'),
+      page.getByTestId('export-road').click(),
+    ]);
+    const { size } = await stat(await download.path());
+    assert.ok(size > 10_000, `an export of ${size} bytes`);
+    await page.screenshot({ path: `${SHOTS}/sam-event.png`, fullPage: true });
+  });
+  await as('dana', PHONE, async (page) => {
+    await page.goto(`${PORTAL}/access-log`);
+    const log = await page.getByTestId('log').innerText();
+    assert.match(log, /taken away as a file[^]*Sam Ortiz/);
+    assert.match(log, /Granted as the second person: export a file[^]*Pia Laurent/);
+    assert.match(log, /Asked a second person: export a file[^]*Sam Ortiz/);
+    assert.match(log, /Recording opened[^]*road camera \d+[^]*Kai Lindner/, 'how long is told');
+    await page.screenshot({ path: `${SHOTS}/dana-log.png`, fullPage: true });
   });
   await as('ada', DESKTOP, async (page) => {
     assert.ok((await page.getByTestId('log-row').count()) >= 2, 'the auditor sees both views');

@@ -27,14 +27,13 @@ pub(crate) const fn track(track: TrackName) -> &'static str {
 
 /// What somebody did, in a few words.
 pub(crate) fn act(row: &ActShown) -> String {
-    let (verb, kind) = match row.grant.map(|kind| (kind, row.action.as_str())) {
-        // `ask_export`, `approve_lift_blur`, ...
-        Some((kind, action)) => {
-            (action.strip_suffix(kind.as_str()).unwrap_or(action), Some(kind.words()))
-        }
-        None => (row.action.as_str(), None),
-    };
-    let what = match verb {
+    let action = row.action.as_str();
+    // A step of a grant: `ask_export`, `approve_lift_blur`, ...
+    let step = row.grant.and_then(|kind| {
+        let verb = action.strip_suffix(kind.as_str())?;
+        verb.ends_with('_').then(|| (verb, kind.words()))
+    });
+    let what = match step.map_or(action, |(verb, _)| verb) {
         "view" => "Recording opened",
         "view_refused" => "Refused a recording",
         "export" => "Recording taken away as a file",
@@ -52,8 +51,8 @@ pub(crate) fn act(row: &ActShown) -> String {
         "end_" => "Gave back or took away",
         other => return label(other),
     };
-    match kind.filter(|_| verb.ends_with('_')) {
-        Some(kind) => format!("{what}: {}", kind.to_lowercase()),
+    match step {
+        Some((_, kind)) => format!("{what}: {}", kind.to_lowercase()),
         None => what.to_owned(),
     }
 }
