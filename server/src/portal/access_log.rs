@@ -61,7 +61,7 @@ fn log_page(session: &Session, page: &AccessPage, before: Option<u64>) -> Access
             Role::PrivacyOfficer | Role::Auditor => "What everybody did, newest first.",
         },
         checkpoint: page.checkpoint.as_deref().and_then(checkpoint),
-        show_driver: page.rows.iter().any(|row| row.driver.is_some()),
+        show_driver: role != Role::Driver && page.rows.iter().any(|row| row.driver.is_some()),
         rows: page.rows.iter().map(|row| cell(row, role)).collect(),
         newest: before.map(|_| "/access-log".to_owned()),
         older: page.next_before_index.map(|index| format!("/access-log?before={index}")),
