@@ -42,6 +42,9 @@ pub struct Config {
     /// Limits of viewing.
     #[serde(default)]
     pub views: Views,
+    /// Signing in.
+    #[serde(default)]
+    pub sign_in: SignIn,
     /// The data folder: where the file lies.
     #[serde(skip)]
     pub folder: PathBuf,
@@ -120,6 +123,25 @@ impl Default for Views {
     }
 }
 
+/// Signing in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SignIn {
+    /// Whether roles that see others need a second factor.
+    pub second_factor: SecondFactor,
+}
+
+/// Whether roles that see others need a second factor. Who has set one up always uses it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SecondFactor {
+    /// All but drivers: without one they can only set it up.
+    #[default]
+    Required,
+    /// Who wants to.
+    Optional,
+}
+
 impl Config {
     /// What `init` writes.
     pub fn new(folder: &Path, https: SocketAddr, grpc: SocketAddr, hosts: Vec<String>) -> Self {
@@ -128,6 +150,7 @@ impl Config {
             grpc: Grpc { listen: grpc, public_url: None },
             objects: Objects::default(),
             views: Views::default(),
+            sign_in: SignIn::default(),
             folder: folder.to_owned(),
         }
     }
@@ -193,6 +216,11 @@ impl Config {
         self.path("fleet.key")
     }
 
+    /// The server's secret for signing in.
+    pub fn sign_in_key(&self) -> PathBuf {
+        self.path("sign-in.key")
+    }
+
     /// The fleet's CA and the server's certificate.
     pub fn pki(&self) -> PathBuf {
         self.path("pki")
@@ -224,6 +252,7 @@ mod tests {
             (base.replace("[grpc]", "certificate = \"a\"\n[grpc]"), "go together"),
             (format!("{base}[views]\nmax_streams = 0\n"), "at least 1"),
             (format!("{base}[objects]\nkind = \"tape\"\n"), "tape"),
+            (format!("{base}[sign_in]\nsecond_factor = \"maybe\"\n"), "maybe"),
         ] {
             std::fs::write(&path, &text).unwrap();
             let error = Config::read(&path).unwrap_err().to_string();

@@ -14,6 +14,7 @@ pub mod driven;
 pub mod events;
 pub mod grants;
 pub mod limits;
+pub mod second_factors;
 pub mod sessions;
 pub mod units;
 pub mod users;

@@ -7,6 +7,7 @@
 //! | `headers` | what every answer carries: content policy, no caching |
 //! | `assets` | style sheet, scripts and mark, under an address that changes with them |
 //! | `sign_in`, `events`, `units`, `access_log`, `views` | the routes |
+//! | `account` | where one is signed in, password, second factor, and asking for them again |
 //! | `requests` | what takes a second person, and requests with a number |
 //! | `drivers` | scores, objections, corrected limits: the routes |
 //! | `pages`, `cells`, `words` | what the templates get, and the words in it |
@@ -14,11 +15,13 @@
 //!
 //! INVARIANT: the portal decides nothing and queries nothing. It shows what [`crate::show`] and
 //! [`crate::view`] answer, which have been through the policies. No route takes an action without
-//! a session, a same-origin request and that session's form token; signing in needs the second.
+//! a session, a same-origin request and that session's form token; signing in needs the second. What
+//! is sensitive takes password or code of the last minutes as well ([`gate::Fresh`]).
 //!
 //! Nothing is stored here: a crash leaves nothing behind.
 
 mod access_log;
+mod account;
 mod answers;
 mod assets;
 mod cells;
@@ -35,6 +38,8 @@ mod units;
 mod views;
 mod words;
 
+#[cfg(test)]
+mod account_tests;
 #[cfg(test)]
 mod driver_samples;
 #[cfg(test)]
@@ -65,6 +70,17 @@ pub fn router(app: App) -> Router {
     Router::new()
         .route("/", get(home))
         .route("/sign-in", get(sign_in::page).post(sign_in::submit))
+        .route("/sign-in/code", get(sign_in::ask_code).post(sign_in::give_code))
+        .route("/second-factor", get(account::second_factor).post(account::confirm))
+        .route("/second-factor/begin", post(account::begin))
+        .route("/second-factor/remove", post(account::remove))
+        .route("/second-factor/codes", post(account::new_codes))
+        .route("/session/nonce", get(account::nonce))
+        .route("/account", get(account::page))
+        .route("/account/notices", post(account::read))
+        .route("/account/password", post(account::change_password))
+        .route("/account/sessions/end", post(account::end_all))
+        .route("/account/sessions/{name}/end", post(account::end_one))
         .route("/sign-out", post(sign_in::sign_out))
         .route("/events", get(events::list))
         .route("/events/{event}", get(events::page))
@@ -94,6 +110,7 @@ pub fn router(app: App) -> Router {
         .fallback(unknown)
         .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(MAX_FORM))
+        .layer(middleware::from_fn_with_state(app.clone(), gate::attach))
         .layer(middleware::from_fn(headers::add))
         .with_state(app)
 }
@@ -107,8 +124,13 @@ const fn home_path(home: Home) -> &'static str {
     }
 }
 
-async fn home(SignedIn(session): SignedIn) -> Redirect {
-    Redirect::to(home_path(session.user.role.home()))
+async fn home(State(app): State<App>, SignedIn(session): SignedIn) -> Response {
+    match app.notices(&session.user).await {
+        // What happened to the account comes before anything else, until it is read.
+        Ok(notices) if !notices.is_empty() => Redirect::to("/account").into_response(),
+        Ok(_) => Redirect::to(home_path(session.user.role.home())).into_response(),
+        Err(error) => answers::refuse_page(Some(&session), &error),
+    }
 }
 
 async fn healthz(State(app): State<App>) -> Response {

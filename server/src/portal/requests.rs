@@ -21,7 +21,7 @@ use crate::{
 
 use super::{
     answers,
-    gate::{Form, HasToken, SignedIn},
+    gate::{Form, Fresh, HasToken, Sensitive, SignedIn},
     pages::Layout,
     words::{self, Stamp},
 };
@@ -119,6 +119,15 @@ form! {
     /// Ends.
     EndForm { back, }
 }
+
+impl Sensitive for AskForm {
+    /// Break-glass looks where the role may not; all else waits for somebody else.
+    fn is_sensitive(&self) -> bool {
+        self.kind == GrantKind::BreakGlass.as_str()
+    }
+}
+impl Sensitive for RegisterForm {}
+impl Sensitive for DecideForm {}
 
 fn done(session: &Session, made: Result<GrantId, AppError>, to: &str) -> Response {
     match made {
@@ -250,7 +259,7 @@ pub(crate) fn beyond(shown: &Shown, reader: Role) -> Option<BeyondCell> {
 }
 
 /// `POST /requests`: asks about an event.
-pub(crate) async fn ask(State(app): State<App>, form: Form<AskForm>) -> Response {
+pub(crate) async fn ask(State(app): State<App>, form: Fresh<AskForm>) -> Response {
     let fields = &form.fields;
     let made = match asked(fields) {
         Ok((kind, event, purpose)) => {
@@ -279,7 +288,7 @@ fn asked(fields: &AskForm) -> Result<(GrantKind, EventId, Purpose), AppError> {
 }
 
 /// `POST /requests/register`.
-pub(crate) async fn register(State(app): State<App>, form: Form<RegisterForm>) -> Response {
+pub(crate) async fn register(State(app): State<App>, form: Fresh<RegisterForm>) -> Response {
     let fields = &form.fields;
     let made = match request_scope(fields) {
         Ok(scope) => {
@@ -329,7 +338,7 @@ pub(crate) async fn diagnostics(State(app): State<App>, form: Form<DiagnosticsFo
 pub(crate) async fn decide(
     State(app): State<App>,
     Path(grant): Path<String>,
-    form: Form<DecideForm>,
+    form: Fresh<DecideForm>,
 ) -> Response {
     let fields = &form.fields;
     let granted = match fields.verdict.as_str() {
