@@ -124,11 +124,22 @@ impl Default for Views {
 }
 
 /// Signing in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct SignIn {
     /// Whether roles that see others need a second factor.
     pub second_factor: SecondFactor,
+    /// How long after password or code sensitive acts need no other, seconds.
+    pub step_up_after_s: u32,
+}
+
+/// What `sign_in.step_up_after_s` may be. Below, what somebody types would outlast it.
+const STEP_UP_AFTER_S: std::ops::RangeInclusive<u32> = 10..=3600;
+
+impl Default for SignIn {
+    fn default() -> Self {
+        Self { second_factor: SecondFactor::default(), step_up_after_s: 300 }
+    }
 }
 
 /// Whether roles that see others need a second factor. Who has set one up always uses it.
@@ -187,6 +198,14 @@ impl Config {
             problems.push(
                 "`views.max_streams` and `views.max_streams_per_session` are at least 1".to_owned(),
             );
+        }
+        if !STEP_UP_AFTER_S.contains(&self.sign_in.step_up_after_s) {
+            problems.push(format!(
+                "`sign_in.step_up_after_s` is {}: it is {} to {}",
+                self.sign_in.step_up_after_s,
+                STEP_UP_AFTER_S.start(),
+                STEP_UP_AFTER_S.end()
+            ));
         }
         if let Some(url) = &self.grpc.public_url
             && !url.starts_with("https://")
@@ -253,6 +272,7 @@ mod tests {
             (format!("{base}[views]\nmax_streams = 0\n"), "at least 1"),
             (format!("{base}[objects]\nkind = \"tape\"\n"), "tape"),
             (format!("{base}[sign_in]\nsecond_factor = \"maybe\"\n"), "maybe"),
+            (format!("{base}[sign_in]\nstep_up_after_s = 5\n"), "10 to 3600"),
         ] {
             std::fs::write(&path, &text).unwrap();
             let error = Config::read(&path).unwrap_err().to_string();

@@ -39,8 +39,6 @@ pub const ROTATE_MS: i64 = 15 * 60 * 1000;
 /// How long the token before still counts: requests that were under way. Also how long it takes
 /// until another is offered, where one got lost.
 pub const GRACE_MS: i64 = 60 * 1000;
-/// How long after password or code sensitive acts need no other.
-pub const FRESH_MS: i64 = 5 * 60 * 1000;
 /// `used_at` is written at most this often, so that reading pages is not writing the database.
 const TOUCH_EVERY_MS: i64 = 60 * 1000;
 
@@ -179,11 +177,6 @@ impl Session {
         let key = hmac::Key::new(hmac::HMAC_SHA256, &self.id);
         let tag = hmac::sign(&key, self.csrf.as_bytes());
         hmac::verify(&key, given.as_bytes(), tag.as_ref()).is_ok()
-    }
-
-    /// Whether password or code were given so lately that a sensitive act needs no other.
-    pub fn is_fresh(&self, now_ms: i64) -> bool {
-        (0..FRESH_MS).contains(&now_ms.saturating_sub(self.proved_ms))
     }
 }
 
@@ -327,6 +320,12 @@ impl App {
             &proof,
             self.now_ms(),
         )
+    }
+
+    /// Whether password or code were given so lately that a sensitive act needs no other.
+    pub(crate) fn is_fresh(&self, session: &Session) -> bool {
+        let within_ms = i64::from(self.config().sign_in.step_up_after_s) * 1000;
+        (0..within_ms).contains(&self.now_ms().saturating_sub(session.proved_ms))
     }
 
     /// What lets this session's browser download one file, once and soon.

@@ -215,7 +215,7 @@ impl App {
         if !session.proven {
             return self.refuse_view(&who, None, None, NOT_BOUND).await;
         }
-        if how == Opening::Export && !session.is_fresh(who.now_ms) {
+        if how == Opening::Export && !self.is_fresh(session) {
             return Err(AppError::Refused("Give your password or a code again before an export."));
         }
         let event = match self.event_for(&who, event).await {

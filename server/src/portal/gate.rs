@@ -342,7 +342,7 @@ impl<T: DeserializeOwned + Sensitive + Send + 'static> FromRequest<App> for Fres
             .await
             .map_err(|_| refuse(&not_a_form()))?;
         let fields = fields::<T>(&session, again(&bytes), app).await?;
-        if !fields.is_sensitive() || session.is_fresh(app.now_ms()) {
+        if !fields.is_sensitive() || app.is_fresh(&session) {
             return Ok(Self { session, fields });
         }
         let axum::Form(mut all) =

@@ -39,6 +39,8 @@ mod views;
 mod words;
 
 #[cfg(test)]
+mod account_samples;
+#[cfg(test)]
 mod account_tests;
 #[cfg(test)]
 mod driver_samples;
