@@ -125,8 +125,11 @@ pub(super) async fn reset_second_factor(config: &Path, login: &str) -> Result<()
     let (_, db) = open(config).await?;
     let user = account(&db, login).await?;
     // The notice first: nobody's second factor goes without their being told.
-    db.add_notice(user.id, Notice::FactorRemoved, system_clock()()).await?;
-    let removed = db.remove_second_factor(user.id).await?;
+    let removed = db.second_factor(user.id).await?.is_some();
+    if removed {
+        db.add_notice(user.id, Notice::FactorRemoved, system_clock()()).await?;
+        db.remove_second_factor(user.id).await?;
+    }
     db.delete_sessions_of(user.id, None).await?;
     say(&format!(
         "{login} {}",

@@ -16,7 +16,7 @@
 //! INVARIANT: the portal decides nothing and queries nothing. It shows what [`crate::show`] and
 //! [`crate::view`] answer, which have been through the policies. No route takes an action without
 //! a session, a same-origin request and that session's form token; signing in needs the second. What
-//! is sensitive takes password or code of the last minutes as well ([`gate::Fresh`]).
+//! is sensitive takes password or code of the last minutes as well (`gate::Fresh`).
 //!
 //! Nothing is stored here: a crash leaves nothing behind.
 
