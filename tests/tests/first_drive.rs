@@ -75,7 +75,11 @@ async fn head_turns_at_motorway_speed() -> Result<()> {
     let spool = stage.fleet.unit_folder().join("data/spool");
     let files = storage::files(&stage.fleet.unit_folder())?;
     for file in &files {
-        let bytes = fs::read(file)?;
+        let bytes = match fs::read(file) {
+            // The running unit replaces its small files: what lay beside one is gone by now.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+            read => read?,
+        };
         for mark in [b"ftyp".as_slice(), b"moov", b"mdat", b"avcC"] {
             assert!(
                 !bytes.windows(mark.len()).any(|w| w == mark),
