@@ -6,6 +6,7 @@
 import { SignalChart } from "./chart.js";
 import { Players } from "./players.js";
 import { Transport } from "./transport.js";
+import { proofHeader } from "./binding.js";
 import { WATCH_KEY, localise } from "./portal.js";
 
 const TRACK_WORDS = { road: "Road camera", cabin: "Cab camera" };
@@ -48,6 +49,7 @@ async function open(fields, button) {
         "accept": "application/json",
         "content-type": "application/json",
         "x-csrf-token": stage.dataset.csrf,
+        ...(await proofHeader("POST", new URL(form.action).pathname)),
       },
       body: JSON.stringify({ purpose: fields.get("purpose") }),
     });
@@ -151,7 +153,8 @@ function play(view) {
 async function loadSignals(viewId, chart) {
   chart.say("Loading the signals…");
   try {
-    const answer = await fetch(`/views/${encodeURIComponent(viewId)}/signals.json`, { credentials: "same-origin" });
+    const url = `/views/${encodeURIComponent(viewId)}/signals.json`;
+    const answer = await fetch(url, { credentials: "same-origin", headers: await proofHeader("GET", url) });
     if (!answer.ok) throw new Error(String(answer.status));
     chart.setSignals(await answer.json());
   } catch {

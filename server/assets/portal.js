@@ -1,5 +1,7 @@
-// Every page: times in the reader's own time zone, and the one-tap way to a driver's own recording.
-// Nothing here is needed to read a page.
+// Every page: times in the reader's own time zone, the one-tap way to a driver's own recording, and
+// the browser's key where a form wants it. Nothing here is needed to read a page.
+
+import { fillOnSubmit, prove, publicKey } from "./binding.js";
 
 const date = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", year: "numeric" });
 const clock = new Intl.DateTimeFormat("en-GB", {
@@ -23,6 +25,13 @@ export function localise(root = document) {
 export const WATCH_KEY = "temoin-watch";
 
 localise();
+
+for (const field of document.querySelectorAll("form input[name=key]")) {
+  fillOnSubmit(field, publicKey);
+}
+for (const field of document.querySelectorAll("form input[name=proof]")) {
+  fillOnSubmit(field, () => prove("POST", new URL(field.form.action).pathname));
+}
 
 for (const link of document.querySelectorAll("a[data-watch]")) {
   link.addEventListener("click", () => {

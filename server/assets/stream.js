@@ -4,6 +4,8 @@
 // neither plays this codec, the whole recording as one Blob. Bytes stay in memory and go when
 // the page goes.
 
+import { proofHeader } from "./binding.js";
+
 /** A stream that ended badly, with words for the person. */
 export class StreamError extends Error {}
 
@@ -44,7 +46,8 @@ function mediaSourceFor(codec) {
 async function request(url, signal) {
   let answer;
   try {
-    answer = await fetch(url, { credentials: "same-origin", signal });
+    const headers = await proofHeader("GET", url);
+    answer = await fetch(url, { credentials: "same-origin", headers, signal });
   } catch (error) {
     if (signal.aborted) throw error;
     throw new StreamError("The server cannot be reached.");

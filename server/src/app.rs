@@ -20,6 +20,7 @@ use crate::{
     objects::{ObjectError, Objects, disk::DiskObjects, partial::Partials, s3::S3Objects},
     pki::{Pki, PkiError},
     report::Report,
+    sign_in_key::{SignInKey, SignInKeyError},
     view::Streams,
 };
 
@@ -43,6 +44,9 @@ pub enum StartError {
     /// The CA.
     #[error(transparent)]
     Pki(#[from] PkiError),
+    /// The sign-in key.
+    #[error(transparent)]
+    SignInKey(#[from] SignInKeyError),
     /// The access log.
     #[error("the access log cannot be opened: {0}")]
     Log(#[from] LogError),
@@ -74,6 +78,7 @@ struct Parts {
     db: Db,
     pki: Pki,
     keys: Keys,
+    sign_in_key: SignInKey,
     log: Log,
     authz: Authz,
     guard: Guard,
@@ -110,6 +115,8 @@ impl App {
         let objects = open_objects(&config)?;
         let partials = Partials::open(&config.path("partial"))?;
         let db = Db::open(&config.database()).await?;
+        let has_factors = db.any_second_factor().await?;
+        let sign_in_key = SignInKey::open_or_create(&config.sign_in_key(), has_factors)?;
         let log = Log::open(&config.log())?;
         log.catch_up(&db).await?;
         let keys = Keys::new(&config.keys_socket(), log.clone());
@@ -120,6 +127,7 @@ impl App {
             db,
             pki,
             keys,
+            sign_in_key,
             log,
             authz,
             objects,
@@ -174,6 +182,10 @@ impl App {
 
     pub(crate) fn keys(&self) -> &Keys {
         &self.parts.keys
+    }
+
+    pub(crate) fn sign_in_key(&self) -> &SignInKey {
+        &self.parts.sign_in_key
     }
 
     pub(crate) fn log(&self) -> &Log {

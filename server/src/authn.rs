@@ -1,95 +1,82 @@
-//! Who somebody is: passwords, sessions, the brake on guessing, and forms that nobody else sent.
+//! What signing in rests on: passwords, the brakes on guessing, and forms that nobody else sent.
+//! The steps of signing in are in [`crate::sign_in`], sessions in [`crate::sessions`].
 //!
-//! INVARIANT: an unknown login, a wrong password and a switched-off account get the same answer
-//! after the same work. Of a session's cookie only the SHA-256 is kept, of a password only the
-//! argon2id hash. Neither is ever logged.
+//! INVARIANT: of a password only the argon2id hash is kept, and neither is ever logged.
 //!
-//! The brake lives in memory: a restart forgives. The sessions survive it.
+//! The brakes live in memory: a restart forgives. The sessions survive it.
 
-use std::{net::IpAddr, sync::Mutex, time::Instant};
+use std::{
+    net::{IpAddr, Ipv6Addr},
+    sync::Mutex,
+    time::Instant,
+};
 
 use argon2::{
     Argon2,
     password_hash::{PasswordHasher, PasswordVerifier},
 };
 use ring::{
-    digest, hmac,
+    digest,
     rand::{SecureRandom, SystemRandom},
 };
 use temoin_proto::ids::UserId;
 use zeroize::Zeroizing;
 
-use crate::{app::App, brake::Brake, db::users::User, error::AppError};
+pub use crate::sessions::{COOKIE, Session};
+use crate::{binding::Seen, brake::Brake, devices, error::AppError, sign_in_key::SignInKey};
 
-/// The cookie's name. `__Host-` makes browsers insist on Secure, Path=/ and no Domain.
-pub const COOKIE: &str = "__Host-temoin-session";
-/// A session that is not used for this long ends (OWASP session management: 15 to 30 min for
-/// sensitive data).
-pub const IDLE_MS: i64 = 30 * 60 * 1000;
-/// A session ends after this long in any case: one working day.
-pub const ABSOLUTE_MS: i64 = 12 * 60 * 60 * 1000;
 /// Longest password that is looked at, bytes: hashing more is only work for the server.
 pub const MAX_PASSWORD: usize = 256;
 /// Shortest password that `user add` accepts (NIST SP 800-63B).
 pub const MIN_PASSWORD: usize = 8;
-const CSRF_CONTEXT: &[u8] = b"temoin csrf v1";
-/// `used_at` is written at most this often, so that reading pages is not writing the database.
-const TOUCH_EVERY_MS: i64 = 60 * 1000;
-
-/// A signed-in person.
-#[derive(Clone)]
-pub struct Session {
-    /// Who.
-    pub user: User,
-    /// SHA-256 of the cookie: the session's id inside the server.
-    pub id: [u8; 32],
-    /// The token that every form of this session must carry.
-    pub csrf: String,
+/// Who asks to be signed in: what is known of their end of the line.
+#[derive(Debug, Clone)]
+pub struct Client {
+    /// The address.
+    pub address: IpAddr,
+    /// What the browser calls itself.
+    pub agent: String,
+    /// The device cookie.
+    pub devices: Option<String>,
 }
 
-impl std::fmt::Debug for Session {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Session").field("user", &self.user.id).finish_non_exhaustive()
-    }
+/// What is guessed at: each has brakes of its own.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Guess {
+    Password,
+    Code,
+    StepUp,
 }
 
-/// A new session's cookie value: the only copy.
-pub struct NewSession {
-    /// What the cookie holds, 64 hexadecimal digits.
-    pub cookie: Zeroizing<String>,
-    /// Who signed in.
-    pub user: User,
-}
-
-/// Why nobody was signed in.
-#[derive(Debug, thiserror::Error)]
-pub enum SignInError {
-    /// Login or password are wrong, or the account is switched off: not said which.
-    #[error("login or password are wrong")]
-    Wrong,
-    /// Too many attempts for this account or from this address.
-    #[error("too many attempts, again in {retry_after_s} s")]
-    TooMany {
-        /// When it is worth another try, seconds.
-        retry_after_s: u64,
-    },
-    /// The server failed.
-    #[error(transparent)]
-    App(#[from] AppError),
+/// An attempt that was let through the brakes.
+#[derive(Debug)]
+pub(crate) struct Attempt {
+    client: [u8; 32],
+    /// Account and address, where the browser is not known.
+    stranger: Option<([u8; 32], IpAddr)>,
 }
 
 /// What guards signing in.
+///
+/// Attempts are counted for an account *from a client*: a known browser (device cookie), else an
+/// address. So a stranger's guesses brake the stranger. All strangers of an account share a budget,
+/// and so do all accounts of an address; a browser from which the person signed in before depends on
+/// neither: nobody can lock them out there.
 #[derive(Debug)]
 pub struct Guard {
-    accounts: Mutex<Brake<[u8; 32]>>,
+    clients: Mutex<Brake<[u8; 32]>>,
+    strangers: Mutex<Brake<[u8; 32]>>,
     addresses: Mutex<Brake<IpAddr>>,
     /// Views that somebody was refused: each is an entry of the log.
     refusals: Mutex<Brake<UserId>>,
+    /// Braked attempts of an account that are logged.
+    braked: Mutex<Brake<[u8; 32]>>,
     /// Argon2id takes 19 MiB each: more at once only serves whoever wants to fill the memory.
     hashing: tokio::sync::Semaphore,
     /// What an unknown login's password is checked against.
     decoy: String,
     started: Instant,
+    pub(crate) proofs: Seen,
 }
 
 impl Guard {
@@ -100,15 +87,95 @@ impl Guard {
     pub fn new() -> Result<Self, AppError> {
         Ok(Self {
             // 5 attempts, then one in 30 s.
-            accounts: Mutex::new(Brake::new(5, 30_000)),
+            clients: Mutex::new(Brake::new(5, 30_000)),
+            // 50 attempts, then one in 15 s: 5,760 a day. One address alone gets one in 30 s, so it
+            // takes several to use it up. Own choice.
+            strangers: Mutex::new(Brake::new(50, 15_000)),
             // A depot may sit behind one address: 30 attempts, then one in 2 s.
             addresses: Mutex::new(Brake::new(30, 2_000)),
             // 20 wrong addresses, then one in 10 s.
             refusals: Mutex::new(Brake::new(20, 10_000)),
+            braked: Mutex::new(Brake::new(1, 60_000)),
             hashing: tokio::sync::Semaphore::new(2),
             decoy: hash_password(&hex::encode(random::<16>()?))?,
             started: Instant::now(),
+            proofs: Seen::default(),
         })
+    }
+
+    /// Lets an attempt through, or says how long to wait, seconds.
+    pub(crate) fn attempt(
+        &self,
+        key: &SignInKey,
+        what: Guess,
+        account: &[u8; 32],
+        client: &Client,
+    ) -> Result<Attempt, u64> {
+        let now = self.now_ms();
+        let cookie = client.devices.as_deref();
+        let device = cookie.and_then(|cookie| devices::known(key, cookie, account));
+        let network = network(client.address);
+        let kind: &[u8] = match what {
+            Guess::Password => b"password",
+            Guess::Code => b"code",
+            Guess::StepUp => b"step-up",
+        };
+        let from = device.map_or_else(|| network.to_string(), hex::encode);
+        let attempt = Attempt {
+            client: sha256(&[kind, account, from.as_bytes()].concat()),
+            stranger: device.is_none().then(|| (sha256(&[kind, account].concat()), network)),
+        };
+        // One after the other: who is held by one costs the next nothing.
+        let waits = || {
+            let own = lock(&self.clients).take(attempt.client, now);
+            let Some((account, network)) = attempt.stranger.filter(|_| own == 0) else {
+                return own;
+            };
+            match lock(&self.addresses).take(network, now) {
+                0 => lock(&self.strangers).take(account, now),
+                wait => wait,
+            }
+        };
+        match waits() {
+            0 => Ok(attempt),
+            wait => Err(wait.div_ceil(1000)),
+        }
+    }
+
+    /// The attempt was a good one.
+    pub(crate) fn forgive(&self, attempt: &Attempt) {
+        lock(&self.clients).forgive(&attempt.client);
+        if let Some((account, network)) = attempt.stranger {
+            lock(&self.addresses).give_back(&network);
+            lock(&self.strangers).give_back(&account);
+        }
+    }
+
+    /// Whether a braked attempt at this account is logged: once a minute.
+    pub(crate) fn logs_braked(&self, account: &[u8; 32]) -> bool {
+        lock(&self.braked).take(*account, self.now_ms()) == 0
+    }
+
+    /// Whether the password has this hash; without one, the work is done all the same.
+    pub(crate) async fn is_password(
+        &self,
+        password: Zeroizing<String>,
+        hash: Option<String>,
+    ) -> Result<bool, AppError> {
+        let permit = self
+            .hashing
+            .acquire()
+            .await
+            .map_err(|_| AppError::Internal("the hashing semaphore is closed".to_owned()))?;
+        let (known, hash) = (hash.is_some(), hash.unwrap_or_else(|| self.decoy.clone()));
+        let right = tokio::task::spawn_blocking(move || {
+            password.len() <= MAX_PASSWORD
+                && Argon2::default().verify_password(password.as_bytes(), hash.as_str()).is_ok()
+        })
+        .await
+        .map_err(|e| AppError::Internal(format!("password check: {e}")))?;
+        drop(permit);
+        Ok(right && known)
     }
 
     /// Counts a refused view.
@@ -124,6 +191,18 @@ impl Guard {
 
     fn now_ms(&self) -> u64 {
         u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+/// What counts as one client where the browser is not known: an IPv4 address, or the /64 that one
+/// connection has in IPv6.
+fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        v4 @ IpAddr::V4(_) => v4,
+        IpAddr::V6(v6) => {
+            let prefix = u128::from_be_bytes(v6.octets()) & !u128::from(u64::MAX);
+            IpAddr::V6(Ipv6Addr::from(prefix))
+        }
     }
 }
 
@@ -167,13 +246,13 @@ pub(crate) fn readable_code(groups: usize, len: usize) -> Result<String, AppErro
         .join("-"))
 }
 
-fn fill(bytes: &mut [u8]) -> Result<(), AppError> {
+pub(crate) fn fill(bytes: &mut [u8]) -> Result<(), AppError> {
     SystemRandom::new()
         .fill(bytes)
         .map_err(|_| AppError::Internal("the system gave no random bytes".to_owned()))
 }
 
-fn random<const N: usize>() -> Result<[u8; N], AppError> {
+pub(crate) fn random<const N: usize>() -> Result<[u8; N], AppError> {
     let mut bytes = [0; N];
     fill(&mut bytes)?;
     Ok(bytes)
@@ -184,23 +263,6 @@ pub(crate) fn sha256(bytes: &[u8]) -> [u8; 32] {
     let mut out = [0; 32];
     out.copy_from_slice(digest::digest(&digest::SHA256, bytes).as_ref());
     out
-}
-
-/// The form token of a session: only who holds the cookie can have it, and it does not give the
-/// cookie away.
-fn csrf_token(cookie: &str) -> String {
-    let key = hmac::Key::new(hmac::HMAC_SHA256, cookie.as_bytes());
-    hex::encode(hmac::sign(&key, CSRF_CONTEXT).as_ref())
-}
-
-impl Session {
-    /// Whether a form carries this session's token.
-    pub fn csrf_matches(&self, given: &str) -> bool {
-        // Compared as tags, in a time that says nothing of where they differ.
-        let key = hmac::Key::new(hmac::HMAC_SHA256, &self.id);
-        let tag = hmac::sign(&key, self.csrf.as_bytes());
-        hmac::verify(&key, given.as_bytes(), tag.as_ref()).is_ok()
-    }
 }
 
 /// Whether a state-changing request comes from our own pages: `Origin` must name the host that
@@ -220,102 +282,6 @@ pub fn same_origin(origin: Option<&str>, fetch_site: Option<&str>, host: Option<
         (Some(_), None) => false,
     };
     site_ok && origin_ok
-}
-
-impl App {
-    /// Signs somebody in.
-    ///
-    /// # Errors
-    /// [`SignInError`].
-    pub async fn sign_in(
-        &self,
-        login: &str,
-        password: Zeroizing<String>,
-        from: IpAddr,
-    ) -> Result<NewSession, SignInError> {
-        let guard = self.guard();
-        let now = guard.now_ms();
-        let account = sha256(login.as_bytes());
-        let wait_ms =
-            lock(&guard.addresses).take(from, now).max(lock(&guard.accounts).take(account, now));
-        if wait_ms > 0 {
-            return Err(SignInError::TooMany { retry_after_s: wait_ms.div_ceil(1000) });
-        }
-        let found = self.db().user_by_login(login).await.map_err(AppError::from)?;
-        let (user, hash) = match found {
-            Some((user, hash)) => (Some(user), hash),
-            None => (None, guard.decoy.clone()),
-        };
-        let permit = guard
-            .hashing
-            .acquire()
-            .await
-            .map_err(|_| AppError::Internal("the hashing semaphore is closed".to_owned()))?;
-        let right = tokio::task::spawn_blocking(move || {
-            password.len() <= MAX_PASSWORD
-                && Argon2::default().verify_password(password.as_bytes(), hash.as_str()).is_ok()
-        })
-        .await
-        .map_err(|e| AppError::Internal(format!("password check: {e}")))?;
-        drop(permit);
-        let user = match user {
-            Some(user) if right && !user.disabled => user,
-            Some(_) | None => return Err(SignInError::Wrong),
-        };
-        lock(&guard.accounts).forgive(&account);
-        lock(&guard.addresses).give_back(&from);
-        let cookie = Zeroizing::new(hex::encode(*Zeroizing::new(random::<32>()?)));
-        let now_ms = self.now_ms();
-        self.db()
-            .delete_old_sessions(now_ms - ABSOLUTE_MS, now_ms - IDLE_MS)
-            .await
-            .map_err(AppError::from)?;
-        self.db()
-            .add_session(&sha256(cookie.as_bytes()), &user, now_ms)
-            .await
-            .map_err(AppError::from)?;
-        Ok(NewSession { cookie, user })
-    }
-
-    /// The session that a cookie's value belongs to, where it still runs.
-    ///
-    /// # Errors
-    /// [`AppError::Db`].
-    pub async fn session(&self, cookie: &str) -> Result<Option<Session>, AppError> {
-        if cookie.len() != 64 {
-            return Ok(None);
-        }
-        let id = sha256(cookie.as_bytes());
-        let Some(user) = self.session_user(&id, true).await? else { return Ok(None) };
-        Ok(Some(Session { user, id, csrf: csrf_token(cookie) }))
-    }
-
-    /// Who a session belongs to, as of now; nobody where it has ended. `used` counts as use.
-    pub(crate) async fn session_user(
-        &self,
-        id: &[u8; 32],
-        used: bool,
-    ) -> Result<Option<User>, AppError> {
-        let now_ms = self.now_ms();
-        let Some(stored) = self.db().session(id).await? else { return Ok(None) };
-        let old = now_ms - stored.created_ms >= ABSOLUTE_MS || now_ms - stored.used_ms >= IDLE_MS;
-        if old || stored.user.disabled {
-            self.db().delete_session(id).await?;
-            return Ok(None);
-        }
-        if used && now_ms - stored.used_ms >= TOUCH_EVERY_MS {
-            self.db().touch_session(id, now_ms).await?;
-        }
-        Ok(Some(stored.user))
-    }
-
-    /// Ends a session.
-    ///
-    /// # Errors
-    /// [`AppError::Db`].
-    pub async fn sign_out(&self, session: &Session) -> Result<(), AppError> {
-        Ok(self.db().delete_session(&session.id).await?)
-    }
 }
 
 /// A poisoned lock guards only counters here: they are as good as before.

@@ -50,6 +50,9 @@ pub struct Config {
     /// How long recordings are kept.
     #[serde(default)]
     pub retention: Retention,
+    /// Signing in.
+    #[serde(default)]
+    pub sign_in: SignIn,
     /// The data folder: where the file lies.
     #[serde(skip)]
     pub folder: PathBuf,
@@ -142,6 +145,36 @@ impl Default for Views {
     }
 }
 
+/// Signing in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SignIn {
+    /// Whether roles that see others need a second factor.
+    pub second_factor: SecondFactor,
+    /// How long after password or code sensitive acts need no other, seconds.
+    pub step_up_after_s: u32,
+}
+
+/// What `sign_in.step_up_after_s` may be. Below, what somebody types would outlast it.
+const STEP_UP_AFTER_S: std::ops::RangeInclusive<u32> = 10..=3600;
+
+impl Default for SignIn {
+    fn default() -> Self {
+        Self { second_factor: SecondFactor::default(), step_up_after_s: 300 }
+    }
+}
+
+/// Whether roles that see others need a second factor. Who has set one up always uses it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SecondFactor {
+    /// All but drivers: without one they can only set it up.
+    #[default]
+    Required,
+    /// Who wants to.
+    Optional,
+}
+
 impl Config {
     /// What `init` writes.
     pub fn new(folder: &Path, https: SocketAddr, grpc: SocketAddr, hosts: Vec<String>) -> Self {
@@ -152,6 +185,7 @@ impl Config {
             keys: Keys::default(),
             views: Views::default(),
             retention: Retention::default(),
+            sign_in: SignIn::default(),
             folder: folder.to_owned(),
         }
     }
@@ -190,6 +224,14 @@ impl Config {
             );
         }
         problems.extend(self.retention.mistakes());
+        if !STEP_UP_AFTER_S.contains(&self.sign_in.step_up_after_s) {
+            problems.push(format!(
+                "`sign_in.step_up_after_s` is {}: it is {} to {}",
+                self.sign_in.step_up_after_s,
+                STEP_UP_AFTER_S.start(),
+                STEP_UP_AFTER_S.end()
+            ));
+        }
         if let Some(url) = &self.grpc.public_url
             && !url.starts_with("https://")
         {
@@ -216,6 +258,11 @@ impl Config {
     /// The key service's socket.
     pub fn keys_socket(&self) -> PathBuf {
         self.folder.join(&self.keys.socket)
+    }
+
+    /// The server's secret for signing in.
+    pub fn sign_in_key(&self) -> PathBuf {
+        self.path("sign-in.key")
     }
 
     /// The fleet's CA and the server's certificate.
@@ -249,6 +296,8 @@ mod tests {
             (base.replace("[grpc]", "certificate = \"a\"\n[grpc]"), "go together"),
             (format!("{base}[views]\nmax_streams = 0\n"), "at least 1"),
             (format!("{base}[objects]\nkind = \"tape\"\n"), "tape"),
+            (format!("{base}[sign_in]\nsecond_factor = \"maybe\"\n"), "maybe"),
+            (format!("{base}[sign_in]\nstep_up_after_s = 5\n"), "10 to 3600"),
         ] {
             std::fs::write(&path, &text).unwrap();
             let error = Config::read(&path).unwrap_err().to_string();

@@ -5,6 +5,8 @@
 //! | [`grpc`], [`enrol`], [`ingest`] | what units talk to |
 //! | [`https`], [`portal`] | what people talk to |
 //! | [`authn`], [`authz`] | who somebody is, and what they may do |
+//! | [`sign_in`], [`second_factor`], [`sessions`] | signing in, and what one holds then |
+//! | [`binding`], [`devices`], [`sign_in_key`], [`totp`] | what these rest on |
 //! | [`show`] | what the portal may show, decided |
 //! | [`contest`], [`driver_score`], [`limit_proposals`] | a driver's objections, score, and corrections of limits, decided |
 //! | [`score`] | the sum of a score, pure |
@@ -19,11 +21,13 @@
 pub mod app;
 pub mod authn;
 pub mod authz;
+pub mod binding;
 mod brake;
 pub mod cli;
 pub mod config;
 pub mod contest;
 pub mod db;
+pub mod devices;
 pub mod driver_score;
 #[cfg(test)]
 mod driver_tests;
@@ -43,10 +47,15 @@ pub mod portal;
 pub mod report;
 pub mod retention;
 pub mod score;
+pub mod second_factor;
 pub mod second_person;
+pub mod sessions;
 pub mod show;
+pub mod sign_in;
+pub mod sign_in_key;
 #[cfg(test)]
 mod test_fleet;
 #[cfg(test)]
 mod test_keys;
+pub mod totp;
 pub mod view;

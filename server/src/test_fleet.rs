@@ -41,12 +41,13 @@ use tonic::{
 
 use crate::{
     app::{App, Clock, StartError},
-    authn::Session,
+    authn::{Client, Session},
     authz::Role,
     cli::init,
     config::Config,
     db::users::User,
     report::{Happening, Report},
+    sessions::Stage,
     test_keys::TestKeys,
 };
 
@@ -121,11 +122,13 @@ impl TestFleet {
         user
     }
 
-    /// A signed-in session of this account.
+    /// A signed-in session of this account whose requests are signed. What signing in logs is left
+    /// out: most tests look at other entries.
     pub(crate) async fn session(&self, user: &User) -> Session {
-        let from = "192.0.2.1".parse().unwrap();
-        let new = self.app.sign_in(&user.login, PASSWORD.to_owned().into(), from).await.unwrap();
-        self.app.session(&new.cookie).await.unwrap().unwrap()
+        let client = client(1);
+        let token = self.app.begin(user, Stage::Whole, &client, None).await.unwrap();
+        let presented = self.app.present(&token, &client.agent).await.unwrap().unwrap();
+        Session { proven: true, ..presented.session }
     }
 
     /// Serves units, and enrols this one with a fresh code.
@@ -150,6 +153,15 @@ impl TestFleet {
             crate::grpc::serve(app, listener, &hosts, ended).await.unwrap();
         });
         TestServer { address, ca_pem }
+    }
+}
+
+/// A browser at this address, which has no device cookie.
+pub(crate) fn client(last: u8) -> Client {
+    Client {
+        address: [192, 0, 2, last].into(),
+        agent: "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0".into(),
+        devices: None,
     }
 }
 

@@ -10,7 +10,8 @@
 //! unwrapped key, and what comes out of it has been through `paint`.
 //!
 //! INVARIANT: it fails closed. A fault anywhere ends the view; a face whose place is not known
-//! blurs the whole picture. The decision is asked again with each request and while a stream runs.
+//! blurs the whole picture. Each request is signed by the browser that signed in
+//! ([`crate::binding`]): a stolen cookie alone shows nothing. The decision is asked again with each request and while a stream runs.
 //!
 //! A crash leaves an entry in the log and perhaps a row; the person opens the clip again, which is
 //! another view.
@@ -56,6 +57,12 @@ pub use stream::Streams;
 
 /// A view can be streamed for this long after it was opened.
 pub const VIEW_MS: i64 = 15 * 60 * 1000;
+
+/// A cookie alone shows nothing: it may have been taken to another browser.
+const NOT_BOUND: AppError = AppError::Refused(
+    "This browser cannot show that it is the one that signed in, so no picture is shown. Sign out, \
+     allow scripts on this site, and sign in again.",
+);
 
 /// Why a stored recording could not be shown. Never says what is in it.
 #[derive(Debug, thiserror::Error)]
@@ -211,6 +218,12 @@ impl App {
         how: Opening,
     ) -> Result<OpenedView, AppError> {
         let who = self.asker_of(session).await?;
+        if !session.proven {
+            return self.refuse_view(&who, None, None, NOT_BOUND).await;
+        }
+        if how == Opening::Export && !self.is_fresh(session) {
+            return Err(AppError::Refused("Give your password or a code again before an export."));
+        }
         let event = match self.event_for(&who, event).await {
             Ok(event) => event,
             Err(Unseen { event, error }) => {
@@ -435,6 +448,9 @@ impl App {
 
     /// A view of this session that is still permitted, with the proof of its entry.
     async fn permitted_view(&self, session: &Session, id: ViewId) -> Result<Permitted, AppError> {
+        if !session.proven {
+            return Err(NOT_BOUND);
+        }
         let who = self.asker_of(session).await?;
         let view = self.db().view(id).await?.ok_or(AppError::NotFound)?;
         let age_ms = who.now_ms - view.opened_ms;

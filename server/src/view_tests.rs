@@ -445,3 +445,28 @@ async fn without_the_key_service_nothing_is_shown_and_the_rest_goes_on() {
     s.fleet.app.open_view(&session, s.event.id, "coaching", Opening::Watch).await.unwrap();
     assert!(s.fleet.app.healthy().await);
 }
+
+#[tokio::test]
+async fn what_the_browser_that_signed_in_did_not_sign_gets_no_byte() {
+    let s = scene().await;
+    let app = &s.fleet.app;
+    let session = s.fleet.session(&s.driver).await;
+    let open = async |session: &Session, how| {
+        app.open_view(session, s.event.id, "own_review", how).await.map_err(|e| e.status())
+    };
+    let opened = open(&session, Opening::Watch).await.unwrap();
+    let stolen = Session { proven: false, ..session.clone() };
+    let before = app.log().len();
+    assert_eq!(open(&stolen, Opening::Watch).await, Err(403));
+    assert_eq!(app.log().len(), before + 1, "the try is logged");
+    let stream = app.stream_track(&stolen, opened.view_id, TrackName::Road).await;
+    assert_eq!(stream.err().map(|e| e.status()), Some(403));
+    let signals = app.view_signals(&stolen, opened.view_id).await;
+    assert_eq!(signals.err().map(|e| e.status()), Some(403));
+    assert!(app.stream_track(&session, opened.view_id, TrackName::Road).await.is_ok());
+    // Taking it away takes password or code of the last minutes, too.
+    assert!(open(&session, Opening::Export).await.is_ok());
+    s.fleet.pass(Duration::from_secs(300));
+    assert_eq!(open(&session, Opening::Export).await, Err(403));
+    assert!(open(&session, Opening::Watch).await.is_ok());
+}

@@ -1,6 +1,7 @@
 // The portal in a real browser: every role signs in, looks, and plays. Run by tests/browser.rs.
 // PORTAL: https://localhost:PORT, PASSWORD: everybody's, SHOTS: a folder for screenshots.
 import assert from 'node:assert/strict';
+import { createHmac } from 'node:crypto';
 import { stat } from 'node:fs/promises';
 import { chromium } from 'playwright-core';
 
@@ -17,21 +18,84 @@ const browser = await chromium.launch({
 });
 
 const problems = [];
+/** Secret and last step of everybody who has a second factor. */
+const factors = new Map();
+/** What `sign_in.step_up_after_s` is here, with room. */
+const FRESH_MS = 10_500;
+
+function unbase32(text) {
+  const letters = 'ABCDEFGHIJKLMNOPQRSTUVWXYZ234567';
+  const bits = [...text].map((c) => letters.indexOf(c).toString(2).padStart(5, '0')).join('');
+  return Buffer.from(bits.match(/.{8}/g).map((byte) => parseInt(byte, 2)));
+}
+
+/** The next code of an authenticator app that is never asked twice in a step. */
+function code(login) {
+  const factor = factors.get(login);
+  factor.step = Math.max(factor.step + 1, Math.floor(Date.now() / 30_000));
+  const counter = Buffer.alloc(8);
+  counter.writeBigUInt64BE(BigInt(factor.step));
+  const tag = createHmac('sha1', factor.secret).update(counter).digest();
+  const at = tag[19] & 15;
+  return String((tag.readUInt32BE(at) & 0x7fffffff) % 1_000_000).padStart(6, '0');
+}
+
+async function notWide(page, what) {
+  const wide = await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
+  assert.ok(wide <= 0, `${what}: the page is ${wide} px wider than the screen`);
+}
+
+async function shot(page, name) {
+  await notWide(page, name);
+  await page.screenshot({ path: `${SHOTS}/${name}-${page.viewportSize().width}.png`, fullPage: true });
+}
+
+/** Sets a second factor up, or gives its code: whatever is asked after the password. */
+async function secondFactor(page, login) {
+  if (page.url().endsWith('/second-factor')) {
+    const secret = (await page.getByTestId('secret').textContent()).replace(/\s/g, '');
+    factors.set(login, { secret: unbase32(secret), step: 0 });
+    assert.ok(await page.getByTestId('squares').isVisible(), 'a code to scan');
+    assert.equal(await page.locator('nav a').count(), 0, 'nowhere to go before');
+    await shot(page, 'second-factor');
+    await page.getByTestId('code').fill(code(login));
+    await Promise.all([page.waitForNavigation(), page.getByTestId('confirm-factor').click()]);
+    assert.equal(await page.getByTestId('recovery-code').count(), 8);
+    await shot(page, 'recovery-codes');
+    await Promise.all([page.waitForNavigation(), page.getByTestId('kept').click()]);
+  } else if (page.url().endsWith('/sign-in/code')) {
+    await shot(page, 'code');
+    await page.getByTestId('code').fill(code(login));
+    await Promise.all([page.waitForNavigation(), page.getByTestId('give-code').click()]);
+  }
+}
+
+/** Password or code again, for whatever waits for it. */
+async function stepUp(page, given) {
+  await page.getByTestId('step-up').fill('not the password');
+  await Promise.all([page.waitForNavigation(), page.getByTestId('step-up-go').click()]);
+  await page.getByTestId('step-up-problem').waitFor();
+  await shot(page, 'step-up');
+  await page.getByTestId('step-up').fill(given);
+  await page.getByTestId('step-up-go').click();
+}
 
 async function as(login, viewport, look) {
   // The demo fleet's own CA is not in the browser's store.
   const context = await browser.newContext({ ignoreHTTPSErrors: true, viewport });
   const page = await context.newPage();
-  page.on('console', (m) => m.type() === 'error' && problems.push(`${login}: ${m.text()}`));
+  // A wrong code and being asked again are answered with a status that the console notes.
+  const noted = /status of 40[13]/;
+  page.on('console', (m) => m.type() === 'error' && !noted.test(m.text()) && problems.push(`${login}: ${m.text()}`));
   page.on('pageerror', (e) => problems.push(`${login}: ${e.message}`));
   await page.goto(`${PORTAL}/sign-in`);
   await page.getByTestId('login').fill(login);
   await page.getByTestId('password').fill(PASSWORD);
   await Promise.all([page.waitForNavigation(), page.getByTestId('sign-in').click()]);
-  await look(page);
-  // Nothing is wider than the screen.
-  const wide = await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
-  assert.ok(wide <= 0, `${login}: the page is ${wide} px wider than the screen`);
+  await secondFactor(page, login);
+  const signedIn = Date.now();
+  await look(page, () => page.waitForTimeout(Math.max(0, signedIn + FRESH_MS - Date.now())));
+  await notWide(page, login);
   await page.screenshot({ path: `${SHOTS}/${login}-${viewport.width}.png`, fullPage: true });
   await context.close();
 }
@@ -71,6 +135,40 @@ try {
     await plays(page, 2);
     const seen = await page.getByTestId('seen-by').innerText();
     assert.match(seen, /Kai Lindner/, 'the driver sees who looked');
+  });
+  // Taking a recording away: asked again, signed, downloaded; the list of sessions; a stolen cookie.
+  await as('dana', PHONE, async (page, notFresh) => {
+    await page.locator('[data-testid=my-event] a').first().click();
+    await page.getByTestId('export-unfold').locator('summary').click();
+    await notFresh();
+    await Promise.all([page.waitForNavigation(), page.getByTestId('export-road').click()]);
+    await page.getByTestId('step-up-page').waitFor();
+    const [download] = await Promise.all([
+      page.waitForEvent('download'),
+      stepUp(page, PASSWORD),
+    ]);
+    assert.match(download.suggestedFilename(), /-road\.mp4$/);
+    assert.ok((await stat(await download.path())).size > 10_000, 'the file holds the recording');
+    await page.goto(`${PORTAL}/account`);
+    assert.match(await page.getByTestId('this-session').locator('..').innerText(), /Chrome on Linux/);
+    await shot(page, 'account');
+    // The same cookie in another client of the same name: pages, but no picture.
+    const event = await page.evaluate(async () => {
+      const page = await (await fetch('/my')).text();
+      return page.match(/\/events\/[0-9a-f-]{36}/)[0];
+    });
+    const cookies = await page.context().cookies();
+    const thief = await browser.newContext({ ignoreHTTPSErrors: true, viewport: DESKTOP });
+    await thief.addCookies(cookies);
+    const stolen = await thief.newPage();
+    await stolen.goto(`${PORTAL}${event}`);
+    await stolen.getByTestId('watch').click();
+    const said = stolen.locator('#gate-problem');
+    await said.waitFor();
+    assert.match(await said.innerText(), /the one that signed in/);
+    assert.equal(await stolen.locator('video').count(), 0, 'no picture for a stolen cookie');
+    await thief.close();
+    await page.goto(`${PORTAL}/my`);
   });
   await as('dana', PHONE, async (page) => {
     await page.locator('[data-testid=my-event][data-kind=harsh_braking] a').first().click();
@@ -152,6 +250,20 @@ try {
   });
   await as('sam', PHONE, async (page) => {
     assert.ok((await page.getByTestId('event-row').count()) > 0);
+  });
+  await as('sam', DESKTOP, async (page, notFresh) => {
+    await page.getByTestId('account-link').click();
+    assert.match(await page.getByTestId('codes-left').innerText(), /8 recovery codes/);
+    await shot(page, 'account');
+    await notFresh();
+    await Promise.all([page.waitForNavigation(), page.getByTestId('new-codes').click()]);
+    await stepUp(page, PASSWORD);
+    await page.getByTestId('recovery-page').waitFor();
+    await page.goto(`${PORTAL}/access-log`);
+    const log = await page.getByTestId('log').innerText();
+    for (const act of [/Signed in/, /Second factor set up/, /New recovery codes/, /before a sensitive act/]) {
+      assert.match(log, act);
+    }
   });
   assert.deepEqual(problems, [], 'errors in the console');
   console.log('browser: ok');

@@ -4,6 +4,10 @@ use std::{net::SocketAddr, sync::Arc, time::Instant};
 
 use anyhow::{Context, Result, ensure};
 use reqwest::{Response, StatusCode, redirect};
+use ring::{
+    rand::{SecureRandom as _, SystemRandom},
+    signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _},
+};
 use rustls::{
     ClientConfig, RootCertStore,
     crypto::ring::default_provider,
@@ -16,6 +20,8 @@ pub struct Client {
     http: reqwest::Client,
     origin: String,
     csrf: Option<String>,
+    /// What a browser's script makes: the session is bound to it.
+    key: EcdsaKeyPair,
 }
 
 /// The answer to opening a view.
@@ -67,9 +73,47 @@ impl Client {
         let http = reqwest::Client::builder()
             .tls_backend_preconfigured(tls)
             .cookie_store(true)
+            .user_agent("temoin-tests")
             .redirect(redirect::Policy::none())
             .build()?;
-        Ok(Self { http, origin: format!("https://localhost:{}", portal.port()), csrf: None })
+        let rng = SystemRandom::new();
+        let key = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &rng)
+            .and_then(|der| {
+                EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, der.as_ref(), &rng)
+                    .map_err(|_| ring::error::Unspecified)
+            })
+            .map_err(|_| anyhow::anyhow!("no key can be made"))?;
+        let origin = format!("https://localhost:{}", portal.port());
+        Ok(Self { http, origin, csrf: None, key })
+    }
+
+    /// The proof that this client signed in, for one request; empty where nobody is signed in.
+    async fn proof(&self, method: &str, path: &str) -> Result<String> {
+        let answer = self.get("/session/nonce").await?;
+        if answer.status() != StatusCode::OK {
+            return Ok(String::new());
+        }
+        let nonce = answer.text().await?;
+        let rng = SystemRandom::new();
+        let mut number = [0; 16];
+        rng.fill(&mut number).map_err(|_| anyhow::anyhow!("no random bytes"))?;
+        let number = hex::encode(number);
+        let text = format!("temoin proof v1\n{method}\n{path}\n{nonce}\n{number}");
+        let signature = self
+            .key
+            .sign(&rng, text.as_bytes())
+            .map_err(|_| anyhow::anyhow!("the key cannot sign"))?;
+        Ok(format!("{nonce}.{number}.{}", hex::encode(signature.as_ref())))
+    }
+
+    /// Gets a file of a view, as the page's script does.
+    ///
+    /// # Errors
+    /// Where there is no answer at all.
+    pub async fn file(&self, path: &str) -> Result<Response> {
+        let proof = self.proof("GET", path).await?;
+        let request = self.http.get(format!("{}{path}", self.origin));
+        Ok(request.header("x-temoin-proof", proof).send().await?)
     }
 
     /// Gets a page or a stream.
@@ -94,6 +138,10 @@ impl Client {
     /// # Errors
     /// Where there is no answer at all.
     pub async fn post(&self, path: &str, form: &[(&str, &str)]) -> Result<Response> {
+        self.post_with(path, form, "").await
+    }
+
+    async fn post_with(&self, path: &str, form: &[(&str, &str)], proof: &str) -> Result<Response> {
         let token = self.csrf.clone().unwrap_or_default();
         let mut form = form.to_vec();
         form.push(("csrf", &token));
@@ -102,6 +150,7 @@ impl Client {
             .post(format!("{}{path}", self.origin))
             .header("origin", &self.origin)
             .header("x-csrf-token", &token)
+            .header("x-temoin-proof", proof)
             .form(&form)
             .send()
             .await?)
@@ -114,7 +163,9 @@ impl Client {
     pub async fn sign_in(&mut self, login: &str, password: &str) -> Result<()> {
         let (_, page) = self.page("/sign-in").await?;
         self.csrf = csrf_of(&page);
-        let response = self.post("/sign-in", &[("login", login), ("password", password)]).await?;
+        let key = hex::encode(self.key.public_key().as_ref());
+        let form = [("login", login), ("password", password), ("key", &key)];
+        let response = self.post("/sign-in", &form).await?;
         ensure!(response.status().is_redirection(), "signing in as {login}: {}", response.status());
         let mut path = "/".to_owned();
         // The home page is one or two redirects away.
@@ -178,7 +229,9 @@ impl Client {
     /// # Errors
     /// Where there is no answer at all.
     pub async fn open_view(&self, event: &str, purpose: &str) -> Result<Response> {
-        self.post(&format!("/events/{event}/views"), &[("purpose", purpose)]).await
+        let path = format!("/events/{event}/views");
+        let proof = self.proof("POST", &path).await?;
+        self.post_with(&path, &[("purpose", purpose)], &proof).await
     }
 
     /// Opens a view that must be granted.
@@ -200,7 +253,7 @@ impl Client {
     pub async fn stream(&self, view: &View, track: &str) -> Result<Streamed> {
         let began = Instant::now();
         let ms = |at: Instant| at.duration_since(began).as_secs_f64() * 1000.0;
-        let mut response = self.get(&format!("/views/{}/{track}.mp4", view.view_id)).await?;
+        let mut response = self.file(&format!("/views/{}/{track}.mp4", view.view_id)).await?;
         ensure!(response.status() == StatusCode::OK, "{track}: {}", response.status());
         let mut bytes = Vec::new();
         let (mut first_byte_ms, mut first_frame_ms) = (None, None);

@@ -25,6 +25,12 @@ fn every_role_in_a_browser() -> Result<()> {
     }
     let folder = tempfile::tempdir()?;
     let mut fleet = Fleet::create(Programs::find()?, folder.path(), "127.0.0.1:0", "127.0.0.1:0")?;
+    // As a fleet has it, and so that the test need not wait long for being asked again.
+    let config = fleet.server_folder().join("config.toml");
+    let text = std::fs::read_to_string(&config)?
+        .replace("second_factor = \"optional\"", "second_factor = \"required\"")
+        .replace("step_up_after_s = 300", "step_up_after_s = 10");
+    std::fs::write(&config, text)?;
     let server = fleet.start_server(None)?;
     fleet.enrol("[video]\nwidth = 640\nheight = 360\nmax_bitrate_kbps = 600")?;
     let agent = fleet.agent(&["replay", "--sim", "--speed", "max"]);

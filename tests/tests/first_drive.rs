@@ -199,7 +199,7 @@ async fn viewing(fleet: &Fleet, event: &str) -> Result<()> {
         assert_eq!(refused.text().await?, unknown.text().await?, "{login}");
         // Another's view is as good as none.
         let path = format!("/views/{}/cabin.mp4", by_dispatcher.view_id);
-        assert_eq!(client.get(&path).await?.status(), StatusCode::NOT_FOUND, "{login}");
+        assert_eq!(client.file(&path).await?.status(), StatusCode::NOT_FOUND, "{login}");
     }
     let nobody = fleet.client()?;
     let path = format!("/views/{}/cabin.mp4", by_dispatcher.view_id);

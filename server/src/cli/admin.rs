@@ -17,9 +17,13 @@ use crate::{
     authn::{MAX_PASSWORD, generate_password, hash_password},
     authz::Role,
     config::Config,
-    db::users::{MAX_NAME, User},
+    db::{
+        Db,
+        users::{MAX_NAME, User},
+    },
     enrol::new_code,
     pki::Pki,
+    sessions::Notice,
 };
 
 /// Longest short name: what the mark has room for.
@@ -102,6 +106,39 @@ pub(super) async fn set_disabled(
     let (_, db) = open(config).await?;
     db.set_user_disabled(login, disabled).await?;
     say(&format!("{login} is switched {}", if disabled { "off" } else { "on" }))
+}
+
+async fn account(db: &Db, login: &str) -> Result<User, anyhow::Error> {
+    let found = db.user_by_login(login).await?.map(|(user, _)| user);
+    found.with_context(|| format!("there is no account `{login}`"))
+}
+
+pub(super) async fn sign_out(config: &Path, login: &str) -> Result<(), anyhow::Error> {
+    let (_, db) = open(config).await?;
+    let user = account(&db, login).await?;
+    let ended = db.delete_sessions_of(user.id, None).await?;
+    db.add_notice(user.id, Notice::SignedOut, system_clock()()).await?;
+    say(&format!("{login} is signed out: {ended} sessions ended"))
+}
+
+pub(super) async fn reset_second_factor(config: &Path, login: &str) -> Result<(), anyhow::Error> {
+    let (_, db) = open(config).await?;
+    let user = account(&db, login).await?;
+    // The notice first: nobody's second factor goes without their being told.
+    let removed = db.second_factor(user.id).await?.is_some();
+    if removed {
+        db.add_notice(user.id, Notice::FactorRemoved, system_clock()()).await?;
+        db.remove_second_factor(user.id).await?;
+    }
+    db.delete_sessions_of(user.id, None).await?;
+    say(&format!(
+        "{login} {}",
+        if removed {
+            "has no second factor any more, and is signed out"
+        } else {
+            "had no second factor; all sessions are ended"
+        }
+    ))
 }
 
 pub(super) async fn add_unit(

@@ -10,6 +10,7 @@ use crate::{
     keys::Link,
     objects::s3::S3Objects,
     pki::{Pki, read_identity},
+    sign_in_key::SignInKey,
 };
 
 pub(super) async fn run(path: &Path) -> Result<(), anyhow::Error> {
@@ -23,6 +24,10 @@ pub(super) async fn run(path: &Path) -> Result<(), anyhow::Error> {
     look(Authz::load().map(drop).map_err(Into::into));
     look(Pki::open(&config.pki()).map(drop).map_err(Into::into));
     look(Link::new(&config.keys_socket()).public().await.map(drop).map_err(Into::into));
+    // A folder of an older version gets one at the next start.
+    if config.sign_in_key().exists() {
+        look(SignInKey::open(&config.sign_in_key()).map(drop).map_err(Into::into));
+    }
     if let (Some(certificate), Some(key)) = (&config.https.certificate, &config.https.private_key) {
         look(
             read_identity(&config.folder.join(certificate), &config.folder.join(key))

@@ -12,7 +12,7 @@ use clap::Args;
 use temoin_access_log::AccessLog;
 
 use super::{address, say};
-use crate::{config::Config, db::Db, objects::disk::sync_folder, pki::Pki};
+use crate::{config::Config, db::Db, objects::disk::sync_folder, pki::Pki, sign_in_key::SignInKey};
 
 /// What `init` is told.
 #[derive(Debug, Args)]
@@ -107,6 +107,7 @@ async fn fill(config: &Config, origin: &str) -> Result<(), anyhow::Error> {
     Pki::create(&config.pki())?;
     // Checks the names now rather than at the first start.
     Pki::open(&config.pki())?.https_identity(&config.https.hosts)?;
+    SignInKey::create(&config.sign_in_key())?;
     Db::open(&config.database()).await?.close().await;
     drop(AccessLog::create(&config.log(), &format!("{origin}/access-log"))?);
     let path = config.path("config.toml");

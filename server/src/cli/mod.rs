@@ -110,6 +110,11 @@ enum User {
         #[command(flatten)]
         at: At,
     },
+    /// Ends all of somebody's sessions and running views, at once. They are told when they sign in.
+    SignOut(Login),
+    /// Removes somebody's second factor, where phone and recovery codes are lost, and ends their
+    /// sessions. They set up another with their password, and are told.
+    ResetSecondFactor(Login),
     /// Switches an account on again.
     Enable {
         /// What the person types to sign in.
@@ -117,6 +122,14 @@ enum User {
         #[command(flatten)]
         at: At,
     },
+}
+
+#[derive(Debug, Args)]
+struct Login {
+    /// What the person types to sign in.
+    login: String,
+    #[command(flatten)]
+    at: At,
 }
 
 #[derive(Debug, Args)]
@@ -248,6 +261,10 @@ async fn dispatch(command: Command) -> Result<(), anyhow::Error> {
         }
         Command::User(User::Enable { login, at }) => {
             admin::set_disabled(&at.config, &login, false).await
+        }
+        Command::User(User::SignOut(who)) => admin::sign_out(&who.at.config, &who.login).await,
+        Command::User(User::ResetSecondFactor(who)) => {
+            admin::reset_second_factor(&who.at.config, &who.login).await
         }
         Command::Unit(Unit::Add { unit, depot, at }) => {
             admin::add_unit(&at.config, &unit, &depot).await

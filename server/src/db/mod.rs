@@ -15,6 +15,7 @@ pub mod events;
 pub mod grants;
 pub mod limits;
 pub mod retention;
+pub mod second_factors;
 pub mod sessions;
 pub mod units;
 pub mod users;

@@ -15,6 +15,7 @@ use crate::{
     authn::Session,
     authz::Role,
     error::{AppError, chain},
+    sessions::Stage,
 };
 
 use super::{
@@ -31,8 +32,10 @@ pub(crate) fn layout(title: impl Into<String>, session: Option<&Session>, curren
             short_name: s.user.short_name.clone(),
             role: s.user.role.words(),
             csrf: s.csrf.clone(),
+            whole: s.stage == Stage::Whole,
             nav: nav(s.user.role)
                 .iter()
+                .filter(|_| s.stage == Stage::Whole)
                 .map(|&(href, label)| NavItem { href, label, current: href == current })
                 .collect(),
         }),

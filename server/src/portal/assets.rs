@@ -30,9 +30,10 @@ const CSS: &str = "text/css; charset=utf-8";
 const JS: &str = "text/javascript; charset=utf-8";
 const SVG: &str = "image/svg+xml";
 
-static ASSETS: [Asset; 8] = [
+static ASSETS: [Asset; 9] = [
     asset!("portal.css", CSS),
     asset!("portal.js", JS),
+    asset!("binding.js", JS),
     asset!("event.js", JS),
     asset!("players.js", JS),
     asset!("stream.js", JS),

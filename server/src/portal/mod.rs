@@ -8,6 +8,7 @@
 //! | `headers` | what every answer carries: content policy, no caching |
 //! | `assets` | style sheet, scripts and mark, under an address that changes with them |
 //! | `sign_in`, `events`, `units`, `access_log`, `views` | the routes |
+//! | `account` | where one is signed in, password, second factor, and asking for them again |
 //! | `requests` | what takes a second person, and requests with a number |
 //! | `drivers` | scores, objections, corrected limits: the routes |
 //! | `pages`, `cells`, `words` | what the templates get, and the words in it |
@@ -15,11 +16,13 @@
 //!
 //! INVARIANT: the portal decides nothing and queries nothing. It shows what [`crate::show`] and
 //! [`crate::view`] answer, which have been through the policies. No route takes an action without
-//! a session, a same-origin request and that session's form token; signing in needs the second.
+//! a session, a same-origin request and that session's form token; signing in needs the second. What
+//! is sensitive takes password or code of the last minutes as well (`gate::Fresh`).
 //!
 //! Nothing is stored here: a crash leaves nothing behind.
 
 mod access_log;
+mod account;
 mod answers;
 mod assets;
 mod cells;
@@ -37,6 +40,10 @@ mod units;
 mod views;
 mod words;
 
+#[cfg(test)]
+mod account_samples;
+#[cfg(test)]
+mod account_tests;
 #[cfg(test)]
 mod driver_samples;
 #[cfg(test)]
@@ -71,6 +78,7 @@ pub fn router(app: App) -> Router {
         .fallback(unknown)
         .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(MAX_FORM))
+        .layer(middleware::from_fn_with_state(app.clone(), gate::attach))
         .layer(middleware::from_fn(headers::add))
         .with_state(app)
 }
@@ -89,8 +97,13 @@ const fn home_path(home: Home) -> &'static str {
     }
 }
 
-async fn home(SignedIn(session): SignedIn) -> Redirect {
-    Redirect::to(home_path(session.user.role.home()))
+async fn home(State(app): State<App>, SignedIn(session): SignedIn) -> Response {
+    match app.notices(&session.user).await {
+        // What happened to the account comes before anything else, until it is read.
+        Ok(notices) if !notices.is_empty() => Redirect::to("/account").into_response(),
+        Ok(_) => Redirect::to(home_path(session.user.role.home())).into_response(),
+        Err(error) => answers::refuse_page(Some(&session), &error),
+    }
 }
 
 async fn healthz(State(app): State<App>) -> Response {

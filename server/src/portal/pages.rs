@@ -28,6 +28,8 @@ pub(crate) struct Person {
     pub(crate) short_name: String,
     pub(crate) role: &'static str,
     pub(crate) csrf: String,
+    /// Whether the account's page can be opened: the sign-in is complete.
+    pub(crate) whole: bool,
     pub(crate) nav: Vec<NavItem>,
 }
 

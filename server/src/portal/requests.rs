@@ -22,7 +22,7 @@ use crate::{
 
 use super::{
     answers,
-    gate::{Form, HasToken, SignedIn},
+    gate::{Form, Fresh, HasToken, Sensitive, SignedIn},
     pages::Layout,
     words::{self, Stamp},
 };
@@ -141,6 +141,17 @@ form! {
     /// Nothing but the token.
     TokenForm { }
 }
+
+impl Sensitive for AskForm {
+    /// Break-glass looks where the role may not; all else waits for somebody else.
+    fn is_sensitive(&self) -> bool {
+        self.kind == GrantKind::BreakGlass.as_str()
+    }
+}
+impl Sensitive for RegisterForm {}
+impl Sensitive for DecideForm {}
+impl Sensitive for HoldForm {}
+impl Sensitive for TokenForm {}
 
 fn done(session: &Session, made: Result<(), AppError>, to: &str) -> Response {
     match made {
@@ -288,7 +299,7 @@ pub(crate) fn beyond(shown: &Shown, reader: Role) -> Option<BeyondCell> {
 }
 
 /// `POST /requests`: asks about an event.
-pub(crate) async fn ask(State(app): State<App>, form: Form<AskForm>) -> Response {
+pub(crate) async fn ask(State(app): State<App>, form: Fresh<AskForm>) -> Response {
     let fields = &form.fields;
     let made = match asked(fields) {
         Ok((kind, event, purpose)) => {
@@ -319,7 +330,7 @@ fn asked(fields: &AskForm) -> Result<(GrantKind, EventId, Purpose), AppError> {
 }
 
 /// `POST /requests/register`.
-pub(crate) async fn register(State(app): State<App>, form: Form<RegisterForm>) -> Response {
+pub(crate) async fn register(State(app): State<App>, form: Fresh<RegisterForm>) -> Response {
     let fields = &form.fields;
     let made = match request_scope(fields) {
         Ok(scope) => app
@@ -370,7 +381,7 @@ pub(crate) async fn diagnostics(State(app): State<App>, form: Form<DiagnosticsFo
 pub(crate) async fn decide(
     State(app): State<App>,
     Path(grant): Path<String>,
-    form: Form<DecideForm>,
+    form: Fresh<DecideForm>,
 ) -> Response {
     let fields = &form.fields;
     let granted = match fields.verdict.as_str() {
@@ -403,7 +414,7 @@ pub(crate) async fn end(
 }
 
 /// `POST /requests/holds`.
-pub(crate) async fn hold(State(app): State<App>, form: Form<HoldForm>) -> Response {
+pub(crate) async fn hold(State(app): State<App>, form: Fresh<HoldForm>) -> Response {
     let fields = &form.fields;
     let made = match fields.event.trim().parse::<EventId>() {
         Ok(event) => {
@@ -418,7 +429,7 @@ pub(crate) async fn hold(State(app): State<App>, form: Form<HoldForm>) -> Respon
 pub(crate) async fn release(
     State(app): State<App>,
     Path(hold): Path<String>,
-    form: Form<TokenForm>,
+    form: Fresh<TokenForm>,
 ) -> Response {
     let made = match hold.parse::<HoldId>() {
         Ok(id) => app.release(&form.session.user, id).await,

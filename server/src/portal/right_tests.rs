@@ -17,8 +17,10 @@ use super::{
 use crate::{
     authn::Session,
     authz::{GrantKind, Purpose, Role},
+    binding::{self, PROOF_HEADER, TestKey},
     db::users::User,
-    test_fleet::{PASSWORD, START_MS, Scene, event_at, scene},
+    sessions::Stage,
+    test_fleet::{START_MS, Scene, client, event_at, scene},
     view::Opening,
 };
 
@@ -26,42 +28,61 @@ const MATRIX: &str = include_str!("../../policy/matrix.txt");
 const SCHEMA: &str = include_str!("../../policy/schema.cedarschema");
 const HOST: &str = "portal.test:8443";
 
-async fn signed_in(s: &Scene, user: &User) -> (String, Session) {
-    let from = "192.0.2.1".parse().unwrap();
-    let new = s.fleet.app.sign_in(&user.login, PASSWORD.to_owned().into(), from).await.unwrap();
-    let session = s.fleet.app.session(&new.cookie).await.unwrap().unwrap();
-    (format!("{}={}", crate::authn::COOKIE, new.cookie.as_str()), session)
+/// Somebody's browser: signed in, with the key that its proofs are made with.
+struct Browser {
+    cookie: String,
+    session: Session,
+    key: TestKey,
 }
 
-async fn send(s: &Scene, user: &User, method: &str, path: &str, form: &str) -> StatusCode {
-    let (cookie, session) = signed_in(s, user).await;
-    send_as(s, (&cookie, &session), method, path, form).await
-}
+impl Browser {
+    async fn of(s: &Scene, user: &User) -> Self {
+        let (app, client, key) = (&s.fleet.app, client(1), TestKey::new());
+        let public = binding::public_key(&key.public_hex());
+        let token = app.begin(user, Stage::Whole, &client, public).await.unwrap();
+        let session = app.present(&token, &client.agent).await.unwrap().unwrap().session;
+        let cookie = format!("{}={}", crate::authn::COOKIE, token.as_str());
+        Self { cookie, session: Session { proven: true, ..session }, key }
+    }
 
-async fn send_as(
-    s: &Scene,
-    (cookie, session): (&str, &Session),
-    method: &str,
-    path: &str,
-    form: &str,
-) -> StatusCode {
-    let mut request = Request::builder()
-        .method(method.to_uppercase().as_str())
-        .uri(path)
-        .header(header::HOST, HOST)
-        .header(header::ORIGIN, format!("https://{HOST}"))
-        .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
-        .header(header::COOKIE, cookie)
-        .body(Body::from(format!("csrf={}&{form}", session.csrf)))
-        .unwrap();
-    let from: std::net::SocketAddr = "192.0.2.1:4000".parse().unwrap();
-    request.extensions_mut().insert(ConnectInfo(from));
-    s.fleet.app.authz().forget_asked();
-    let answer = router(s.fleet.app.clone()).oneshot(request).await.unwrap();
-    let status = answer.status();
-    // All of it, so that a stream's decisions are made.
-    drop(to_bytes(answer.into_body(), 64 << 20).await);
-    status
+    async fn ask(&self, s: &Scene, method: &str, path: &str, form: &str) -> StatusCode {
+        let (status, nonce) = self.send(s, "GET", "/session/nonce", "", None).await;
+        assert_eq!(status, StatusCode::OK, "{nonce}");
+        let method = method.to_uppercase();
+        let proof = self.key.prove(&method, path, &nonce, 1);
+        s.fleet.app.authz().forget_asked();
+        let form = format!("proof={proof}&csrf={}&{form}", self.session.csrf);
+        self.send(s, &method, path, &form, Some(&proof)).await.0
+    }
+
+    async fn send(
+        &self,
+        s: &Scene,
+        method: &str,
+        path: &str,
+        form: &str,
+        proof: Option<&str>,
+    ) -> (StatusCode, String) {
+        let mut request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(header::HOST, HOST)
+            .header(header::ORIGIN, format!("https://{HOST}"))
+            .header(header::USER_AGENT, client(1).agent)
+            .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .header(header::COOKIE, &self.cookie);
+        if let Some(proof) = proof {
+            request = request.header(PROOF_HEADER, proof);
+        }
+        let mut request = request.body(Body::from(form.to_owned())).unwrap();
+        let from: std::net::SocketAddr = "192.0.2.1:4000".parse().unwrap();
+        request.extensions_mut().insert(ConnectInfo(from));
+        let answer = router(s.fleet.app.clone()).oneshot(request).await.unwrap();
+        let status = answer.status();
+        // All of it, so that a stream's decisions are made.
+        let bytes = to_bytes(answer.into_body(), 64 << 20).await.unwrap_or_default();
+        (status, String::from_utf8_lossy(&bytes).into_owned())
+    }
 }
 
 /// Who may use an address, and the path and form with which they do.
@@ -162,18 +183,18 @@ async fn every_address_asks_for_the_right_that_it_declares() {
                 assert!(MATRIX.contains(action), "{what}: no row for `{action}` in the matrix");
             }
             let status = if route.path == "/views/{view}/{file}" {
-                let (cookie, session) = signed_in(&s, &s.manager).await;
+                let browser = Browser::of(&s, &s.manager).await;
                 let view = s
                     .fleet
                     .app
-                    .open_view(&session, s.event.id, "coaching", Opening::Watch)
+                    .open_view(&browser.session, s.event.id, "coaching", Opening::Watch)
                     .await
                     .unwrap();
                 let path = format!("/views/{}/road.mp4", view.view_id);
-                send_as(&s, (&cookie, &session), method, &path, "").await
+                browser.ask(&s, method, &path, "").await
             } else {
                 let (user, path, form) = use_of(&s, route.path, method).await;
-                send(&s, &user, method, &path, &form).await
+                Browser::of(&s, &user).await.ask(&s, method, &path, &form).await
             };
             assert!(!status.is_server_error(), "{what}: {status}");
             let asked = s.fleet.app.authz().forget_asked();
@@ -196,7 +217,8 @@ async fn what_one_may_not_see_is_not_found() {
                 for id in [s.event.id.to_string(), unknown.clone()] {
                     let path = route.path.replace("{event}", &id);
                     let form = "purpose=triage&words=w&reason=r&verdict=upheld&track=road";
-                    answers.push(send(&s, who, method, &path, form).await);
+                    let browser = Browser::of(&s, who).await;
+                    answers.push(browser.ask(&s, method, &path, form).await);
                 }
                 let what = format!("{method} {} by {}", route.path, who.login);
                 assert_eq!(answers, [StatusCode::NOT_FOUND; 2], "{what}");

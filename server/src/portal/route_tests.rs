@@ -1,6 +1,9 @@
 //! The routes, asked as a browser asks: who gets what, and what every answer carries.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    sync::atomic::{AtomicU8, Ordering},
+};
 
 use axum::{
     Router,
@@ -18,10 +21,11 @@ use temoin_proto::{
 use tower::ServiceExt as _;
 
 use crate::{
-    app::{App, system_clock},
+    app::{App, Clock, system_clock},
     authn::{COOKIE, hash_password},
     authz::Role,
-    config::Config,
+    binding::{PROOF_HEADER, TestKey},
+    config::{Config, SecondFactor},
     db::{Db, users::User},
     pki::Pki,
     report::Report,
@@ -29,34 +33,43 @@ use crate::{
 
 use super::{headers::CONTENT_SECURITY_POLICY, router, samples::HOSTILE};
 
-const HOST: &str = "portal.example";
-const PASSWORD: &str = "correct horse battery";
+pub(super) const HOST: &str = "portal.example";
+pub(super) const PASSWORD: &str = "correct horse battery";
 
-struct Portal {
-    router: Router,
-    app: App,
+pub(super) struct Portal {
+    pub(super) router: Router,
+    pub(super) app: App,
     /// An event without a clip of the driver `driver`, in the depot `north`.
-    event: EventId,
+    pub(super) event: EventId,
+    /// The key of the browser in which everybody signs in.
+    key: TestKey,
+    signed: AtomicU8,
     _folder: tempfile::TempDir,
 }
 
-struct Answer {
-    status: StatusCode,
-    headers: HeaderMap,
-    text: String,
+pub(super) struct Answer {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    pub(super) text: String,
 }
 
 impl Answer {
-    fn header(&self, name: impl header::AsHeaderName) -> &str {
+    pub(super) fn header(&self, name: impl header::AsHeaderName) -> &str {
         self.headers.get(name).map_or("", |v| v.to_str().unwrap())
     }
 }
 
 impl Portal {
-    async fn new() -> Self {
+    pub(super) async fn new() -> Self {
+        Self::with(SecondFactor::Optional, system_clock()).await
+    }
+
+    pub(super) async fn with(second_factor: SecondFactor, clock: Clock) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
-        let config = Config::new(folder.path(), any, any, vec!["localhost".to_owned()]);
+        let mut config = Config::new(folder.path(), any, any, vec!["localhost".to_owned()]);
+        // `account_tests` have it required.
+        config.sign_in.second_factor = second_factor;
         Pki::create(&config.pki()).unwrap();
         drop(AccessLog::create(&config.log(), "test.example/access-log").unwrap());
         let db = Db::open(&config.database()).await.unwrap();
@@ -72,6 +85,7 @@ impl Portal {
             ("admin", Role::FleetAdmin, None),
             ("manager", Role::SafetyManager, Some("north")),
             ("auditor", Role::Auditor, None),
+            ("officer", Role::PrivacyOfficer, None),
         ] {
             let user = User {
                 id: UserId::new(),
@@ -110,11 +124,12 @@ impl Portal {
         };
         db.report_event(&unit, &record, now_ms).await.unwrap();
         db.close().await;
-        let app = App::open(config, system_clock(), Report::nobody()).await.unwrap();
-        Self { router: router(app.clone()), app, event, _folder: folder }
+        let app = App::open(config, clock, Report::nobody()).await.unwrap();
+        let (key, signed) = (TestKey::new(), AtomicU8::new(0));
+        Self { router: router(app.clone()), app, event, key, signed, _folder: folder }
     }
 
-    async fn send(&self, mut request: Request<Body>) -> Answer {
+    pub(super) async fn send(&self, mut request: Request<Body>) -> Answer {
         let from = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 40_000);
         request.extensions_mut().insert(ConnectInfo(from));
         let answer = self.router.clone().oneshot(request).await.unwrap();
@@ -124,7 +139,7 @@ impl Portal {
         Answer { status: parts.status, headers: parts.headers, text }
     }
 
-    async fn get(&self, cookie: Option<&str>, path: &str) -> Answer {
+    pub(super) async fn get(&self, cookie: Option<&str>, path: &str) -> Answer {
         let mut request = Request::get(path).header(header::HOST, HOST);
         if let Some(cookie) = cookie {
             request = request.header(header::COOKIE, cookie);
@@ -133,11 +148,11 @@ impl Portal {
     }
 
     /// A form as our own page sends it.
-    async fn form(&self, cookie: Option<&str>, path: &str, fields: &str) -> Answer {
+    pub(super) async fn form(&self, cookie: Option<&str>, path: &str, fields: &str) -> Answer {
         self.form_from(cookie, path, fields, &format!("https://{HOST}")).await
     }
 
-    async fn form_from(
+    pub(super) async fn form_from(
         &self,
         cookie: Option<&str>,
         path: &str,
@@ -154,16 +169,25 @@ impl Portal {
         self.send(request.body(Body::from(fields.to_owned())).unwrap()).await
     }
 
-    async fn sign_in(&self, login: &str) -> String {
-        let fields = format!("login={login}&password={}", PASSWORD.replace(' ', "+"));
+    pub(super) async fn sign_in(&self, login: &str) -> String {
+        let (password, key) = (PASSWORD.replace(' ', "+"), self.key.public_hex());
+        let fields = format!("login={login}&password={password}&key={key}");
         let answer = self.form(None, "/sign-in", &fields).await;
         assert_eq!(answer.status, StatusCode::SEE_OTHER, "{}", answer.text);
         answer.header(header::SET_COOKIE).split(';').next().unwrap().to_owned()
     }
 
-    async fn csrf(&self, cookie: &str) -> String {
+    /// What the browser's script sends with a request for pictures.
+    pub(super) async fn proof(&self, cookie: &str, method: &str, path: &str) -> String {
+        let nonce = self.get(Some(cookie), "/session/nonce").await;
+        assert_eq!(nonce.status, StatusCode::OK, "{}", nonce.text);
+        let number = self.signed.fetch_add(1, Ordering::Relaxed);
+        self.key.prove(method, path, &nonce.text, number)
+    }
+
+    pub(super) async fn csrf(&self, cookie: &str) -> String {
         let value = cookie.split_once('=').unwrap().1;
-        self.app.session(value).await.unwrap().unwrap().csrf
+        self.app.present(value, "").await.unwrap().unwrap().session.csrf
     }
 }
 
@@ -194,6 +218,10 @@ async fn every_answer_is_guarded_and_only_assets_are_cached() {
         "/limits/overrides.toml",
         "/units",
         "/access-log",
+        "/account",
+        "/second-factor",
+        "/sign-in/code",
+        "/session/nonce",
         "/nowhere",
         "/healthz",
         &event,
@@ -374,8 +402,10 @@ async fn views_are_opened_only_with_token_origin_and_right() {
     let cookie = portal.sign_in("driver").await;
     let csrf = portal.csrf(&cookie).await;
     let path = format!("/events/{}/views", portal.event);
-    let open = |origin: &'static str, token: String, path: String| {
+    let open = async |origin: &'static str, token: String, path: String| {
+        let proof = portal.proof(&cookie, "POST", &path).await;
         Request::post(path)
+            .header(PROOF_HEADER, proof)
             .header(header::HOST, HOST)
             .header(header::ORIGIN, origin)
             .header(header::COOKIE, cookie.as_str())
@@ -386,22 +416,22 @@ async fn views_are_opened_only_with_token_origin_and_right() {
     };
     let ours = "https://portal.example";
     for (what, request, status) in [
-        ("no token", open(ours, "x".into(), path.clone()), 403),
-        ("elsewhere", open("https://evil.example", csrf.clone(), path.clone()), 403),
+        ("no token", open(ours, "x".into(), path.clone()).await, 403),
+        ("elsewhere", open("https://evil.example", csrf.clone(), path.clone()).await, 403),
         (
             "unknown event",
-            open(ours, csrf.clone(), format!("/events/{}/views", EventId::new())),
+            open(ours, csrf.clone(), format!("/events/{}/views", EventId::new())).await,
             404,
         ),
-        ("no event", open(ours, csrf.clone(), "/events/nonsense/views".into()), 404),
+        ("no event", open(ours, csrf.clone(), "/events/nonsense/views".into()).await, 404),
     ] {
         let answer = portal.send(request).await;
         assert_eq!(answer.status.as_u16(), status, "{what}: {}", answer.text);
         assert!(answer.text.starts_with("{\"error\":"), "{what}: {}", answer.text);
     }
     // Allowed, but this event has no clip.
-    let answer = portal.send(open(ours, csrf, path)).await;
-    assert!(answer.status.is_client_error(), "{}", answer.text);
+    let answer = portal.send(open(ours, csrf, path).await).await;
+    assert!(answer.text.contains("no recording of this event"), "{}", answer.text);
     let head = Request::builder()
         .method(Method::HEAD)
         .uri("/views/x/road.mp4")
@@ -445,7 +475,7 @@ async fn auditors_see_the_head_of_the_log() {
     let cookie = portal.sign_in("auditor").await;
     let page = portal.get(Some(&cookie), "/access-log").await;
     assert!(page.text.contains("test.example/access-log"), "{}", page.text);
-    assert!(page.text.contains("No entries yet"));
+    assert!(page.text.contains("Signed in") && !page.text.contains("No entries yet"));
     let cookie = portal.sign_in("north").await;
     let page = portal.get(Some(&cookie), "/access-log").await;
     assert!(!page.text.contains("data-testid=\"root-hash\""), "only for those who check all of it");

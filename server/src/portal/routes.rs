@@ -6,7 +6,9 @@ use axum::routing::MethodRouter;
 
 use crate::app::App;
 
-use super::{access_log, assets, drivers, events, healthz, home, requests, sign_in, units, views};
+use super::{
+    access_log, account, assets, drivers, events, healthz, home, requests, sign_in, units, views,
+};
 
 /// What decides about a use of an address.
 #[derive(Debug, Clone, Copy)]
@@ -63,6 +65,23 @@ routes! {
         get sign_in::page => Open("shows a form"),
         post sign_in::submit => Open("decides by the password who somebody is"),
     }
+    "/sign-in/code" {
+        get sign_in::ask_code => Open("shows a form"),
+        post sign_in::give_code => Open("decides by the code who somebody is"),
+    }
+    "/second-factor" {
+        get account::second_factor => Open("the own account"),
+        post account::confirm => Open("the own account"),
+    }
+    "/second-factor/begin" { post account::begin => Open("the own account, with a step-up"), }
+    "/second-factor/remove" { post account::remove => Open("the own account, with a step-up"), }
+    "/second-factor/codes" { post account::new_codes => Open("the own account, with a step-up"), }
+    "/session/nonce" { get account::nonce => Open("a fresh number for the own browser's proofs"), }
+    "/account" { get account::page => Open("the own account"), }
+    "/account/notices" { post account::read => Open("the own account"), }
+    "/account/password" { post account::change_password => Open("the own account, with its password"), }
+    "/account/sessions/end" { post account::end_all => Open("the own sessions"), }
+    "/account/sessions/{name}/end" { post account::end_one => Open("an own session"), }
     "/sign-out" { post sign_in::sign_out => Open("ends the own session"), }
     "/events" { get events::list => Asks(&["see_event"]), }
     "/events/{event}" { get events::page => Asks(&["see_event"]), }

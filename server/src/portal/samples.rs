@@ -30,6 +30,7 @@ pub(crate) fn layout(
             short_name: if role == "Driver" { "J. Moreau" } else { "A. Lindqvist" }.to_owned(),
             role,
             csrf: "c".repeat(43),
+            whole: true,
             nav: nav
                 .iter()
                 .enumerate()

@@ -1,12 +1,10 @@
-//! Signing in and out.
+//! Signing in and out: password, then code.
 //!
 //! INVARIANT: the page after a failure is the same for an unknown user name and a wrong password.
 //! The password lives in memory that is wiped; it is never shown again and never logged.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-
 use axum::{
-    extract::{ConnectInfo, FromRequest, Request, State},
+    extract::{FromRequest, Request, State},
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Redirect, Response},
 };
@@ -15,13 +13,16 @@ use zeroize::Zeroizing;
 
 use crate::{
     app::App,
-    authn::{COOKIE, SignInError},
+    binding::public_key,
     error::AppError,
+    sessions::Stage,
+    sign_in::{NewSession, SignInError},
 };
 
 use super::{
+    account::CodePage,
     answers,
-    gate::{self, Asked, Form, HasToken},
+    gate::{self, AnyStage, Asked, HalfForm, HasToken},
     pages::SignInPage,
     words,
 };
@@ -42,61 +43,109 @@ pub(crate) async fn page(asked: Asked) -> Response {
 struct Fields {
     login: String,
     password: String,
+    /// The browser's public key, where it has one.
+    #[serde(default)]
+    key: String,
 }
 
 /// `POST /sign-in`.
 pub(crate) async fn submit(State(app): State<App>, request: Request) -> Response {
-    // Where the listener does not say, all share one brake: safer than none.
-    let from = request
-        .extensions()
-        .get::<ConnectInfo<SocketAddr>>()
-        .map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.0.ip());
     let (parts, body) = request.into_parts();
     if let Err(error) = gate::check_origin(&parts) {
         return answers::refuse_page(None, &error);
     }
+    let client = gate::client(&parts);
     let request = Request::from_parts(parts, body);
     let Ok(axum::Form(fields)) = axum::Form::<Fields>::from_request(request, &app).await else {
         return answers::refuse_page(None, &gate::not_a_form());
     };
     let login = fields.login.trim().to_owned();
-    match app.sign_in(&login, Zeroizing::new(fields.password), from).await {
-        Ok(new) => {
-            let cookie = format!(
-                "{COOKIE}={}; Path=/; Secure; HttpOnly; SameSite=Strict",
-                new.cookie.as_str()
-            );
-            with_cookie(&cookie)
-        }
-        Err(SignInError::Wrong) => {
-            let problem = "User name or password is not right.".to_owned();
-            let again = answers::page(&sign_in_page(login, Some(problem)));
-            (StatusCode::UNAUTHORIZED, again).into_response()
-        }
-        Err(SignInError::TooMany { retry_after_s }) => {
-            let problem = format!(
+    let (password, key) = (Zeroizing::new(fields.password), public_key(&fields.key));
+    match app.sign_in(&login, password, key, &client).await {
+        Ok(new) => signed_in(&new, Redirect::to("/").into_response()),
+        Err(error) => refused(error, "User name or password is not right.", |problem| {
+            answers::page(&sign_in_page(login, Some(problem)))
+        }),
+    }
+}
+
+/// The page again, with what was wrong.
+pub(crate) fn refused(
+    error: SignInError,
+    wrong: &str,
+    again: impl FnOnce(String) -> Response,
+) -> Response {
+    match error {
+        SignInError::Wrong => (StatusCode::UNAUTHORIZED, again(wrong.to_owned())).into_response(),
+        SignInError::TooMany { retry_after_s } => {
+            let mut again = again(format!(
                 "Too many attempts. Try again in {}.",
                 words::milliseconds(retry_after_s.saturating_mul(1000))
-            );
-            let mut again = answers::page(&sign_in_page(login, Some(problem)));
+            ));
             *again.status_mut() = StatusCode::TOO_MANY_REQUESTS;
             again.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(retry_after_s));
             again
         }
-        Err(SignInError::App(error)) => answers::refuse_page(None, &error),
+        SignInError::App(error) => answers::refuse_page(None, &error),
     }
 }
 
-/// To the start page, with this cookie.
-fn with_cookie(cookie: &str) -> Response {
-    match HeaderValue::from_str(cookie) {
-        Ok(mut value) => {
-            value.set_sensitive(true);
-            ([(header::SET_COOKIE, value)], Redirect::to("/")).into_response()
+/// The answer, with the cookies of a step that has succeeded.
+pub(crate) fn signed_in(new: &NewSession, mut answer: Response) -> Response {
+    let session = gate::session_cookie(&new.cookie);
+    let devices = new.devices.as_deref().map(gate::device_cookie).transpose();
+    match (session, devices) {
+        (Ok(session), Ok(devices)) => {
+            answer.headers_mut().append(header::SET_COOKIE, session);
+            if let Some(devices) = devices {
+                answer.headers_mut().append(header::SET_COOKIE, devices);
+            }
+            answer
         }
-        Err(_) => {
-            answers::refuse_page(None, &AppError::Internal("a cookie that is no header".to_owned()))
-        }
+        (Err(error), _) | (_, Err(error)) => answers::refuse_page(None, &error),
+    }
+}
+
+fn code_page(csrf: &str, problem: Option<String>) -> CodePage {
+    CodePage { layout: answers::layout("Second factor", None, ""), csrf: csrf.to_owned(), problem }
+}
+
+/// `GET /sign-in/code`.
+pub(crate) async fn ask_code(AnyStage(session): AnyStage) -> Response {
+    match session.stage {
+        Stage::Code => answers::page(&code_page(&session.csrf, None)),
+        Stage::SetUp | Stage::Whole => Redirect::to("/").into_response(),
+    }
+}
+
+/// A code.
+#[derive(Deserialize)]
+pub(crate) struct CodeForm {
+    csrf: String,
+    #[serde(default)]
+    pub(crate) code: String,
+}
+
+impl HasToken for CodeForm {
+    fn csrf(&self) -> &str {
+        &self.csrf
+    }
+}
+
+/// `POST /sign-in/code`.
+pub(crate) async fn give_code(State(app): State<App>, form: HalfForm<CodeForm>) -> Response {
+    let HalfForm { session, client, fields } = form;
+    match session.stage {
+        Stage::Code => {}
+        Stage::SetUp | Stage::Whole => return Redirect::to("/").into_response(),
+    }
+    match app.give_code(&session, &fields.code, &client).await {
+        Ok(new) => signed_in(&new, Redirect::to("/").into_response()),
+        Err(error) => refused(
+            error,
+            "That code is not right, or it was used already. Wait for the next one.",
+            |problem| answers::page(&code_page(&session.csrf, Some(problem))),
+        ),
     }
 }
 
@@ -113,9 +162,14 @@ impl HasToken for OnlyToken {
 }
 
 /// `POST /sign-out`.
-pub(crate) async fn sign_out(State(app): State<App>, form: Form<OnlyToken>) -> Response {
-    if let Err(error) = app.sign_out(&form.session).await {
-        return answers::refuse_page(Some(&form.session), &error);
+pub(crate) async fn sign_out(State(app): State<App>, form: HalfForm<OnlyToken>) -> Response {
+    signed_out(app.sign_out(&form.session).await)
+}
+
+/// To the sign-in page, without the cookie.
+pub(crate) fn signed_out(done: Result<(), AppError>) -> Response {
+    match done.and_then(|()| gate::session_cookie("")) {
+        Ok(cookie) => ([(header::SET_COOKIE, cookie)], Redirect::to("/sign-in")).into_response(),
+        Err(error) => answers::refuse_page(None, &error),
     }
-    with_cookie(&format!("{COOKIE}=; Path=/; Secure; HttpOnly; SameSite=Strict; Max-Age=0"))
 }

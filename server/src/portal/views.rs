@@ -7,7 +7,7 @@
 use axum::{
     Json, RequestExt,
     body::Body,
-    extract::{FromRequest, Path, Request, State},
+    extract::{FromRequest, Path, Query, Request, State},
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Redirect, Response},
 };
@@ -21,7 +21,7 @@ use crate::{app::App, authn::Session, error::AppError, view::Opening};
 
 use super::{
     answers,
-    gate::{self, Form, HasToken, SignedIn},
+    gate::{self, Fresh, HasToken, Sensitive, SignedIn},
 };
 
 /// What opening a view needs, as JSON or as a form.
@@ -52,10 +52,13 @@ pub(crate) async fn open(
     Path(event): Path<String>,
     mut request: Request,
 ) -> Response {
-    let session = match request.extract_parts_with_state::<SignedIn, _>(&app).await {
+    let mut session = match request.extract_parts_with_state::<SignedIn, _>(&app).await {
         Ok(SignedIn(session)) => session,
         Err(refusal) => return refusal,
     };
+    let (parts, body) = request.into_parts();
+    gate::prove(&app, &mut session, &parts);
+    let request = Request::from_parts(parts, body);
     match open_view(&app, &session, &event, request).await {
         Ok(answer) => answer,
         Err(error) => answers::refuse_json(&error),
@@ -89,7 +92,7 @@ async fn open_view(
     Ok((StatusCode::CREATED, Json(opened)).into_response())
 }
 
-/// The form of an export, which works without script: one camera.
+/// The form of an export: one camera. The script signs it, then the browser downloads the file.
 #[derive(Deserialize)]
 pub(crate) struct ExportForm {
     csrf: String,
@@ -97,7 +100,12 @@ pub(crate) struct ExportForm {
     purpose: String,
     #[serde(default)]
     track: String,
+    /// What the page's script signed.
+    #[serde(default)]
+    proof: String,
 }
+
+impl Sensitive for ExportForm {}
 
 impl HasToken for ExportForm {
     fn csrf(&self) -> &str {
@@ -109,11 +117,14 @@ impl HasToken for ExportForm {
 pub(crate) async fn export(
     State(app): State<App>,
     Path(event): Path<String>,
-    form: Form<ExportForm>,
+    form: Fresh<ExportForm>,
 ) -> Response {
-    match open_export(&app, &form.session, &event, &form.fields).await {
+    let Fresh { mut session, fields } = form;
+    let path = format!("/events/{event}/export");
+    gate::prove_with(&app, &mut session, "POST", &path, Some(&fields.proof));
+    match open_export(&app, &session, &event, &fields).await {
         Ok(file) => Redirect::to(&file).into_response(),
-        Err(error) => answers::refuse_page(Some(&form.session), &error),
+        Err(error) => answers::refuse_page(Some(&session), &error),
     }
 }
 
@@ -128,7 +139,10 @@ async fn open_export(
     let track = opened.tracks.iter().find(|t| t.name == fields.track).ok_or_else(|| {
         AppError::Invalid("This recording has no such camera. Go back and choose one.".to_owned())
     })?;
-    Ok(format!("/views/{}/{}.mp4", opened.view_id, track.name))
+    // A download carries no header: this once, and soon, the address says who asked for it.
+    let file = format!("/views/{}/{}.mp4", opened.view_id, track.name);
+    let ticket = app.ticket(session, &file);
+    Ok(format!("{file}?ticket={ticket}"))
 }
 
 /// The files of a view.
@@ -151,12 +165,25 @@ fn named(view: &str, file: &str) -> Result<(ViewId, File), AppError> {
     Ok((view, file))
 }
 
+/// What may stand in the address of a file.
+#[derive(Deserialize)]
+pub(crate) struct Sent {
+    ticket: Option<String>,
+}
+
 /// `GET /views/{view}/{file}`.
 pub(crate) async fn file(
     State(app): State<App>,
-    SignedIn(session): SignedIn,
+    SignedIn(mut session): SignedIn,
     Path((view, file)): Path<(String, String)>,
+    Query(sent): Query<Sent>,
+    request: Request,
 ) -> Response {
+    let (parts, _) = request.into_parts();
+    match sent.ticket {
+        None => gate::prove(&app, &mut session, &parts),
+        Some(ticket) => session.proven = app.takes_ticket(&session, parts.uri.path(), &ticket),
+    }
     match send(&app, &session, &view, &file).await {
         Ok(answer) => answer,
         Err(error) => answers::refuse_json(&error),

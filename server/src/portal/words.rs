@@ -42,7 +42,16 @@ pub(crate) fn act(row: &ActShown) -> String {
         "hold" => "Recording kept for a legal ground",
         "release" => "Legal hold ended",
         "sign_in" => "Signed in",
-        "sign_in_refused" => "Sign-in refused",
+        "sign_in_refused" => "Sign-in refused: wrong password or code",
+        "sign_in_braked" => "Sign-in refused: too many attempts",
+        "step_up_refused" => "Wrong password or code before a sensitive act",
+        "sign_out" => "Signed out",
+        "session_revoked" => "Session ended from another one",
+        "session_stolen" => "Session ended by the server: its cookie was in two places",
+        "second_factor_set" => "Second factor set up",
+        "second_factor_removed" => "Second factor removed",
+        "recovery_codes_made" => "New recovery codes made",
+        "password_changed" => "Password changed",
         "command" => "Order given to a unit",
         "ask_" => "Asked a second person",
         "approve_" => "Granted as the second person",
@@ -60,6 +69,10 @@ pub(crate) fn act(row: &ActShown) -> String {
 /// Who did it.
 pub(crate) fn actor(row: &ActShown) -> String {
     match (&row.who, row.role) {
+        // Only the name is known that was given, not who gave it.
+        (Some(name), _) if matches!(row.action.as_str(), "sign_in_refused" | "sign_in_braked") => {
+            format!("Somebody, as {name}")
+        }
         (Some(name), _) => name.clone(),
         (None, Some(role)) => role.words().to_owned(),
         (None, None) if row.action.as_str().starts_with("sign_in") => "Unknown name".to_owned(),

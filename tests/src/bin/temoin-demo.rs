@@ -118,6 +118,10 @@ fn welcome(fleet: &Fleet) -> Result<String> {
         fleet.server_folder().join("pki/ca.crt").display()
     )?;
     writeln!(text, "sign in with the password {}", fleet.password)?;
+    writeln!(
+        text,
+        "(no second factor is asked for: `[sign_in] second_factor = \"optional\"`, for this demo only)"
+    )?;
     for a in &ACCOUNTS {
         let own = if a.login == DRIVER { " (drives van-12)" } else { "" };
         let depot = a.depot.map(|d| format!(", depot {d}")).unwrap_or_default();
