@@ -22,6 +22,8 @@ pub struct Client {
     csrf: Option<String>,
     /// What a browser's script makes: the session is bound to it.
     key: EcdsaKeyPair,
+    /// The session's cookie as it was at the sign-in, as a thief would have it.
+    cookie: Option<String>,
 }
 
 /// The answer to opening a view.
@@ -84,11 +86,34 @@ impl Client {
             })
             .map_err(|_| anyhow::anyhow!("no key can be made"))?;
         let origin = format!("https://localhost:{}", portal.port());
-        Ok(Self { http, origin, csrf: None, key })
+        Ok(Self { http, origin, csrf: None, key, cookie: None })
+    }
+
+    /// The session's cookie, as a thief would take it.
+    ///
+    /// # Errors
+    /// Where nobody is signed in.
+    pub fn stolen_cookie(&self) -> Result<&str> {
+        self.cookie.as_deref().context("nobody is signed in")
+    }
+
+    /// Gets something with headers of one's own.
+    ///
+    /// # Errors
+    /// Where there is no answer at all.
+    pub async fn get_with(&self, path: &str, headers: &[(&str, &str)]) -> Result<Response> {
+        let mut request = self.http.get(format!("{}{path}", self.origin));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        Ok(request.send().await?)
     }
 
     /// The proof that this client signed in, for one request; empty where nobody is signed in.
-    async fn proof(&self, method: &str, path: &str) -> Result<String> {
+    ///
+    /// # Errors
+    /// Where there is no answer at all.
+    pub async fn proof(&self, method: &str, path: &str) -> Result<String> {
         let answer = self.get("/session/nonce").await?;
         if answer.status() != StatusCode::OK {
             return Ok(String::new());
@@ -167,6 +192,14 @@ impl Client {
         let form = [("login", login), ("password", password), ("key", &key)];
         let response = self.post("/sign-in", &form).await?;
         ensure!(response.status().is_redirection(), "signing in as {login}: {}", response.status());
+        self.cookie = response
+            .headers()
+            .get_all("set-cookie")
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .find(|value| value.starts_with("__Host-temoin-session="))
+            .and_then(|value| value.split(';').next())
+            .map(str::to_owned);
         let mut path = "/".to_owned();
         // The home page is one or two redirects away.
         for _ in 0..3 {
