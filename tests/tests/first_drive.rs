@@ -211,9 +211,17 @@ async fn viewing(fleet: &Fleet, event: &str) -> Result<()> {
     for name in ["Kai Lindner", "Sam Ortiz"] {
         assert!(mine.contains(name), "the driver does not see that {name} looked");
     }
-    // Three views; the head on disk may be 2 s behind.
-    until("three views in the log", async || {
-        Ok(fleet.admin(&["verify-log"], None)?.lines().any(|line| line == "size 3"))
+    let auditor = fleet.signed_in("ada").await?;
+    let (_, log) = auditor.page("/access-log").await?;
+    assert_eq!(log.matches("Recording opened").count(), 3, "three views are in the log: {log}");
+    let size =
+        log.split("data-testid=\"log-size\">").nth(1).and_then(|rest| rest.split('<').next());
+    let size: u64 = size.context("the auditor is not told the log's size")?.parse()?;
+    // The head on disk may be 2 s behind.
+    until("the whole log verified", async || {
+        let said = fleet.admin(&["verify-log"], None)?;
+        let verified = said.lines().find_map(|line| line.strip_prefix("size ")?.parse().ok());
+        Ok(verified.is_some_and(|verified: u64| verified >= size))
     })
     .await
 }
