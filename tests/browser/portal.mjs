@@ -99,28 +99,32 @@ async function signedIn(login) {
 }
 
 async function as(login, viewport, look) {
-  const { context, at } = people.get(login) ?? await signedIn(login);
-  const page = await context.newPage();
+  const person = people.get(login) ?? await signedIn(login);
+  const page = await person.context.newPage();
   await page.setViewportSize(viewport);
   // A wrong code and being asked again are answered with a status that the console notes.
   const noted = /status of 40[13]/;
   page.on('console', (m) => m.type() === 'error' && !noted.test(m.text()) && problems.push(`${login}: ${m.text()}`));
   page.on('pageerror', (e) => problems.push(`${login}: ${e.message}`));
   await page.goto(PORTAL);
-  await look(page, () => page.waitForTimeout(Math.max(0, at + FRESH_MS - Date.now())));
+  await look(page, () => page.waitForTimeout(Math.max(0, person.at + FRESH_MS - Date.now())));
   await notWide(page, login);
   await page.screenshot({ path: `${SHOTS}/${login}-${viewport.width}.png`, fullPage: true });
   await page.close();
+  // The password may have been asked for up to now.
+  person.at = Date.now();
 }
 
-/** Does something that may ask for the password once more first. */
-async function sensitive(page, act) {
+/** Does something that may ask for the password once more first; gives what `done` waited for. */
+async function sensitive(page, act, done) {
   await act();
   const again = page.getByTestId('step-up');
-  if (await again.waitFor({ timeout: 2_000 }).then(() => true, () => false)) {
+  const asked = await Promise.race([again.waitFor().then(() => true), done.then(() => false)]);
+  if (asked) {
     await again.fill(PASSWORD);
     await page.getByTestId('step-up-go').click();
   }
+  return done;
 }
 
 async function plays(page, cameras) {
@@ -242,16 +246,15 @@ try {
   await as('pia', PHONE, async (page) => {
     await page.goto(`${PORTAL}/requests`);
     await page.screenshot({ path: `${SHOTS}/pia-requests.png`, fullPage: true });
-    await sensitive(page, () => page.getByTestId('grant').click());
-    await page.getByTestId('asks').getByText('Holds').waitFor();
+    const held = page.getByTestId('asks').getByText('Holds').waitFor();
+    await sensitive(page, () => page.getByTestId('grant').click(), held);
   });
   await as('sam', DESKTOP, async (page) => {
     await newestEvent(page);
     await page.getByTestId('export-unfold').locator('summary').click();
-    const [download] = await Promise.all([
-      page.waitForEvent('download'),
-      sensitive(page, () => page.getByTestId('export-road').click()),
-    ]);
+    const downloaded = page.waitForEvent('download');
+    const ask = () => page.getByTestId('export-road').click();
+    const download = await sensitive(page, ask, downloaded);
     const { size } = await stat(await download.path());
     assert.ok(size > 10_000, `an export of ${size} bytes`);
     await page.screenshot({ path: `${SHOTS}/sam-event.png`, fullPage: true });

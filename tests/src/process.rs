@@ -1,7 +1,7 @@
 //! A child process whose output lines can be waited for.
 
 use std::{
-    io::{BufRead, BufReader, Write},
+    io::{BufRead, BufReader, Read, Write},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     sync::{Arc, Condvar, Mutex, PoisonError},
@@ -53,15 +53,43 @@ impl Programs {
 #[derive(Default)]
 struct Output {
     lines: Vec<String>,
-    closed: bool,
+    errors: Vec<String>,
+    /// How many of its two streams came to their end: only after both is all that it said here.
+    closed: u8,
+}
+
+impl Output {
+    fn ended(&self) -> bool {
+        self.closed == 2
+    }
+}
+
+/// What a program said, and what tells of more.
+type Shared = Arc<(Mutex<Output>, Condvar)>;
+
+/// Reads a stream to its end on a thread of its own.
+fn follow(
+    stream: impl Read + Send + 'static,
+    shared: &Shared,
+    keep: impl Fn(&mut Output, String) + Send + 'static,
+) {
+    let shared = Arc::clone(shared);
+    thread::spawn(move || {
+        let (output, changed) = &*shared;
+        for line in BufReader::new(stream).lines().map_while(Result::ok) {
+            keep(&mut output.lock().unwrap_or_else(PoisonError::into_inner), line);
+            changed.notify_all();
+        }
+        output.lock().unwrap_or_else(PoisonError::into_inner).closed += 1;
+        changed.notify_all();
+    });
 }
 
 /// A running program with its output.
 pub struct Process {
     name: String,
     child: Child,
-    output: Arc<(Mutex<Output>, Condvar)>,
-    errors: Arc<Mutex<Vec<String>>>,
+    output: Shared,
 }
 
 /// What to do with each line of standard output as it comes.
@@ -79,29 +107,17 @@ impl Process {
             .stderr(Stdio::piped())
             .spawn()
             .with_context(|| format!("cannot start {command:?}"))?;
-        let output = Arc::new((Mutex::new(Output::default()), Condvar::new()));
+        let output = Shared::default();
         let stdout = child.stdout.take().context("no standard output")?;
-        let shared = Arc::clone(&output);
-        thread::spawn(move || {
-            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-                if let Some(f) = &on_line {
-                    f(&line);
-                }
-                shared.0.lock().unwrap_or_else(PoisonError::into_inner).lines.push(line);
-                shared.1.notify_all();
+        follow(stdout, &output, move |output, line| {
+            if let Some(f) = &on_line {
+                f(&line);
             }
-            shared.0.lock().unwrap_or_else(PoisonError::into_inner).closed = true;
-            shared.1.notify_all();
+            output.lines.push(line);
         });
         let stderr = child.stderr.take().context("no standard error")?;
-        let errors = Arc::new(Mutex::new(Vec::new()));
-        let kept = Arc::clone(&errors);
-        thread::spawn(move || {
-            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-                kept.lock().unwrap_or_else(PoisonError::into_inner).push(line);
-            }
-        });
-        Ok(Self { name: name.to_owned(), child, output, errors })
+        follow(stderr, &output, |output, line| output.errors.push(line));
+        Ok(Self { name: name.to_owned(), child, output })
     }
 
     /// Waits until a line of standard output satisfies `wanted`, past ones included.
@@ -124,11 +140,10 @@ impl Process {
             }
             seen = output.lines.len();
             let left = deadline.saturating_duration_since(Instant::now());
-            if output.closed || left.is_zero() {
-                let why = if output.closed { "it ended" } else { "time ran out" };
-                let said = output.lines.join("\n");
-                drop(output);
-                bail!("{}: waiting for {what}: {why}\n{said}\n{}", self.name, self.errors());
+            if output.ended() || left.is_zero() {
+                let why = if output.ended() { "it ended" } else { "time ran out" };
+                let (said, errors) = (output.lines.join("\n"), output.errors.join("\n"));
+                bail!("{}: waiting for {what}: {why}\n{said}\n{errors}", self.name);
             }
             output = changed.wait_timeout(output, left).unwrap_or_else(PoisonError::into_inner).0;
         }
@@ -141,7 +156,7 @@ impl Process {
 
     /// What it said on standard error so far.
     pub fn errors(&self) -> String {
-        self.errors.lock().unwrap_or_else(PoisonError::into_inner).join("\n")
+        self.output.0.lock().unwrap_or_else(PoisonError::into_inner).errors.join("\n")
     }
 
     /// How it ended, where it has.
