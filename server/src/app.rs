@@ -21,6 +21,7 @@ use crate::{
     pki::{Pki, PkiError},
     report::Report,
     view::Streams,
+    witnesses::{WitnessError, Witnesses},
 };
 
 /// Why the server does not start. Each says what to do.
@@ -49,6 +50,9 @@ pub enum StartError {
     /// The access log.
     #[error("the access log cannot be opened: {0}")]
     Log(#[from] LogError),
+    /// The witnesses of the access log.
+    #[error(transparent)]
+    Witness(#[from] WitnessError),
     /// The policies.
     #[error(transparent)]
     Authz(#[from] AuthzError),
@@ -78,6 +82,7 @@ struct Parts {
     pki: Pki,
     keys: Keyring,
     log: Log,
+    witnesses: Witnesses,
     authz: Authz,
     guard: Guard,
     objects: Arc<dyn Objects>,
@@ -116,6 +121,7 @@ impl App {
         let db = Db::open(&config.database()).await?;
         let log = Log::open(&config.log())?;
         log.catch_up(&db).await?;
+        let witnesses = Witnesses::open(&config, &log).await?;
         let parts = Parts {
             streams: Arc::new(Streams::new(config.views)),
             guard: Guard::new()?,
@@ -124,6 +130,7 @@ impl App {
             pki,
             keys,
             log,
+            witnesses,
             authz,
             objects,
             partials,
@@ -149,6 +156,14 @@ impl App {
         self.parts.log.is_healthy() && self.parts.db.ping().await.is_ok()
     }
 
+    /// Whether recordings may be shown, as far as the access log's witnesses have a say.
+    ///
+    /// # Errors
+    /// [`AppError::Unwitnessed`].
+    pub fn witnessed(&self) -> Result<(), AppError> {
+        self.parts.witnesses.check(self.now_ms())
+    }
+
     /// Ends what runs in the background and folds the database's log into its file.
     pub async fn close(&self) {
         self.parts.streams.stop_all();
@@ -169,6 +184,10 @@ impl App {
 
     pub(crate) fn log(&self) -> &Log {
         &self.parts.log
+    }
+
+    pub(crate) fn witnesses(&self) -> &Witnesses {
+        &self.parts.witnesses
     }
 
     pub(crate) fn authz(&self) -> &Authz {

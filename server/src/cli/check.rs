@@ -10,6 +10,7 @@ use crate::{
     keys::Keyring,
     objects::s3::S3Objects,
     pki::{Pki, read_identity},
+    witnesses,
 };
 
 pub(super) async fn run(path: &Path) -> Result<(), anyhow::Error> {
@@ -42,6 +43,9 @@ pub(super) async fn run(path: &Path) -> Result<(), anyhow::Error> {
         }
     }
     if problems.is_empty() {
+        if config.witnesses.is_empty() {
+            say(witnesses::none_configured())?;
+        }
         say(&format!("{} is good", path.display()))
     } else {
         Err(anyhow::anyhow!(problems.join("\n")))

@@ -30,7 +30,7 @@ const CSS: &str = "text/css; charset=utf-8";
 const JS: &str = "text/javascript; charset=utf-8";
 const SVG: &str = "image/svg+xml";
 
-static ASSETS: [Asset; 8] = [
+static ASSETS: [Asset; 10] = [
     asset!("portal.css", CSS),
     asset!("portal.js", JS),
     asset!("event.js", JS),
@@ -38,6 +38,8 @@ static ASSETS: [Asset; 8] = [
     asset!("stream.js", JS),
     asset!("transport.js", JS),
     asset!("chart.js", JS),
+    asset!("verify.js", JS),
+    asset!("tlog.js", JS),
     asset!("mark.svg", SVG),
 ];
 
