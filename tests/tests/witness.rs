@@ -203,8 +203,9 @@ async fn no_views_without_a_witness() -> Result<()> {
         let said = until(&kai, &event, StatusCode::SERVICE_UNAVAILABLE).await?;
         ensure!(said.contains("witness"), "{said}");
         // It goes on and becomes longer than what was cosigned: another history.
-        for _ in 0..6 {
-            fleet.signed_in("kai").await?;
+        let mia = fleet.signed_in("mia").await?;
+        for _ in 0..4 {
+            mia.open_view(&event, "triage").await?;
         }
         let deadline = Instant::now() + Duration::from_secs(2 * WITHIN_S);
         while Instant::now() < deadline {
