@@ -32,8 +32,20 @@ Exit status: 0 where all holds, 1 where something is wrong with the log, 2 where
 struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
+    /// The published log: a folder, or an address such as https://fleet.example/log.
+    #[arg(value_name = "FOLDER_OR_URL", required = true)]
+    log: Option<String>,
     #[command(flatten)]
-    whole: Option<Whole>,
+    keys: Option<Keys>,
+    /// A checkpoint that was kept: the log must still contain it; may be given several times.
+    #[arg(long, value_name = "FILE")]
+    since: Vec<PathBuf>,
+    /// Keep the checkpoint that was checked in this file, for the next --since.
+    #[arg(long, value_name = "FILE")]
+    save: Option<PathBuf>,
+    /// A certificate (PEM) that the address is checked with, instead of those of the system.
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
 }
 
 /// The keys that everything is checked with. They must have come another way than the log.
@@ -47,21 +59,12 @@ struct Keys {
     witness: Vec<WitnessPublicKey>,
 }
 
-#[derive(Debug, Args)]
+/// What a check of the whole log is asked for.
 struct Whole {
-    /// The published log: a folder, or an address such as https://fleet.example/log.
-    #[arg(value_name = "FOLDER_OR_URL")]
     log: String,
-    #[command(flatten)]
     keys: Keys,
-    /// A checkpoint that was kept: the log must still contain it; may be given several times.
-    #[arg(long, value_name = "FILE")]
     since: Vec<PathBuf>,
-    /// Keep the checkpoint that was checked in this file, for the next --since.
-    #[arg(long, value_name = "FILE")]
     save: Option<PathBuf>,
-    /// A certificate (PEM) that the address is checked with, instead of those of the system.
-    #[arg(long, value_name = "FILE")]
     ca: Option<PathBuf>,
 }
 
@@ -109,13 +112,15 @@ fn wrong(text: impl std::fmt::Display) -> anyhow::Error {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let done = match (cli.command, cli.whole) {
-        (Some(Command::Consistency { old, new, keys, log, ca }), _) => {
+    let done = match (cli.command, cli.log, cli.keys) {
+        (Some(Command::Consistency { old, new, keys, log, ca }), _, _) => {
             consistency(&old, &new, &keys, log.as_deref(), ca.as_deref())
         }
-        (Some(Command::Inclusion { proof, keys }), _) => inclusion(&proof, &keys),
-        (None, Some(asked)) => whole(&asked),
-        (None, None) => Err(anyhow!("say which log: temoin-verify --help")),
+        (Some(Command::Inclusion { proof, keys }), _, _) => inclusion(&proof, &keys),
+        (None, Some(log), Some(keys)) => {
+            whole(&Whole { log, keys, since: cli.since, save: cli.save, ca: cli.ca })
+        }
+        (None, _, _) => Err(anyhow!("give a log and its --key: see temoin-verify --help")),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
