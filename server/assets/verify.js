@@ -95,14 +95,28 @@ async function check(index) {
 
 const day = (ms) => new Date(ms).toLocaleDateString('en-GB', { day: 'numeric', month: 'short', year: 'numeric' });
 
+// Where the answer stands: in a table, over the whole width behind the row.
+const boxes = new WeakMap();
 function result(link) {
-  const cell = link.parentElement;
-  let box = cell.querySelector('[data-testid=proof-result]');
-  if (!box) {
-    box = document.createElement('div');
-    box.dataset.testid = 'proof-result';
-    box.setAttribute('role', 'status');
+  let box = boxes.get(link);
+  if (box) return box;
+  box = document.createElement('div');
+  box.dataset.testid = 'proof-result';
+  box.setAttribute('role', 'status');
+  boxes.set(link, box);
+  const row = link.closest('tr');
+  if (row) {
+    const under = document.createElement('tr');
+    under.className = 'proof-row';
+    under.setAttribute('role', 'row');
+    const cell = document.createElement('td');
+    cell.setAttribute('role', 'cell');
+    cell.colSpan = row.cells.length;
     cell.append(box);
+    under.append(cell);
+    row.after(under);
+  } else {
+    link.after(box);
   }
   return box;
 }
