@@ -1,6 +1,5 @@
 //! A witness as a process of its own: without its word nobody is shown a recording, and it gives its
 //! word to one history only.
-#![expect(clippy::indexing_slicing, reason = "in a test a missing element is a failure")]
 
 use std::{
     fs,
