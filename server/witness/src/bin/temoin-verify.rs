@@ -32,7 +32,7 @@ Exit status: 0 where all holds, 1 where something is wrong with the log, 2 where
 struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
-    /// The published log: a folder, or an address such as https://fleet.example/log.
+    /// The published log: a folder, or an address such as `https://fleet.example/log`.
     #[arg(value_name = "FOLDER_OR_URL", required = true)]
     log: Option<String>,
     #[command(flatten)]
