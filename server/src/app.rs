@@ -22,6 +22,7 @@ use crate::{
     report::Report,
     sign_in_key::{SignInKey, SignInKeyError},
     view::Streams,
+    witnesses::{WitnessError, Witnesses},
 };
 
 /// Why the server does not start. Each says what to do.
@@ -50,6 +51,9 @@ pub enum StartError {
     /// The access log.
     #[error("the access log cannot be opened: {0}")]
     Log(#[from] LogError),
+    /// The witnesses of the access log.
+    #[error(transparent)]
+    Witness(#[from] WitnessError),
     /// The policies.
     #[error(transparent)]
     Authz(#[from] AuthzError),
@@ -80,6 +84,7 @@ struct Parts {
     keys: Keys,
     sign_in_key: SignInKey,
     log: Log,
+    witnesses: Witnesses,
     authz: Authz,
     guard: Guard,
     objects: Arc<dyn Objects>,
@@ -119,6 +124,7 @@ impl App {
         let sign_in_key = SignInKey::open_or_create(&config.sign_in_key(), has_factors)?;
         let log = Log::open(&config.log())?;
         log.catch_up(&db).await?;
+        let witnesses = Witnesses::open(&config, &log).await?;
         let keys = Keys::new(&config.keys_socket(), log.clone());
         let parts = Parts {
             streams: Arc::new(Streams::new(config.views)),
@@ -129,6 +135,7 @@ impl App {
             keys,
             sign_in_key,
             log,
+            witnesses,
             authz,
             objects,
             partials,
@@ -166,6 +173,14 @@ impl App {
         keys && self.parts.log.is_healthy() && self.parts.db.ping().await.is_ok()
     }
 
+    /// Whether recordings may be shown, as far as the access log's witnesses have a say.
+    ///
+    /// # Errors
+    /// [`AppError::Unwitnessed`].
+    pub fn witnessed(&self) -> Result<(), AppError> {
+        self.parts.witnesses.check(self.now_ms())
+    }
+
     /// Ends what runs in the background and folds the database's log into its file.
     pub async fn close(&self) {
         self.parts.streams.stop_all();
@@ -190,6 +205,10 @@ impl App {
 
     pub(crate) fn log(&self) -> &Log {
         &self.parts.log
+    }
+
+    pub(crate) fn witnesses(&self) -> &Witnesses {
+        &self.parts.witnesses
     }
 
     pub(crate) fn authz(&self) -> &Authz {

@@ -53,6 +53,12 @@ pub struct Config {
     /// Signing in.
     #[serde(default)]
     pub sign_in: SignIn,
+    /// What the witnesses of the access log must have done.
+    #[serde(default, rename = "log")]
+    pub log_rules: LogRules,
+    /// The witnesses of the access log.
+    #[serde(default, rename = "witness", skip_serializing_if = "Vec::is_empty")]
+    pub witnesses: Vec<WitnessAt>,
     /// The data folder: where the file lies.
     #[serde(skip)]
     pub folder: PathBuf,
@@ -175,6 +181,40 @@ pub enum SecondFactor {
     Optional,
 }
 
+/// What the witnesses of the access log must have done before anybody is shown a recording. Of no
+/// effect where there are none.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LogRules {
+    /// How old the newest cosigned head may be, seconds. Own choice: a day. A witness that is down over
+    /// night stops nobody; a log that is not witnessed any more stops all views on the next day. A
+    /// witness that refuses stops them at once, whatever this is.
+    pub cosigned_within_s: u64,
+    /// How many witnesses must have cosigned the same head.
+    pub quorum: usize,
+}
+
+impl Default for LogRules {
+    fn default() -> Self {
+        Self { cosigned_within_s: 24 * 3600, quorum: 1 }
+    }
+}
+
+/// A witness of the access log.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WitnessAt {
+    /// What messages call it.
+    pub name: String,
+    /// Its public key, as `temoin-witness init` printed it.
+    pub key: String,
+    /// Where it is; `/add-checkpoint` is put behind it.
+    pub url: String,
+    /// A certificate (PEM) that its address is checked with, instead of those of the system.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca: Option<PathBuf>,
+}
+
 impl Config {
     /// What `init` writes.
     pub fn new(folder: &Path, https: SocketAddr, grpc: SocketAddr, hosts: Vec<String>) -> Self {
@@ -186,6 +226,8 @@ impl Config {
             views: Views::default(),
             retention: Retention::default(),
             sign_in: SignIn::default(),
+            log_rules: LogRules::default(),
+            witnesses: Vec::new(),
             folder: folder.to_owned(),
         }
     }
@@ -232,6 +274,7 @@ impl Config {
                 STEP_UP_AFTER_S.end()
             ));
         }
+        problems.extend(crate::witnesses::mistakes(self, &self.folder));
         if let Some(url) = &self.grpc.public_url
             && !url.starts_with("https://")
         {
@@ -295,6 +338,12 @@ mod tests {
             (base.replace(":2", ":1"), "two ports"),
             (base.replace("[grpc]", "certificate = \"a\"\n[grpc]"), "go together"),
             (format!("{base}[views]\nmax_streams = 0\n"), "at least 1"),
+            (format!("{base}[log]\nquorum = 0\n"), "at least 1"),
+            (format!("{base}[log]\ncosigned_within_s = 0\n"), "at least 1"),
+            (
+                format!("{base}[[witness]]\nname = \"w\"\nkey = \"x\"\nurl = \"http://x\"\n"),
+                "its key",
+            ),
             (format!("{base}[objects]\nkind = \"tape\"\n"), "tape"),
             (format!("{base}[sign_in]\nsecond_factor = \"maybe\"\n"), "maybe"),
             (format!("{base}[sign_in]\nstep_up_after_s = 5\n"), "10 to 3600"),

@@ -32,6 +32,9 @@ pub enum AppError {
     /// All places are taken at this moment.
     #[error("busy: {0}")]
     Busy(&'static str),
+    /// No witness has signed the access log in time, or one refuses to; with what the person is told.
+    #[error("no recording is shown: {0}")]
+    Unwitnessed(&'static str),
     /// The database failed.
     #[error(transparent)]
     Db(#[from] DbError),
@@ -63,7 +66,7 @@ impl AppError {
             Self::Refused(_) => 403,
             Self::Invalid(_) => 400,
             Self::TooMany { .. } => 429,
-            Self::Busy(_) | Self::Log(_) => 503,
+            Self::Busy(_) | Self::Unwitnessed(_) | Self::Log(_) => 503,
             Self::Key(error) if error.is_away() => 503,
             Self::Db(_)
             | Self::Authz(_)
@@ -83,7 +86,7 @@ impl AppError {
             Self::TooMany { retry_after_s } => {
                 format!("Too many attempts. Try again in {retry_after_s} s.")
             }
-            Self::Busy(what) => (*what).to_owned(),
+            Self::Busy(what) | Self::Unwitnessed(what) => (*what).to_owned(),
             Self::Log(_) => {
                 "The access log cannot be written, so nothing can be shown. The operator must look."
                     .to_owned()
@@ -105,7 +108,7 @@ impl AppError {
 
     /// Whether this is the server's fault, to be logged once with its whole chain.
     pub const fn is_internal(&self) -> bool {
-        self.status() >= 500 && !matches!(self, Self::Busy(_))
+        self.status() >= 500 && !matches!(self, Self::Busy(_) | Self::Unwitnessed(_))
     }
 }
 

@@ -88,6 +88,23 @@ impl App {
         })
     }
 
+    /// The proof of one entry that this person may see, as a C2SP tlog-proof: under the newest
+    /// cosigned head where the entry is in it, else under the present one.
+    ///
+    /// # Errors
+    /// [`AppError::NotFound`] where there is no such entry, or this person may not see it.
+    pub async fn entry_proof(&self, who: &User, index: u64) -> Result<String, AppError> {
+        let who = self.asker(who).await?;
+        let before_index = Some(index.checked_add(1).ok_or(AppError::NotFound)?);
+        let scope = ActScope { before_index, from_index: Some(index), ..scope_of(&who) };
+        let acts = self.db().acts(&scope, 1).await?;
+        if self.shown(&who, &acts)?.iter().all(|row| row.index != index) {
+            return Err(AppError::NotFound);
+        }
+        let head = self.witnesses().cosigned();
+        Ok(self.log().entry_proof(index, head).await?.to_text())
+    }
+
     /// Who has looked at a clip, as far as this person may know, the newest first.
     pub(crate) async fn seen(&self, who: &Asker, clip: ClipId) -> Result<Vec<ActShown>, AppError> {
         let scope = ActScope { clip: Some(clip), views_only: true, ..ActScope::default() };

@@ -318,6 +318,7 @@ fn inside(error: AppError) -> KeyError {
         | AppError::Invalid(_)
         | AppError::TooMany { .. }
         | AppError::Busy(_)
+        | AppError::Unwitnessed(_)
         | AppError::Db(_)
         | AppError::Authz(_)
         | AppError::Object(_)

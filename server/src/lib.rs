@@ -11,6 +11,7 @@
 //! | [`contest`], [`driver_score`], [`limit_proposals`] | a driver's objections, score, and corrections of limits, decided |
 //! | [`score`] | the sum of a score, pure |
 //! | [`view`] | the only way to pixels |
+//! | [`witnesses`] | without whose word about the access log nobody is shown a recording |
 //! | [`log`], [`keys`], [`pki`] | the access log, the fleet's keys, the CA |
 //! | [`db`], [`objects`] | rows, and sealed clips |
 //!
@@ -59,3 +60,4 @@ mod test_fleet;
 mod test_keys;
 pub mod totp;
 pub mod view;
+pub mod witnesses;

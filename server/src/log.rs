@@ -8,7 +8,9 @@
 
 use std::{path::Path, sync::Arc};
 
-use temoin_access_log::{AccessLog, Action, Leaf, LogIndex, PersonTag};
+use temoin_access_log::{
+    AccessLog, Action, Checkpoint, EntryProof, Hash, Leaf, LogIndex, LogPublicKey, PersonTag, tiles,
+};
 use temoin_keys::LogProof;
 use temoin_proto::ids::{ClipId, UserId};
 
@@ -51,6 +53,65 @@ impl Log {
     /// The signed head, as a note.
     pub fn checkpoint(&self) -> String {
         self.inner.checkpoint().note().to_owned()
+    }
+
+    /// The signed head.
+    pub fn head(&self) -> Checkpoint {
+        self.inner.checkpoint()
+    }
+
+    /// The key that checks it.
+    pub fn public_key(&self) -> &LogPublicKey {
+        self.inner.public_key()
+    }
+
+    /// The root of the first `size` entries.
+    ///
+    /// # Errors
+    /// [`LogError`] where there are fewer, or the disk fails.
+    pub fn root(&self, size: u64) -> Result<Hash, LogError> {
+        self.inner.root(size)
+    }
+
+    /// The proof that the first `old` entries are the beginning of the first `new`.
+    ///
+    /// # Errors
+    /// [`AppError::Log`].
+    pub async fn consistency_proof(&self, old: u64, new: u64) -> Result<Vec<Hash>, AppError> {
+        let log = Arc::clone(&self.inner);
+        Ok(blocking(move || log.consistency_proof(old, new)).await??)
+    }
+
+    /// An entry with its proof, under this head or, where it is behind it, under the present one.
+    ///
+    /// # Errors
+    /// [`AppError::Log`].
+    pub async fn entry_proof(
+        &self,
+        index: u64,
+        head: Option<Checkpoint>,
+    ) -> Result<EntryProof, AppError> {
+        let log = Arc::clone(&self.inner);
+        let under = head.filter(|head| index < head.size());
+        Ok(blocking(move || {
+            log.entry_proof_under(index, &under.unwrap_or_else(|| log.checkpoint()))
+        })
+        .await??)
+    }
+
+    /// A published tile, by its path behind `tile/`; none where the log has no such.
+    ///
+    /// # Errors
+    /// [`AppError::Log`].
+    pub async fn tile(&self, path: String) -> Result<Option<Vec<u8>>, AppError> {
+        let log = Arc::clone(&self.inner);
+        Ok(blocking(move || tiles::tile(&log, &path)).await??)
+    }
+
+    /// The log itself.
+    #[cfg(test)]
+    pub(crate) fn inner_for_tests(&self) -> &AccessLog {
+        &self.inner
     }
 
     /// Whether it takes entries.

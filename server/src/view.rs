@@ -208,7 +208,8 @@ impl App {
     ///
     /// # Errors
     /// [`AppError::NotFound`] where the person may not know of the event, [`AppError::Refused`]
-    /// with the reason where they may not watch for this purpose, [`AppError::Log`] where the log
+    /// with the reason where they may not watch for this purpose, [`AppError::Unwitnessed`],
+    /// [`AppError::Log`] where the log
     /// takes no entry; others where the recording cannot be read.
     pub async fn open_view(
         &self,
@@ -427,6 +428,7 @@ impl App {
         how: Opening,
         grant: Option<GrantId>,
     ) -> Result<(StoredView, LogIndex), AppError> {
+        self.witnessed()?;
         let act = Act {
             driver: event.driver.as_ref().map(|d| d.id),
             event: Some(event.record.id),
@@ -462,6 +464,7 @@ impl App {
         }
         let event = self.db().event(view.event).await?.ok_or(AppError::NotFound)?;
         let permit = self.authz().permit(&who, &EventFacts::from(&event), view.purpose)?;
+        self.witnessed()?;
         let proof = self.log().recall(view.log_index).await?;
         if !Opening::of(&proof).is_allowed(permit) {
             return Err(AppError::NotFound);

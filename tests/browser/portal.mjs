@@ -271,6 +271,47 @@ try {
   await as('ada', DESKTOP, async (page) => {
     assert.ok((await page.getByTestId('log-row').count()) >= 2, 'the auditor sees both views');
   });
+  // 'Check the proof', at both widths: the first time, the second time, and with another history kept.
+  for (const viewport of [DESKTOP, PHONE]) {
+    await as('dana', viewport, async (page) => {
+      const check = async (at) => {
+        await page.getByTestId('check-proof').nth(at).click();
+        const result = page.getByTestId('proof-result').nth(at);
+        await result.and(page.locator('.good, .wrong')).waitFor({ timeout: 20_000 });
+        return result;
+      };
+      await page.goto(`${PORTAL}/access-log`);
+      assert.match(await (await check(0)).innerText(), /in the log \(entry \d+ of \d+\).*signature holds/);
+      assert.match(await (await check(1)).innerText(), /has only grown since .* on this device/);
+      await page.screenshot({ path: `${SHOTS}/proof-good-${viewport.width}.png`, fullPage: true });
+      // As if this device had been shown other entries before.
+      await page.evaluate(() => {
+        const kept = JSON.parse(localStorage.getItem('temoin-log'));
+        const lines = kept.note.split('\n');
+        lines[2] = btoa('x'.repeat(32));
+        localStorage.setItem('temoin-log', JSON.stringify({ ...kept, note: lines.join('\n') }));
+      });
+      const wrong = await check(0);
+      assert.match(await wrong.innerText(), /Warning: The log has two histories/);
+      assert.equal(await wrong.getByTestId('evidence').count(), 2, 'both checkpoints can be kept');
+      await page.screenshot({ path: `${SHOTS}/proof-wrong-${viewport.width}.png`, fullPage: true });
+      // A longer log than the server's, and another key.
+      await page.evaluate(() => {
+        const kept = JSON.parse(localStorage.getItem('temoin-log'));
+        const lines = kept.note.split('\n');
+        lines[1] = '100000';
+        localStorage.setItem('temoin-log', JSON.stringify({ ...kept, note: lines.join('\n') }));
+      });
+      assert.match(await (await check(1)).innerText(), /has become shorter/);
+      // The browser says in its console that the server has no such proof.
+      problems.splice(0, problems.length, ...problems.filter((p) => !/404/.test(p)));
+      await page.evaluate(() => {
+        const kept = JSON.parse(localStorage.getItem('temoin-log'));
+        localStorage.setItem('temoin-log', JSON.stringify({ ...kept, key: 'other' }));
+      });
+      assert.match(await (await check(1)).innerText(), /another key/);
+    });
+  }
   await as('mia', PHONE, async (page) => {
     await page.getByTestId('empty').first().waitFor();
   });

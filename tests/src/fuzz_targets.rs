@@ -17,7 +17,7 @@ use std::{
 use prost::Message;
 use ring::signature::{Ed25519KeyPair, KeyPair as _};
 use temoin_access_log::{
-    Checkpoint, EntryProof, Leaf, LogKey, LogPublicKey,
+    AddCheckpoint, Checkpoint, EntryProof, Leaf, LogKey, LogPublicKey,
     record::{HEADER, RecordReader},
 };
 use temoin_agent::{
@@ -67,7 +67,7 @@ use temoin_proto::{
 pub type Target = fn(&[u8]);
 
 /// Every target with its name, which is that of its wrapper and of its corpus.
-pub const TARGETS: [(&str, Target); 28] = [
+pub const TARGETS: [(&str, Target); 29] = [
     ("access_log_entries", access_log_entries),
     ("access_log_leaf", access_log_leaf),
     ("access_log_proof", access_log_proof),
@@ -96,6 +96,7 @@ pub const TARGETS: [(&str, Target); 28] = [
     ("ubx", ubx),
     ("vehicle_model", vehicle_model),
     ("wire_messages", wire_messages),
+    ("witness_request", witness_request),
 ];
 
 /// Separates the DBC file from the log in an input of [`candump_dbc`].
@@ -708,6 +709,25 @@ pub fn checkpoint(data: &[u8]) {
         Ok(head) => {
             assert_eq!(head.note().as_bytes(), data);
             assert_eq!(Checkpoint::parse(head.note().as_bytes(), &PUBLIC_LOG_KEY), Ok(head));
+        }
+        Err(e) => refused(&e),
+    }
+}
+
+/// What a witness is asked: there is one spelling of each request, and a checkpoint that holds is of
+/// the log that its first line names.
+pub fn witness_request(data: &[u8]) {
+    let request = match AddCheckpoint::parse(data) {
+        Ok(request) => request,
+        Err(e) => return refused(&e),
+    };
+    assert_eq!(request.to_text().as_bytes(), data);
+    match Checkpoint::parse(request.checkpoint.as_bytes(), &PUBLIC_LOG_KEY) {
+        Ok(head) => {
+            assert_eq!(request.origin(), PUBLIC_LOG_KEY.name());
+            if let Err(e) = request.check(head.root(), &head) {
+                refused(&e);
+            }
         }
         Err(e) => refused(&e),
     }

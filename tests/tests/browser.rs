@@ -53,3 +53,17 @@ fn every_role_in_a_browser() -> Result<()> {
     assert!(server.stop(Duration::from_secs(15))?.success());
     Ok(())
 }
+
+/// The checks that a driver's browser does, against trees made by the words of RFC 6962.
+#[test]
+fn the_checks_of_a_proof() -> Result<()> {
+    if Command::new("node").arg("--version").output().is_err() {
+        println!("skipped: `node` is missing; `make test` installs it where it can");
+        return Ok(());
+    }
+    let mut node = Command::new("node");
+    node.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("browser/tlog.mjs"));
+    let said = run(node, None)?;
+    assert!(said.contains("tlog: ok"), "{said}");
+    Ok(())
+}

@@ -13,6 +13,7 @@ fn only_the_agreed_edges() {
         ("temoin-media", vec!["temoin-proto"]),
         ("temoin-agent-core", vec!["temoin-proto"]),
         ("temoin-access-log", vec!["temoin-proto"]),
+        ("temoin-witness", vec!["temoin-access-log"]),
         ("temoin-agent", vec!["temoin-agent-core", "temoin-hw", "temoin-media", "temoin-proto"]),
         ("temoin-keys", vec!["temoin-access-log", "temoin-proto"]),
         ("temoin-server", vec!["temoin-access-log", "temoin-keys", "temoin-media", "temoin-proto"]),

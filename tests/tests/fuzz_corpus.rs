@@ -20,9 +20,9 @@ use std::{
 use bytes::Bytes;
 use prost::Message;
 use temoin_access_log::{
-    Action, EntryProof, Leaf, LogKey,
+    Action, AddCheckpoint, EntryProof, Leaf, LogKey,
     record::{HEADER, Record},
-    tree::{Tree, leaf_hash},
+    tree::{Chunk, Tree, leaf_hash},
 };
 use temoin_keys::{LogProof, Request, Wrapped};
 use temoin_media::{
@@ -356,6 +356,13 @@ fn access_log_seeds() -> Vec<(&'static str, &'static str, Vec<u8>)> {
         path: tree.with(&[]).inclusion_proof(5, 11).unwrap(),
         checkpoint: head.note().to_owned(),
     };
+    let request = |old, proven: bool| {
+        let whole = Chunk::new(0, (0..11).map(|at| leaf_hash(&leaf(at))).collect());
+        let proof = tree.with(&[whole]).consistency_proof(old, 11).unwrap();
+        let proof = if proven { proof } else { Vec::new() };
+        let checkpoint = head.note().to_owned();
+        AddCheckpoint { old, proof, checkpoint }.to_text().into_bytes()
+    };
     let empty = key.sign(0, Tree::default().root().unwrap()).unwrap();
     vec![
         ("access_log_leaf", "view", leaf(0)),
@@ -369,6 +376,9 @@ fn access_log_seeds() -> Vec<(&'static str, &'static str, Vec<u8>)> {
         ("key_request", "public", key_request("public", &proof)),
         ("checkpoint", "size_11", head.note().as_bytes().to_vec()),
         ("checkpoint", "size_0", empty.note().as_bytes().to_vec()),
+        ("witness_request", "from_5_to_11", request(5, true)),
+        ("witness_request", "first", request(0, false)),
+        ("witness_request", "without_proof", request(5, false)),
         ("log_key", "public", key.public().to_string().into_bytes()),
         ("log_key", "private", LOG_KEY.as_bytes().to_vec()),
     ]

@@ -25,7 +25,7 @@ use signed_note::{Note, Signature, Verifier, VerifierList};
 use crate::tree::{Hash, MAX_TREE_SIZE};
 
 const ALGORITHM_ED25519: u8 = 1;
-const PRIVATE_PREFIX: &str = "PRIVATE+KEY+";
+pub(crate) const PRIVATE_PREFIX: &str = "PRIVATE+KEY+";
 const MAX_NAME_LEN: usize = 200;
 /// Longest checkpoint that is read, bytes: room for dozens of witnesses.
 pub const MAX_CHECKPOINT_LEN: usize = 16 * 1024;
@@ -72,20 +72,24 @@ pub enum CheckpointError {
     Origin(String),
 }
 
-fn check_name(name: &str) -> Result<(), KeyError> {
+pub(crate) fn check_name(name: &str) -> Result<(), KeyError> {
     let good = name.len() <= MAX_NAME_LEN
         && signed_note::is_key_name_valid(name)
         && !name.chars().any(char::is_control);
     if good { Ok(()) } else { Err(KeyError::Name(name.chars().take(MAX_NAME_LEN).collect())) }
 }
 
-/// `ALGORITHM_ED25519` and 32 bytes of key, in base64.
-fn encode_key(key: &[u8]) -> String {
-    BASE64_STANDARD.encode([&[ALGORITHM_ED25519], key].concat())
+/// The key's type and its 32 bytes, in base64.
+pub(crate) fn encode_key(algorithm: u8, key: &[u8]) -> String {
+    BASE64_STANDARD.encode([&[algorithm], key].concat())
 }
 
-/// Takes `name+id+key` apart.
-fn decode_key(text: &str, kind: &'static str) -> Result<(String, u32, [u8; 32]), KeyError> {
+/// Takes `name+id+key` apart. The id is not checked yet: it is of the public key.
+pub(crate) fn decode_key(
+    algorithm: u8,
+    text: &str,
+    kind: &'static str,
+) -> Result<(String, u32, [u8; 32]), KeyError> {
     let bad = KeyError::Encoding(kind);
     let mut parts = text.splitn(3, '+');
     let (Some(name), Some(id), Some(key)) = (parts.next(), parts.next(), parts.next()) else {
@@ -97,7 +101,7 @@ fn decode_key(text: &str, kind: &'static str) -> Result<(String, u32, [u8; 32]),
         return Err(bad);
     }
     match BASE64_STANDARD.decode(key).map_err(|_| bad.clone())?.split_first() {
-        Some((&ALGORITHM_ED25519, key)) => {
+        Some((found, key)) if *found == algorithm => {
             Ok((name.to_owned(), number, key.try_into().map_err(|_| bad)?))
         }
         Some(_) | None => Err(bad),
@@ -140,14 +144,14 @@ impl Verifier for LogPublicKey {
 
 impl fmt::Display for LogPublicKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}+{:08x}+{}", self.name, self.id, encode_key(&self.key))
+        write!(f, "{}+{:08x}+{}", self.name, self.id, encode_key(ALGORITHM_ED25519, &self.key))
     }
 }
 
 impl FromStr for LogPublicKey {
     type Err = KeyError;
     fn from_str(s: &str) -> Result<Self, KeyError> {
-        let (name, id, key) = decode_key(s, "public")?;
+        let (name, id, key) = decode_key(ALGORITHM_ED25519, s, "public")?;
         let public = Self::new(name, key);
         if public.id == id { Ok(public) } else { Err(KeyError::Encoding("public")) }
     }
@@ -168,7 +172,11 @@ impl LogKey {
         let mut seed = [0; 32];
         SystemRandom::new().fill(&mut seed).map_err(|_| KeyError::Random)?;
         let key = Self::from_seed(name, &seed)?;
-        let encoded = format!("{PRIVATE_PREFIX}{name}+{:08x}+{}", key.public.id, encode_key(&seed));
+        let encoded = format!(
+            "{PRIVATE_PREFIX}{name}+{:08x}+{}",
+            key.public.id,
+            encode_key(ALGORITHM_ED25519, &seed)
+        );
         Ok((key, encoded))
     }
 
@@ -178,7 +186,7 @@ impl LogKey {
     /// [`KeyError`].
     pub fn decode(encoded: &str) -> Result<Self, KeyError> {
         let encoded = encoded.strip_prefix(PRIVATE_PREFIX).ok_or(KeyError::Encoding("private"))?;
-        let (name, id, seed) = decode_key(encoded, "private")?;
+        let (name, id, seed) = decode_key(ALGORITHM_ED25519, encoded, "private")?;
         let key = Self::from_seed(&name, &seed)?;
         if key.public.id == id { Ok(key) } else { Err(KeyError::Encoding("private")) }
     }
@@ -268,6 +276,18 @@ impl Checkpoint {
     /// The signed note, to publish or to keep.
     pub fn note(&self) -> &str {
         &self.note
+    }
+
+    /// What is signed: the note without its signatures.
+    pub fn text(&self) -> &str {
+        let end = self.note.rfind("\n\n").map_or(self.note.len(), |blank| blank + 1);
+        self.note.get(..end).unwrap_or_default()
+    }
+
+    /// The same head with these lines of signatures behind those that it has. The caller has checked
+    /// them.
+    pub(crate) fn with_lines(&self, lines: &str) -> Self {
+        Self { note: format!("{}{lines}", self.note), ..*self }
     }
 }
 

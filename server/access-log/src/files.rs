@@ -9,6 +9,7 @@
 //! | `entries` | the records (see [`crate::record`]) | grows |
 //! | `checkpoint` | the signed head | replaced as a whole |
 //! | `checkpoint.new` | the next one | left by a crash; overwritten |
+//! | `cosigned` | the newest cosigned head; the server's, not the log's | replaced as a whole |
 //! | `chunks` | where chunks of entries are (`src/chunks.rs`) | grows; derived |
 //!
 //! INVARIANT: an operation that reports success has done all of it. One that reports an error may
@@ -31,6 +32,9 @@ pub const CHECKPOINT: &str = "checkpoint";
 pub const KEY: &str = "key";
 /// The public key.
 pub const PUBLIC_KEY: &str = "public-key";
+/// The newest head with the cosignatures of its witnesses, for whoever keeps it beside the log; the
+/// log itself does not look at it.
+pub const COSIGNED: &str = "cosigned";
 pub(crate) const CHUNKS: &str = "chunks";
 pub(crate) const NEW_CHECKPOINT: &str = "checkpoint.new";
 pub(crate) const LOCK: &str = "lock";
@@ -201,6 +205,31 @@ impl LogFiles for OsFiles {
     fn sync_folder(&self) -> Result<(), FileError> {
         self.folder_handle.sync_all().map_err(|e| FileError::new("sync", &self.folder, e))
     }
+}
+
+/// Reads a short file; none where there is none.
+///
+/// # Errors
+/// [`FileError`].
+pub fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>, FileError> {
+    match read_short(path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(e) if e.source.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(e),
+    }
+}
+
+/// Replaces a short file as a whole, and makes that survive a power cut: written beside it as
+/// `NAME.new`, synced, renamed, the folder synced.
+///
+/// # Errors
+/// [`FileError`]: then the file is the old one or the new one.
+pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
+    let mut new = path.as_os_str().to_owned();
+    new.push(".new");
+    write_synced(Path::new(&new), bytes, 0o644)?;
+    fs::rename(&new, path).map_err(|e| FileError::new("replace", path, e))?;
+    path.parent().map_or(Ok(()), sync_folder)
 }
 
 /// Reads a file that must be short.

@@ -6,6 +6,8 @@
 //! | [`leaf`] | one entry, its canonical bytes, and why it says nothing about a person |
 //! | [`tree`] | RFC 6962 hashing and proofs |
 //! | [`checkpoint`] | the signed head (C2SP signed note, Ed25519) and its keys |
+//! | [`cosignature`] | what a witness puts under a head, and its keys (C2SP tlog-cosignature) |
+//! | [`witness_request`] | what a witness is asked (C2SP tlog-witness) |
 //! | [`record`] | the entries file |
 //! | `chunks` | where chunks of entries are in it, so that a large log opens quickly |
 //! | [`files`] | what the log asks of the disk, and nothing else |
@@ -36,6 +38,7 @@
 
 pub mod checkpoint;
 mod chunks;
+pub mod cosignature;
 pub mod files;
 pub mod leaf;
 pub mod log;
@@ -44,9 +47,12 @@ pub mod record;
 pub mod tiles;
 pub mod tree;
 pub mod verify;
+pub mod witness_request;
 
 pub use checkpoint::{Checkpoint, LogKey, LogPublicKey};
+pub use cosignature::{WitnessKey, WitnessPublicKey};
 pub use leaf::{Action, Leaf, PersonSalt, PersonTag, Purpose};
 pub use log::{AccessLog, LogError, LogIndex};
 pub use proof::EntryProof;
 pub use tree::Hash;
+pub use witness_request::AddCheckpoint;

@@ -478,8 +478,16 @@ impl AccessLog {
     /// # Errors
     /// As [`AccessLog::recall`].
     pub fn entry_proof(&self, index: u64) -> Result<EntryProof, LogError> {
-        let head = self.checkpoint();
+        self.entry_proof_under(index, &self.checkpoint())
+    }
+
+    /// The same under an earlier head of this log, such as one that was cosigned.
+    ///
+    /// # Errors
+    /// As [`AccessLog::recall`].
+    pub fn entry_proof_under(&self, index: u64, head: &Checkpoint) -> Result<EntryProof, LogError> {
         let size = head.size();
+        self.within(size)?;
         if index >= size {
             return Err(TreeError::Range { asked: format!("entry {index}"), size }.into());
         }

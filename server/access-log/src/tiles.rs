@@ -69,6 +69,51 @@ pub fn export(log: &AccessLog, folder: &Path) -> Result<Checkpoint, LogError> {
     Ok(head)
 }
 
+/// One file of the published log, by its path behind `tile/` (`0/x001/067.p/8`, `entries/000`), made
+/// from the log as it is asked for. None where the path names no tile, or one that is not there yet.
+/// What is answered for a path never changes.
+///
+/// # Errors
+/// [`LogError`] where the log cannot be read.
+pub fn tile(log: &AccessLog, path: &str) -> Result<Option<Vec<u8>>, LogError> {
+    let Some(tile) = parse(path) else { return Ok(None) };
+    // How many entries must be there.
+    let (first, width) = (u128::from(tile.level_index()) * u128::from(CHUNK), tile.width());
+    let needs = (first + u128::from(width)) << (CHUNK_HEIGHT * tile.level());
+    if needs > u128::from(log.len()) {
+        return Ok(None);
+    }
+    if tile.level() > 0 {
+        return Ok(Some(log.upper_tile(&tile)?));
+    }
+    let mut records = log.records(tile.level_index())?;
+    records.truncate(usize::try_from(width).unwrap_or(usize::MAX));
+    Ok(Some(match tile.is_data() {
+        true => bundle_of(&records),
+        false => records.iter().flat_map(|record| record.hash.0).collect(),
+    }))
+}
+
+/// The tile of a path behind `tile/`; there is one spelling of each.
+fn parse(path: &str) -> Option<Tile> {
+    let (kind, rest) = path.split_once('/')?;
+    let is_data = kind == "entries";
+    // Six levels have more entries than a log can.
+    let level = if is_data { 0 } else { kind.parse().ok().filter(|level| *level < 6)? };
+    let (number, width) = match rest.split_once(".p/") {
+        Some((number, width)) => (number, width.parse().ok().filter(|w| (1..256).contains(w))?),
+        None => (rest, 256),
+    };
+    let mut index = 0_u64;
+    for part in number.split('/') {
+        let digits = part.strip_prefix('x').unwrap_or(part);
+        let digits: u64 = digits.parse().ok().filter(|_| digits.len() == 3)?;
+        index = index.checked_mul(1000)?.checked_add(digits)?;
+    }
+    let tile = Tile::new(CHUNK_HEIGHT, level, index, width, is_data);
+    (path_of(&tile) == Path::new("tile").join(path)).then_some(tile)
+}
+
 /// The size up to which `folder` has this log's tiles; none where it has none that can be built on.
 fn exported(log: &AccessLog, folder: &Path, head: &Checkpoint) -> Result<Option<u64>, LogError> {
     let path = folder.join(CHECKPOINT);

@@ -14,7 +14,7 @@
 mod tests;
 mod tiles;
 
-pub use tiles::verify_tiles;
+pub use tiles::{Published, published_head, verify_published, verify_tiles};
 
 use std::{
     fs::{self, File},

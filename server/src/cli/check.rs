@@ -11,6 +11,7 @@ use crate::{
     objects::s3::S3Objects,
     pki::{Pki, read_identity},
     sign_in_key::SignInKey,
+    witnesses,
 };
 
 pub(super) async fn run(path: &Path) -> Result<(), anyhow::Error> {
@@ -47,6 +48,9 @@ pub(super) async fn run(path: &Path) -> Result<(), anyhow::Error> {
         }
     }
     if problems.is_empty() {
+        if config.witnesses.is_empty() {
+            say(witnesses::none_configured())?;
+        }
         say(&format!("{} is good", path.display()))
     } else {
         Err(anyhow::anyhow!(problems.join("\n")))

@@ -16,6 +16,7 @@ use crate::{
     config::Config,
     grpc, https, pki, portal,
     report::Report,
+    witnesses,
 };
 
 /// The end of everything after a signal, where something does not end by itself.
@@ -69,6 +70,7 @@ pub(super) async fn run(path: &Path) -> Result<(), anyhow::Error> {
         async move { https::serve(portal_listener, tls, router, wait).await }
     });
     let rounds = tokio::spawn(retention_rounds(app.clone()));
+    let witnesses = tokio::spawn(witnesses::rounds(app.clone()));
     let (mut units, mut people) = (units, people);
     let ended = tokio::select! {
         name = signalled => {
@@ -80,6 +82,7 @@ pub(super) async fn run(path: &Path) -> Result<(), anyhow::Error> {
     };
     // A round that is cut off is ended by the next start.
     rounds.abort();
+    witnesses.abort();
     app.streams().stop_all();
     stop.send_replace(true);
     let all = async {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use temoin_access_log::verify;
+use temoin_access_log::{Checkpoint, files, verify};
 
 use super::say;
 use crate::config::Config;
@@ -11,7 +11,11 @@ pub(super) fn run(path: &Path) -> Result<(), anyhow::Error> {
     let config = Config::read(path)?;
     let folder = config.log();
     let key = verify::read_public_key(&folder)?;
-    let verified = verify::verify_log(&folder, &key, &[])?;
+    // What witnesses cosigned must be in it.
+    let cosigned = files::read_if_there(&folder.join(files::COSIGNED))?;
+    let kept: Vec<Checkpoint> =
+        cosigned.map(|note| Checkpoint::parse(&note, &key)).transpose()?.into_iter().collect();
+    let verified = verify::verify_log(&folder, &key, &kept)?;
     say(&format!("size {}", verified.checkpoint.size()))?;
     say(&format!("root {}", verified.checkpoint.root()))
 }

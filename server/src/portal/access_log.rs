@@ -1,8 +1,9 @@
 //! The access log as this person may see it, with its signed head for whoever checks it.
 
 use axum::{
-    extract::{Query, State},
-    response::Response,
+    extract::{Path, Query, State},
+    http::header,
+    response::{IntoResponse as _, Response},
 };
 use serde::Deserialize;
 
@@ -42,6 +43,27 @@ pub(crate) async fn list(
     };
     match page {
         Ok(page) => answers::page(&page),
+        Err(error) => answers::refuse_page(Some(&session), &error),
+    }
+}
+
+/// `GET /access-log/{index}/proof`: the proof of one entry, as a file.
+pub(crate) async fn proof(
+    State(app): State<App>,
+    SignedIn(session): SignedIn,
+    Path(index): Path<String>,
+) -> Response {
+    let proof = match index.parse() {
+        Ok(index) => app.entry_proof(&session.user, index).await,
+        Err(_) => Err(AppError::NotFound),
+    };
+    match proof {
+        Ok(text) => {
+            let name = format!("attachment; filename=\"entry-{index}.tlog-proof\"");
+            let kind = "text/plain; charset=utf-8".to_owned();
+            ([(header::CONTENT_TYPE, kind), (header::CONTENT_DISPOSITION, name)], text)
+                .into_response()
+        }
         Err(error) => answers::refuse_page(Some(&session), &error),
     }
 }

@@ -108,6 +108,7 @@ fn retry_after(error: &AppError, mut answer: Response) -> Response {
         | AppError::Key(_)
         | AppError::Object(_)
         | AppError::Picture(_)
+        | AppError::Unwitnessed(_)
         | AppError::Internal(_) => return answer,
     };
     if let Ok(value) = HeaderValue::from_str(&seconds.to_string()) {

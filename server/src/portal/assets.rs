@@ -30,7 +30,7 @@ const CSS: &str = "text/css; charset=utf-8";
 const JS: &str = "text/javascript; charset=utf-8";
 const SVG: &str = "image/svg+xml";
 
-static ASSETS: [Asset; 9] = [
+static ASSETS: [Asset; 11] = [
     asset!("portal.css", CSS),
     asset!("portal.js", JS),
     asset!("binding.js", JS),
@@ -39,6 +39,8 @@ static ASSETS: [Asset; 9] = [
     asset!("stream.js", JS),
     asset!("transport.js", JS),
     asset!("chart.js", JS),
+    asset!("verify.js", JS),
+    asset!("tlog.js", JS),
     asset!("mark.svg", SVG),
 ];
 

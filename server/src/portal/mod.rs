@@ -9,6 +9,7 @@
 //! | `assets` | style sheet, scripts and mark, under an address that changes with them |
 //! | `sign_in`, `events`, `units`, `access_log`, `views` | the routes |
 //! | `account` | where one is signed in, password, second factor, and asking for them again |
+//! | `public_log` | the access log for everybody: head, key, tiles, consistency |
 //! | `requests` | what takes a second person, and requests with a number |
 //! | `drivers` | scores, objections, corrected limits: the routes |
 //! | `pages`, `cells`, `words` | what the templates get, and the words in it |
@@ -33,6 +34,7 @@ mod events;
 mod gate;
 mod headers;
 mod pages;
+mod public_log;
 mod requests;
 mod routes;
 mod sign_in;
@@ -107,11 +109,15 @@ async fn home(State(app): State<App>, SignedIn(session): SignedIn) -> Response {
 }
 
 async fn healthz(State(app): State<App>) -> Response {
-    if app.healthy().await {
-        "ok\n".into_response()
-    } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "not able to work: see the server's log\n")
-            .into_response()
+    if !app.healthy().await {
+        return (StatusCode::SERVICE_UNAVAILABLE, "not able to work: see the server's log\n")
+            .into_response();
+    }
+    match app.witnessed() {
+        Ok(()) => "ok\n".into_response(),
+        Err(e) => {
+            (StatusCode::SERVICE_UNAVAILABLE, format!("{}\n", e.client_text())).into_response()
+        }
     }
 }
 

@@ -7,7 +7,8 @@ use axum::routing::MethodRouter;
 use crate::app::App;
 
 use super::{
-    access_log, account, assets, drivers, events, healthz, home, requests, sign_in, units, views,
+    access_log, account, assets, drivers, events, healthz, home, public_log, requests, sign_in,
+    units, views,
 };
 
 /// What decides about a use of an address.
@@ -118,6 +119,13 @@ routes! {
     "/units" { get units::list => Asks(&["see_unit", "command_unit"]), }
     "/units/{unit}/commands" { post units::command => Asks(&["see_unit", "command_unit"]), }
     "/access-log" { get access_log::list => Asks(&["see_log_entry", "verify_log"]), }
+    "/access-log/{index}/proof" { get access_log::proof => Asks(&["see_log_entry"]), }
+    "/log/checkpoint" { get public_log::checkpoint => Open("size and root of the log, signed"), }
+    "/log/key" { get public_log::key => Open("the public key that checks the log"), }
+    "/log/tile/{*path}" {
+        get public_log::tile => Open("entries hold opaque ids and salted hashes, of nobody"),
+    }
+    "/log/consistency" { get public_log::consistency => Open("hashes of the published log"), }
     "/views/{view}/{file}" {
         get views::file => Asks(&["see_event", "play_road"]),
         head views::head => Open("refused, whatever it is"),

@@ -10,14 +10,60 @@ use std::{
 
 use super::{Check, Peaks, Verified, VerifyError};
 use crate::{
-    checkpoint::{Checkpoint, LogPublicKey},
-    files::{self, CHECKPOINT, FileError},
+    checkpoint::{Checkpoint, LogPublicKey, MAX_CHECKPOINT_LEN},
+    files::{CHECKPOINT, FileError},
 };
 
 /// How wide a whole tile is.
 const WIDTH: u64 = 256;
 /// No tile is longer, bytes: that many leaves of the greatest length with their lengths.
 const MAX_TILE_LEN: u64 = WIDTH * (2 + crate::leaf::MAX_LEAF_LEN as u64);
+
+/// Where a published log is read from: a folder, or an address.
+pub trait Published {
+    /// Where this file of it is, for messages.
+    fn place(&self, name: &str) -> PathBuf;
+
+    /// The bytes of `checkpoint` or `tile/...`, as far as one more than `limit`; none where there is
+    /// no such file.
+    ///
+    /// # Errors
+    /// [`FileError`] where it cannot be read.
+    fn read(&self, name: &str, limit: u64) -> Result<Option<Vec<u8>>, FileError>;
+}
+
+impl Published for Path {
+    fn place(&self, name: &str) -> PathBuf {
+        self.join(name)
+    }
+
+    fn read(&self, name: &str, limit: u64) -> Result<Option<Vec<u8>>, FileError> {
+        let path = self.join(name);
+        let mut bytes = Vec::new();
+        match File::open(&path).and_then(|f| f.take(limit + 1).read_to_end(&mut bytes)) {
+            Ok(_) => Ok(Some(bytes)),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(FileError::new("read", path, e)),
+        }
+    }
+}
+
+fn missing(source: &(impl Published + ?Sized), name: &str) -> FileError {
+    FileError::new("read", source.place(name), io::ErrorKind::NotFound.into())
+}
+
+/// The head of a published log, checked with its key.
+///
+/// # Errors
+/// [`VerifyError::File`], [`VerifyError::Checkpoint`].
+pub fn published_head(
+    source: &(impl Published + ?Sized),
+    key: &LogPublicKey,
+) -> Result<Checkpoint, VerifyError> {
+    let note = source.read(CHECKPOINT, MAX_CHECKPOINT_LEN as u64)?;
+    let note = note.ok_or_else(|| missing(source, CHECKPOINT))?;
+    Ok(Checkpoint::parse(&note, key)?)
+}
 
 /// Checks every entry and every hash of the tiles in `folder` (C2SP tlog-tiles) against their
 /// checkpoint, and that against each of the `kept` checkpoints of this log.
@@ -30,13 +76,25 @@ pub fn verify_tiles(
     kept: &[Checkpoint],
 ) -> Result<Verified, VerifyError> {
     // The head first: the tiles may grow meanwhile.
-    let head = Checkpoint::parse(&files::read_short(&folder.join(CHECKPOINT))?, key)?;
-    let mut check = Check::new(&head, kept)?;
-    let mut levels = Levels { folder, pending: Vec::new() };
+    let head = published_head(folder, key)?;
+    verify_published(folder, &head, kept)
+}
+
+/// The same for tiles from anywhere, under a head that was read before: see [`published_head`].
+///
+/// # Errors
+/// [`VerifyError`] says what is wrong, and with which entry or tile.
+pub fn verify_published<S: Published + ?Sized>(
+    source: &S,
+    head: &Checkpoint,
+    kept: &[Checkpoint],
+) -> Result<Verified, VerifyError> {
+    let mut check = Check::new(head, kept)?;
+    let mut levels = Levels { source, pending: Vec::new() };
     while let Some(first) = check.next() {
         let number = first / WIDTH;
         let width = (head.size() - first).min(WIDTH);
-        let bundle = read(folder, "entries", number, width)?;
+        let bundle = read(source, "entries", number, width)?;
         let mut rest = bundle.bytes.as_slice();
         for index in first..first + width {
             let cut = || VerifyError::Entry {
@@ -56,12 +114,12 @@ pub fn verify_tiles(
     }
     levels.finish()?;
     let unknown_entries = check.finish()?;
-    Ok(Verified { checkpoint: head, unknown_entries, unsigned_bytes: 0 })
+    Ok(Verified { checkpoint: head.clone(), unknown_entries, unsigned_bytes: 0 })
 }
 
 /// The hashes that the tile which is being filled must have, on each level.
-struct Levels<'a> {
-    folder: &'a Path,
+struct Levels<'a, S: ?Sized> {
+    source: &'a S,
     pending: Vec<Pending>,
 }
 
@@ -72,7 +130,7 @@ struct Pending {
     peaks: Peaks,
 }
 
-impl Levels<'_> {
+impl<S: Published + ?Sized> Levels<'_, S> {
     fn push(&mut self, level: usize, hash: [u8; 32]) -> Result<(), VerifyError> {
         if self.pending.len() == level {
             self.pending.push(Pending::default());
@@ -86,7 +144,7 @@ impl Levels<'_> {
         let root = pending.peaks.root();
         let number = pending.number + 1;
         let full = std::mem::replace(pending, Pending { number, ..Pending::default() });
-        compare(self.folder, level, &full)?;
+        compare(self.source, level, &full)?;
         self.push(level + 1, root)
     }
 
@@ -94,12 +152,16 @@ impl Levels<'_> {
     fn finish(&self) -> Result<(), VerifyError> {
         let partial = |(_, pending): &(usize, &Pending)| pending.peaks.size > 0;
         let mut levels = self.pending.iter().enumerate().filter(partial);
-        levels.try_for_each(|(level, pending)| compare(self.folder, level, pending))
+        levels.try_for_each(|(level, pending)| compare(self.source, level, pending))
     }
 }
 
-fn compare(folder: &Path, level: usize, want: &Pending) -> Result<(), VerifyError> {
-    let tile = read(folder, &level.to_string(), want.number, want.peaks.size)?;
+fn compare<S: Published + ?Sized>(
+    source: &S,
+    level: usize,
+    want: &Pending,
+) -> Result<(), VerifyError> {
+    let tile = read(source, &level.to_string(), want.number, want.peaks.size)?;
     let (same, more) = match tile.bytes.split_at_checked(want.hashes.len()) {
         Some((same, more)) => (same == want.hashes, !more.is_empty()),
         None => (false, false),
@@ -115,27 +177,27 @@ struct Tile {
 }
 
 /// Reads a tile, or in place of a partial one the whole one that replaced it.
-fn read(folder: &Path, kind: &str, number: u64, width: u64) -> Result<Tile, FileError> {
-    let read_one = |width| {
-        let path = folder.join(name(kind, number, width));
-        let mut bytes = Vec::new();
-        match File::open(&path).and_then(|f| f.take(MAX_TILE_LEN + 1).read_to_end(&mut bytes)) {
-            Ok(_) => Ok((path, bytes)),
-            Err(e) => Err(FileError::new("read", path, e)),
-        }
-    };
-    match read_one(width) {
-        Ok((path, bytes)) => Ok(Tile { path, bytes, exact: true }),
-        Err(e) if e.source.kind() == io::ErrorKind::NotFound && width < WIDTH => {
-            let (path, bytes) = read_one(WIDTH).map_err(|_| e)?;
-            Ok(Tile { path, bytes, exact: false })
-        }
-        Err(e) => Err(e),
+fn read<S: Published + ?Sized>(
+    source: &S,
+    kind: &str,
+    number: u64,
+    width: u64,
+) -> Result<Tile, FileError> {
+    let asked = name(kind, number, width);
+    if let Some(bytes) = source.read(&asked, MAX_TILE_LEN)? {
+        return Ok(Tile { path: source.place(&asked), bytes, exact: true });
     }
+    let whole = name(kind, number, WIDTH);
+    if width < WIDTH
+        && let Some(bytes) = source.read(&whole, MAX_TILE_LEN)?
+    {
+        return Ok(Tile { path: source.place(&whole), bytes, exact: false });
+    }
+    Err(missing(source, &asked))
 }
 
 /// `tile/0/x001/067.p/8`
-fn name(kind: &str, number: u64, width: u64) -> PathBuf {
+fn name(kind: &str, number: u64, width: u64) -> String {
     let mut digits = format!("{:03}", number % 1000);
     let mut left = number / 1000;
     while left > 0 {
@@ -143,5 +205,5 @@ fn name(kind: &str, number: u64, width: u64) -> PathBuf {
         left /= 1000;
     }
     let partial = if width < WIDTH { format!(".p/{width}") } else { String::new() };
-    PathBuf::from(format!("tile/{kind}/{digits}{partial}"))
+    format!("tile/{kind}/{digits}{partial}")
 }
