@@ -84,7 +84,7 @@ struct Parts {
     keys: Keys,
     sign_in_key: SignInKey,
     log: Log,
-    witnesses: Witnesses,
+    witnesses: Arc<Witnesses>,
     authz: Authz,
     guard: Guard,
     objects: Arc<dyn Objects>,
@@ -124,8 +124,8 @@ impl App {
         let sign_in_key = SignInKey::open_or_create(&config.sign_in_key(), has_factors)?;
         let log = Log::open(&config.log())?;
         log.catch_up(&db).await?;
-        let witnesses = Witnesses::open(&config, &log).await?;
-        let keys = Keys::new(&config.keys_socket(), log.clone());
+        let witnesses = Arc::new(Witnesses::open(&config, &log).await?);
+        let keys = Keys::new(&config.keys_socket(), log.clone(), Arc::clone(&witnesses));
         let parts = Parts {
             streams: Arc::new(Streams::new(config.views)),
             guard: Guard::new()?,

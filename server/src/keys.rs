@@ -10,14 +10,14 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
 use temoin_access_log::{Action, LogIndex};
 use temoin_keys::{
     Answer, LogProof, PublicKey, Refusal, Request,
-    message::{MAX_ANSWER_LEN, MessageError, SeenHead, next_len, read_body, send},
+    message::{MAX_ANSWER_LEN, MessageError, SeenHead, WitnessedHead, next_len, read_body, send},
 };
 use temoin_proto::{ids::ClipId, manifest::WrappedKey, sealed::ClipKey, wire};
 use tokio::{net::UnixStream, sync::Mutex as AsyncMutex};
@@ -25,6 +25,7 @@ use tokio::{net::UnixStream, sync::Mutex as AsyncMutex};
 use crate::{
     error::AppError,
     log::{Log, LogError},
+    witnesses::Witnesses,
 };
 
 /// For one call, waiting for other calls included.
@@ -162,6 +163,7 @@ struct Proving {
 /// The key service, as the rest of the server sees it.
 pub struct Keys {
     log: Log,
+    witnesses: Arc<Witnesses>,
     proving: AsyncMutex<Proving>,
     path: PathBuf,
     public: Mutex<Option<(Instant, PublicKey)>>,
@@ -175,9 +177,9 @@ impl std::fmt::Debug for Keys {
 
 impl Keys {
     /// The service behind this socket, for entries of this log. Connects when it is first asked.
-    pub fn new(path: &Path, log: Log) -> Self {
+    pub fn new(path: &Path, log: Log, witnesses: Arc<Witnesses>) -> Self {
         let proving = AsyncMutex::new(Proving { link: Link::new(path), seen: 0 });
-        Self { log, proving, path: path.to_owned(), public: Mutex::new(None) }
+        Self { log, witnesses, proving, path: path.to_owned(), public: Mutex::new(None) }
     }
 
     /// What units seal for: what the service says, or said before if it is away.
@@ -282,6 +284,7 @@ impl Keys {
         index: u64,
         request: &impl Fn(LogProof) -> Request,
     ) -> Result<Answer, KeyError> {
+        let mut shown = false;
         for _ in 0..MAX_PROOFS {
             let (proof, size) = self.log.prove(index, proving.seen).await.map_err(inside)?;
             let answer = proving.link.exchange(&request(proof)).await?;
@@ -289,7 +292,36 @@ impl Keys {
                 proving.seen = size;
                 return Ok(answer);
             };
-            let Refusal::HeadMoved { size } = why else { return Err(KeyError::Refused(why)) };
+            if let Refusal::HeadMoved { size } = why {
+                proving.seen = size;
+            } else if why == Refusal::Unwitnessed && !shown {
+                // The entry's head was kept before the question of witnesses came up.
+                proving.seen = size;
+                shown = true;
+                self.show_witnessed(proving).await?;
+            } else {
+                return Err(KeyError::Refused(why));
+            }
+        }
+        Err(KeyError::Refused(Refusal::HeadMoved { size: proving.seen }))
+    }
+
+    /// Shows the service the newest head that witnesses cosigned.
+    async fn show_witnessed(&self, proving: &mut Proving) -> Result<(), KeyError> {
+        let head = self.witnesses.cosigned().ok_or(KeyError::Refused(Refusal::Unwitnessed))?;
+        for _ in 0..MAX_PROOFS {
+            let seen = proving.seen;
+            let (less, more) = (head.size().min(seen), head.size().max(seen));
+            let hashes = self.log.consistency_proof(less, more).await.map_err(inside)?;
+            let request = Request::Witnessed(WitnessedHead::new(&head, seen, &hashes));
+            let answer = proving.link.exchange(&request).await?;
+            if let Answer::Witnessed = answer {
+                proving.seen = more;
+                return Ok(());
+            }
+            let Answer::Refused(Refusal::HeadMoved { size }) = answer else {
+                return Err(unexpected(answer));
+            };
             proving.seen = size;
         }
         Err(KeyError::Refused(Refusal::HeadMoved { size: proving.seen }))

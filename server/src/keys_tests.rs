@@ -24,12 +24,12 @@ impl Scene {
         let clock = Arc::new(AtomicI64::new(NOW_MS));
         let service = TestKeys::new(&dir.path().join("keys"), &folder, &clock);
         let log = Log::open(&folder).unwrap();
-        let keys = Keys::new(&dir.path().join("keys/socket"), log.clone());
+        let keys = Keys::new(&dir.path().join("keys/socket"), log.clone(), Arc::default());
         Self { keys, service, log, dir }
     }
 
     fn other_client(&self) -> Keys {
-        Keys::new(&self.dir.path().join("keys/socket"), self.log.clone())
+        Keys::new(&self.dir.path().join("keys/socket"), self.log.clone(), Arc::default())
     }
 
     async fn clip(&self) -> (ClipId, ClipKey, WrappedKey) {
@@ -141,7 +141,7 @@ async fn a_log_that_was_put_back_is_refused() {
     }
     let old = Log::open(&saved).unwrap();
     scene.log = old.clone();
-    scene.keys = Keys::new(&scene.dir.path().join("keys/socket"), old);
+    scene.keys = Keys::new(&scene.dir.path().join("keys/socket"), old, Arc::default());
     // Another history than the one that was put away.
     scene.entry(Action::SIGN_IN, clip).await;
     let view = scene.entry(Action::VIEW, clip).await;

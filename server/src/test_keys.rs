@@ -38,7 +38,7 @@ impl TestKeys {
         let keyring = folder.join("keyring");
         Keyring::new().unwrap().create(&keyring, &guard()).unwrap();
         let log_key = verify::read_public_key(log).unwrap();
-        let terms = Terms { log_key, limits: Limits::default(), witness: None };
+        let terms = Terms { log_key, limits: Limits::default(), witnesses: None };
         let clock = Arc::clone(clock);
         let clock = Arc::new(move || clock.load(Ordering::Relaxed));
         let ring = Keyring::open(&keyring, &guard()).unwrap();

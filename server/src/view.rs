@@ -49,6 +49,7 @@ use crate::{
     limit_proposals::place_of,
     report::Happening,
     show::Unseen,
+    witnesses::NOT_IN_TIME,
 };
 
 use stream::Supervise;
@@ -194,6 +195,14 @@ impl Asker {
     }
 }
 
+/// What is opened, and what for.
+struct Opened {
+    clip: ClipId,
+    purpose: Purpose,
+    how: Opening,
+    grant: Option<GrantId>,
+}
+
 /// A view that was found and permitted, with its proof.
 struct Permitted {
     view: StoredView,
@@ -254,11 +263,12 @@ impl App {
                 .refuse_view(&who, Some(&event), Some(purpose), AppError::Refused(reason))
                 .await;
         }
+        if let Err(error) = self.witnessed() {
+            return self.refuse_view(&who, Some(&event), Some(purpose), error).await;
+        }
         let grant = who.used_grant(&facts, purpose, how);
-        let (view, proof) = self.log_view(session, &event, clip, purpose, how, grant).await?;
-        self.report().tell(&Happening::View(view.id, clip, purpose));
-        let manifest = self.clip_manifest(clip).await?;
-        let key = self.clip_key(clip, &proof).await?;
+        let what = Opened { clip, purpose, how, grant };
+        let (view, manifest, key) = self.begin_view(session, &event, what).await?;
         let mut tracks = Vec::new();
         // The road first: it is what a page shows large.
         let cameras = [
@@ -296,7 +306,11 @@ impl App {
         purpose: Option<Purpose>,
         error: AppError,
     ) -> Result<OpenedView, AppError> {
-        self.guard().brake_refusals(who.user.id)?;
+        if let Err(too_many) = self.guard().brake_refusals(who.user.id) {
+            // Waiting would not help where it is not about the person.
+            let not_theirs = matches!(error, AppError::Unwitnessed(_));
+            return Err(if not_theirs { error } else { too_many });
+        }
         let mut act = Act::new(Action::VIEW_REFUSED, who.user.id, who.now_ms);
         if let Some(event) = event {
             act.event = Some(event.record.id);
@@ -402,11 +416,8 @@ impl App {
         if !self.authz().permit(&who, &EventFacts::from(event), purpose)?.position {
             return Err(AppError::Refused("Your role may not see where the event took place."));
         }
-        let (view, proof) =
-            self.log_view(session, event, clip, purpose, Opening::Watch, None).await?;
-        self.report().tell(&Happening::View(view.id, clip, purpose));
-        let manifest = self.clip_manifest(clip).await?;
-        let key = self.clip_key(clip, &proof).await?;
+        let what = Opened { clip, purpose, how: Opening::Watch, grant: None };
+        let (_, manifest, key) = self.begin_view(session, event, what).await?;
         let signals = self.signals(&key, &manifest).await?.unwrap_or_default();
         Ok(place_of(&signals.position, manifest.event_ms))
     }
@@ -418,16 +429,13 @@ impl App {
         self.asker(&user).await
     }
 
-    /// Writes the entry and then the row.
-    async fn log_view(
+    /// Writes the entry, then the row, and only then gets the key.
+    async fn begin_view(
         &self,
         session: &Session,
         event: &StoredEvent,
-        clip: ClipId,
-        purpose: Purpose,
-        how: Opening,
-        grant: Option<GrantId>,
-    ) -> Result<(StoredView, LogIndex), AppError> {
+        Opened { clip, purpose, how, grant }: Opened,
+    ) -> Result<(StoredView, Manifest, ClipKey), AppError> {
         self.witnessed()?;
         let act = Act {
             driver: event.driver.as_ref().map(|d| d.id),
@@ -445,7 +453,10 @@ impl App {
                 .ok_or_else(|| AppError::Internal("an act of viewing is no view".to_owned()))?
         };
         self.db().add_view(&view).await?;
-        Ok((view, proof))
+        self.report().tell(&Happening::View(view.id, clip, purpose));
+        let manifest = self.clip_manifest(clip).await?;
+        let key = self.clip_key(clip, &proof).await?;
+        Ok((view, manifest, key))
     }
 
     /// A view of this session that is still permitted, with the proof of its entry.
@@ -488,6 +499,7 @@ impl App {
         let wrapped = self.db().wrapped_key(clip).await?.ok_or(AppError::NotFound)?;
         match self.keys().unwrap(clip, &wrapped, proof).await {
             Err(KeyError::Refused(Refusal::Destroyed)) => Err(AppError::NotFound),
+            Err(KeyError::Refused(Refusal::Unwitnessed)) => Err(AppError::Unwitnessed(NOT_IN_TIME)),
             key => Ok(key?),
         }
     }
@@ -523,11 +535,12 @@ impl Watching {
 }
 
 impl Supervise for Watching {
-    /// The session runs, the person may still watch, and with no stricter obligation than when it
-    /// began.
+    /// The session runs, the log is witnessed, the person may still watch, and with no stricter
+    /// obligation than when it began.
     async fn go_on(&self, sent_ms: u64) -> Result<bool, AppError> {
         let app = &self.app;
         self.note(sent_ms).await?;
+        app.witnessed()?;
         let Some(user) = app.session_user(&self.session.id, true).await? else { return Ok(false) };
         let Some(view) = app.db().view(self.view).await? else { return Ok(false) };
         let Some(event) = app.db().event(view.event).await? else { return Ok(false) };

@@ -387,6 +387,28 @@ async fn a_running_stream_is_cut_when_the_decision_changes() {
     assert!(app.stream_track(&session, opened.view_id, TrackName::Road).await.is_err());
 }
 
+/// A recording that is half sent when the log's witness turns against it.
+#[tokio::test]
+async fn a_running_stream_is_cut_when_the_log_is_not_witnessed_any_more() {
+    let (s, fakes) = crate::witnesses::tests::witnessed(1, 1).await;
+    crate::witnesses::tests::round(&s).await;
+    let app = &s.fleet.app;
+    let session = s.fleet.session(&s.manager).await;
+    let opened = app.open_view(&session, s.event.id, "coaching", Opening::Watch).await.unwrap();
+    let watching = Watching {
+        app: app.clone(),
+        session,
+        view: opened.view_id,
+        track: TrackName::Road,
+        how: Opening::Watch,
+        began_with: Permit { road: true, cabin: true, position: true, ..Permit::default() },
+    };
+    assert!(watching.go_on(0).await.unwrap());
+    fakes[0].contradict();
+    crate::witnesses::tests::round(&s).await;
+    assert!(matches!(watching.go_on(0).await, Err(AppError::Unwitnessed(_))));
+}
+
 #[tokio::test]
 async fn a_damaged_recording_ends_in_an_error_not_in_an_end() {
     let s = scene().await;

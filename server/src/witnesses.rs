@@ -12,7 +12,7 @@
 
 mod ask;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::{
     path::{Path, PathBuf},
@@ -45,7 +45,7 @@ const MAX_PAUSE: Duration = Duration::from_secs(60);
 /// How far a witness's clock may be ahead of this server's.
 const CLOCK_SLACK_S: u64 = 300;
 
-const NOT_IN_TIME: &str = "Recordings cannot be watched now: no witness has signed the access log \
+pub(crate) const NOT_IN_TIME: &str = "Recordings cannot be watched now: no witness has signed the access log \
                            in time. The operator must look.";
 const REFUSED: &str = "Recordings cannot be watched now: a witness says that the access log is not \
                        the one that it signed before. The operator must look.";
@@ -90,8 +90,8 @@ struct State {
     standings: Vec<Standing>,
 }
 
-/// The configured witnesses, and the newest head that they cosigned.
-#[derive(Debug)]
+/// The configured witnesses, and the newest head that they cosigned. By default none.
+#[derive(Debug, Default)]
 pub struct Witnesses {
     rules: LogRules,
     asking: Vec<Asking>,

@@ -60,7 +60,7 @@ impl Fleet {
         let log_key =
             temoin_access_log::verify::read_public_key(&self.dir.path().join("data/access-log"))
                 .unwrap();
-        let terms = Terms { log_key, limits: Limits::default(), witness: None };
+        let terms = Terms { log_key, limits: Limits::default(), witnesses: None };
         let ring = Keyring::new().unwrap();
         let service = Arc::new(Service::open(&folder, ring, terms, Arc::new(|| 0)).unwrap());
         let listener = {

@@ -310,6 +310,8 @@ try {
         localStorage.setItem('temoin-log', JSON.stringify({ ...kept, key: 'other' }));
       });
       assert.match(await (await check(1)).innerText(), /another key/);
+      // At the next width it is a device that has seen nothing yet.
+      await page.evaluate(() => localStorage.removeItem('temoin-log'));
     });
   }
   await as('mia', PHONE, async (page) => {

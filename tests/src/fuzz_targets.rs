@@ -642,6 +642,13 @@ pub fn key_request(data: &[u8]) {
     }
     let proof = match request {
         Request::Unwrap { proof, .. } | Request::Destroy { proof, .. } => proof,
+        Request::Witnessed(head) => {
+            match head.hashes() {
+                Ok(hashes) => assert!(hashes.len() <= 128, "{} hashes", hashes.len()),
+                Err(e) => refused(&e),
+            }
+            return;
+        }
         Request::Public | Request::Head | Request::Rewrap { .. } => return,
     };
     match proof.parse() {

@@ -250,11 +250,8 @@ fn serve(config: Config) -> Result<(), anyhow::Error> {
         .init();
     // The guard has a runtime of its own, and may wait for somebody to type.
     let keyring = open_keyring(&config)?;
-    let terms = Terms {
-        log_key: config.log_key()?,
-        limits: config.limits,
-        witness: config.witness.clone(),
-    };
+    let terms =
+        Terms { log_key: config.log_key()?, limits: config.limits, witnesses: config.witnesses()? };
     let service = Arc::new(Service::open(&config.folder, keyring, terms, system_clock())?);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(4)

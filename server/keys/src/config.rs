@@ -7,14 +7,14 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use temoin_access_log::LogPublicKey;
+use temoin_access_log::{LogPublicKey, checkpoint::KeyError};
 
 use crate::{
     guard::{
         Cost, Guard, GuardError, KmsConfig, KmsGuard, PassphraseGuard, Pkcs11Config, Pkcs11Guard,
     },
     place::{PlaceError, content, failed},
-    rules::{Limits, WitnessRule},
+    rules::{Limits, WitnessRule, Witnesses},
     secret::Secret,
 };
 
@@ -38,7 +38,7 @@ pub struct Config {
     /// How old an entry may be.
     #[serde(default)]
     pub limits: Limits,
-    /// Whose cosignature the log's head needs.
+    /// Whose cosignature the log needs; without, nobody's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub witness: Option<WitnessRule>,
     /// Where the file lies: relative paths begin here.
@@ -85,6 +85,16 @@ impl Config {
         if config.limits.max_entry_age_s == 0 {
             problems.push("`limits.max_entry_age_s` is at least 1".to_owned());
         }
+        match config.witnesses() {
+            Err(e) => problems.push(format!("`witness.public_keys`: {e}")),
+            Ok(_) if config.witness.as_ref().is_some_and(|rule| rule.public_keys.is_empty()) => {
+                problems.push("`witness.public_keys` is empty: no clip could be opened".to_owned());
+            }
+            Ok(_) => {}
+        }
+        if config.witness.as_ref().is_some_and(|rule| rule.max_age_s == 0) {
+            problems.push("`witness.max_age_s` is at least 1".to_owned());
+        }
         if problems.is_empty() { Ok(config) } else { Err(content(path, problems.join("; "))) }
     }
 
@@ -92,8 +102,16 @@ impl Config {
     ///
     /// # Errors
     /// Where it is not one.
-    pub fn log_key(&self) -> Result<LogPublicKey, temoin_access_log::checkpoint::KeyError> {
+    pub fn log_key(&self) -> Result<LogPublicKey, KeyError> {
         self.log_public_key.trim().parse()
+    }
+
+    /// Whose cosignature is needed, if anybody's.
+    ///
+    /// # Errors
+    /// Where a key is none.
+    pub fn witnesses(&self) -> Result<Option<Witnesses>, KeyError> {
+        self.witness.as_ref().map(Witnesses::new).transpose()
     }
 
     /// The guard, ready for use. May ask at the terminal.

@@ -6,7 +6,7 @@
 //! INVARIANT: no length from outside makes this process take more memory than the limits.
 
 use serde::{Deserialize, Serialize};
-use temoin_access_log::{EntryProof, Hash};
+use temoin_access_log::{Checkpoint, EntryProof, Hash};
 use temoin_proto::{ids::ClipId, manifest::WrappedKey, sealed::ClipKey};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use zeroize::Zeroizing;
@@ -86,15 +86,47 @@ impl LogProof {
     /// # Errors
     /// [`MessageError::Malformed`].
     pub fn parse(&self) -> Result<(EntryProof, Vec<Hash>), MessageError> {
-        let bad = |e: &dyn std::fmt::Display| MessageError::Malformed(e.to_string());
-        if self.consistency.len() > MAX_HASHES {
-            return Err(MessageError::TooLong(self.consistency.len()));
-        }
-        let entry = EntryProof::parse(&self.entry).map_err(|e| bad(&e))?;
-        let hashes = self.consistency.iter().map(|line| Hash::parse_hash(line));
-        let hashes = hashes.collect::<Result<_, _>>().map_err(|_| bad(&"a line is not a hash"))?;
-        Ok((entry, hashes))
+        let entry = EntryProof::parse(&self.entry);
+        let entry = entry.map_err(|e| MessageError::Malformed(e.to_string()))?;
+        Ok((entry, hashes(&self.consistency)?))
     }
+}
+
+/// A head with the cosignatures of witnesses, and that it is of one history with the newest head
+/// that the key service has seen.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WitnessedHead {
+    /// The signed and cosigned note.
+    pub checkpoint: String,
+    /// The size of the newest head that the key service has seen.
+    pub from: u64,
+    /// The consistency proof between the two, from the smaller one, hashes in base64.
+    pub consistency: Vec<String>,
+}
+
+impl WitnessedHead {
+    /// This head with these hashes.
+    pub fn new(head: &Checkpoint, from: u64, consistency: &[Hash]) -> Self {
+        let consistency = consistency.iter().map(Hash::to_string).collect();
+        Self { checkpoint: head.note().to_owned(), from, consistency }
+    }
+
+    /// The hashes; nothing is checked yet.
+    ///
+    /// # Errors
+    /// [`MessageError`].
+    pub fn hashes(&self) -> Result<Vec<Hash>, MessageError> {
+        hashes(&self.consistency)
+    }
+}
+
+fn hashes(lines: &[String]) -> Result<Vec<Hash>, MessageError> {
+    if lines.len() > MAX_HASHES {
+        return Err(MessageError::TooLong(lines.len()));
+    }
+    let hashes = lines.iter().map(|line| Hash::parse_hash(line)).collect::<Result<_, _>>();
+    hashes.map_err(|_| MessageError::Malformed("a line is not a hash".to_owned()))
 }
 
 /// What the server asks for.
@@ -128,6 +160,8 @@ pub enum Request {
         /// Its wrapped key.
         wrapped: Wrapped,
     },
+    /// To look at what witnesses signed. Asked after a [`Refusal::Unwitnessed`].
+    Witnessed(WitnessedHead),
 }
 
 /// The public half of the current key.
@@ -184,8 +218,8 @@ pub enum Refusal {
     /// The log has two histories.
     #[error("the log's head does not continue the newest one that was seen: it was forked")]
     Forked,
-    /// No witness has seen the head lately.
-    #[error("no witness has cosigned the log's head lately")]
+    /// No witness's word that is young enough was shown.
+    #[error("no witness has signed the log's head lately, as far as the key service was shown")]
     Unwitnessed,
     /// The clip was deleted.
     #[error("the clip was deleted: its key is never given out again")]
@@ -217,6 +251,8 @@ pub enum Answer {
     Destroyed,
     /// To [`Request::Rewrap`].
     Rewrapped(Wrapped),
+    /// To [`Request::Witnessed`]: it holds, and counts from now on.
+    Witnessed,
     /// To any.
     Refused(Refusal),
 }
@@ -228,6 +264,7 @@ enum JsonAnswer {
     Head(SeenHead),
     Destroyed,
     Rewrapped(Wrapped),
+    Witnessed,
     Refused(Refusal),
 }
 
@@ -269,6 +306,7 @@ impl Answer {
             Self::Head(head) => JsonAnswer::Head(head),
             Self::Destroyed => JsonAnswer::Destroyed,
             Self::Rewrapped(wrapped) => JsonAnswer::Rewrapped(wrapped),
+            Self::Witnessed => JsonAnswer::Witnessed,
             Self::Refused(why) => JsonAnswer::Refused(why),
         };
         let mut bytes = vec![JSON];
@@ -296,6 +334,7 @@ impl Answer {
                     JsonAnswer::Head(head) => Self::Head(head),
                     JsonAnswer::Destroyed => Self::Destroyed,
                     JsonAnswer::Rewrapped(wrapped) => Self::Rewrapped(wrapped),
+                    JsonAnswer::Witnessed => Self::Witnessed,
                     JsonAnswer::Refused(why) => Self::Refused(why),
                 })
             }
@@ -373,6 +412,11 @@ mod tests {
             Request::Unwrap { clip, wrapped: wrapped.clone(), proof: proof.clone() },
             Request::Destroy { clip, proof },
             Request::Rewrap { clip, wrapped },
+            Request::Witnessed(WitnessedHead {
+                checkpoint: "c\n".into(),
+                from: 3,
+                consistency: vec!["h".into()],
+            }),
         ]
     }
 

@@ -1,7 +1,10 @@
 //! What is allowed: pure functions of an entry, a head and the time.
 
 use serde::{Deserialize, Serialize};
-use temoin_access_log::{Action, Checkpoint, Hash, Leaf, tree};
+use temoin_access_log::{
+    Action, Checkpoint, Hash, Leaf, WitnessPublicKey, checkpoint::KeyError, cosignature::quorum_at,
+    tree,
+};
 use temoin_proto::ids::ClipId;
 
 use crate::message::Refusal;
@@ -107,7 +110,29 @@ pub fn follows(seen: Head, head: Head, proof: Consistency<'_>) -> Result<Follows
         .map_err(|_| Refusal::Forked)
 }
 
-/// Whose word is needed that others have seen the head too.
+/// Whether a head that witnesses cosigned is in one history with the newest head seen: it may be
+/// behind it, as cosignatures come after entries.
+///
+/// # Errors
+/// [`Refusal::HeadMoved`] where who asks does not know the newest head, [`Refusal::Forked`] where
+/// they do and have another log.
+pub fn is_of_one_history(
+    seen: Head,
+    head: Head,
+    proof: Consistency<'_>,
+) -> Result<Follows, Refusal> {
+    if head.size >= seen.size {
+        return follows(seen, head, proof);
+    }
+    if proof.from != seen.size {
+        return Err(Refusal::HeadMoved { size: seen.size });
+    }
+    tree::check_consistency(proof.hashes, head.size, head.root, seen.size, seen.root)
+        .map(|()| Follows::Same)
+        .map_err(|_| Refusal::Forked)
+}
+
+/// Whose word is needed that others have seen the log too, as the configuration says it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WitnessRule {
@@ -117,19 +142,45 @@ pub struct WitnessRule {
     pub max_age_s: u32,
 }
 
-/// Whether a witness has cosigned the head lately enough. Fails closed: no cosignature is
-/// understood yet, so that with a rule in the configuration nothing is opened.
-///
-/// # Errors
-/// [`Refusal::Unwitnessed`].
-pub fn freshly_witnessed(
-    rule: Option<&WitnessRule>,
-    _head: &Checkpoint,
-    _now_ms: i64,
-) -> Result<(), Refusal> {
-    match rule {
-        None => Ok(()),
-        Some(_) => Err(Refusal::Unwitnessed),
+/// The same, with the keys read.
+#[derive(Debug, Clone)]
+pub struct Witnesses {
+    keys: Vec<WitnessPublicKey>,
+    max_age_s: u32,
+}
+
+/// A witness's clock may be so far ahead of this one's. Own choice: as the server allows.
+const WITNESS_AHEAD_S: u64 = 300;
+
+impl Witnesses {
+    /// Reads the keys.
+    ///
+    /// # Errors
+    /// [`KeyError`]: a key that is none.
+    pub fn new(rule: &WitnessRule) -> Result<Self, KeyError> {
+        let keys = rule.public_keys.iter().map(|key| key.parse());
+        Ok(Self { keys: keys.collect::<Result<_, _>>()?, max_age_s: rule.max_age_s })
+    }
+
+    /// When the latest of them cosigned this head, seconds since 1970.
+    ///
+    /// # Errors
+    /// [`Refusal::Unwitnessed`] where none of them did.
+    pub fn cosigned_at(&self, head: &Checkpoint) -> Result<u64, Refusal> {
+        quorum_at(head, &self.keys, 1).ok_or(Refusal::Unwitnessed)
+    }
+
+    /// Whether the latest cosignature that was shown is young enough. Where none was, it is not.
+    ///
+    /// # Errors
+    /// [`Refusal::Unwitnessed`].
+    pub fn are_fresh(&self, cosigned_s: Option<u64>, now_ms: i64) -> Result<(), Refusal> {
+        let now_s = u64::try_from(now_ms / 1000).unwrap_or(0);
+        let good = cosigned_s.is_some_and(|at_s| {
+            at_s <= now_s.saturating_add(WITNESS_AHEAD_S)
+                && now_s.saturating_sub(at_s) <= u64::from(self.max_age_s)
+        });
+        if good { Ok(()) } else { Err(Refusal::Unwitnessed) }
     }
 }
 

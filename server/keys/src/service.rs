@@ -22,9 +22,9 @@ use temoin_proto::{ids::ClipId, manifest::WrappedKey, sealed::SealedError};
 
 use crate::{
     keyring::{Keyring, KeyringError, PlaceError},
-    message::{Answer, LogProof, Refusal, Request, SeenHead},
+    message::{Answer, LogProof, Refusal, Request, SeenHead, WitnessedHead},
     place::{self, content, failed},
-    rules::{self, Consistency, Follows, Head, Limits, WitnessRule},
+    rules::{self, Consistency, Follows, Head, Limits, Witnesses},
     seen::Seen,
     tombstones::Tombstones,
 };
@@ -39,13 +39,16 @@ pub struct Terms {
     pub log_key: LogPublicKey,
     /// How old an entry may be.
     pub limits: Limits,
-    /// Whose cosignature is needed.
-    pub witness: Option<WitnessRule>,
+    /// Whose cosignature is needed, if anybody's.
+    pub witnesses: Option<Witnesses>,
 }
 
 struct Memory {
     seen: Seen,
     tombstones: Tombstones,
+    /// When a witness last cosigned a head of this history, seconds since 1970, as far as was
+    /// shown since the start.
+    cosigned_s: Option<u64>,
 }
 
 /// An entry that is proven to be in the log, under a head that is not placed yet.
@@ -118,7 +121,7 @@ impl Service {
             folder: folder.to_owned(),
             terms,
             keyring: RwLock::new(keyring),
-            memory: Mutex::new(Memory { seen, tombstones }),
+            memory: Mutex::new(Memory { seen, tombstones, cosigned_s: None }),
             clock,
             _lock: lock,
         })
@@ -159,6 +162,7 @@ impl Service {
             Request::Unwrap { .. } => "unwrap",
             Request::Destroy { .. } => "destroy",
             Request::Rewrap { .. } => "rewrap",
+            Request::Witnessed(_) => "witnessed",
         };
         match self.answer(request) {
             Ok(answer) => answer,
@@ -167,13 +171,14 @@ impl Service {
                     Refusal::Forked | Refusal::RolledBack { .. } | Refusal::Broken => {
                         tracing::error!(asked, "refused: {why}");
                     }
-                    // The server asks again by itself.
-                    Refusal::HeadMoved { .. } => tracing::debug!(asked, "refused: {why}"),
+                    // The server asks again by itself, or shows what it has.
+                    Refusal::HeadMoved { .. } | Refusal::Unwitnessed => {
+                        tracing::debug!(asked, "refused: {why}");
+                    }
                     Refusal::Malformed
                     | Refusal::NotProven
                     | Refusal::NotLogged
                     | Refusal::Stale
-                    | Refusal::Unwitnessed
                     | Refusal::Destroyed
                     | Refusal::UnknownKey { .. }
                     | Refusal::DoesNotOpen => tracing::warn!(asked, "refused: {why}"),
@@ -197,6 +202,7 @@ impl Service {
                 let anew = self.keyring(|ring| ring.rewrap(clip, &wrapped))?;
                 Ok(Answer::Rewrapped(anew.into()))
             }
+            Request::Witnessed(head) => self.witnessed(&head),
         }
     }
 
@@ -223,8 +229,10 @@ impl Service {
             return Err(Refusal::Destroyed);
         }
         self.place(&mut memory, &proven)?;
+        if let Some(witnesses) = &self.terms.witnesses {
+            witnesses.are_fresh(memory.cosigned_s, now_ms)?;
+        }
         drop(memory);
-        rules::freshly_witnessed(self.terms.witness.as_ref(), &proven.head, now_ms)?;
         self.keyring(|ring| ring.unwrap(clip, wrapped)).map(Answer::Unwrapped)
     }
 
@@ -233,12 +241,28 @@ impl Service {
         rules::deletes(&proven.leaf, clip)?;
         let mut memory = self.memory();
         self.place(&mut memory, &proven)?;
-        let Memory { seen, tombstones } = &mut *memory;
+        let Memory { seen, tombstones, .. } = &mut *memory;
         tombstones.add(clip, proven.index, (self.clock)()).map_err(|e| broken(&e))?;
         // After the record: a crash between the two leaves more records than were counted.
         seen.count_tombstones(tombstones.len()).map_err(|e| broken(&e))?;
         tracing::info!(entry = proven.index, "a clip's key is destroyed");
         Ok(Answer::Destroyed)
+    }
+
+    fn witnessed(&self, shown: &WitnessedHead) -> Result<Answer, Refusal> {
+        // Without a rule nobody's word is waited for.
+        let Some(witnesses) = &self.terms.witnesses else { return Ok(Answer::Witnessed) };
+        let hashes = shown.hashes().map_err(|_| Refusal::Malformed)?;
+        let head = Checkpoint::parse(shown.checkpoint.as_bytes(), &self.terms.log_key)
+            .map_err(|_| Refusal::NotProven)?;
+        let at_s = witnesses.cosigned_at(&head)?;
+        let mut memory = self.memory();
+        let seen = memory.seen.head();
+        let consistency = Consistency { from: shown.from, hashes: &hashes };
+        let placed = rules::is_of_one_history(seen, Head::from(&head), consistency);
+        self.keep(&mut memory, &head, placed)?;
+        memory.cosigned_s = memory.cosigned_s.max(Some(at_s));
+        Ok(Answer::Witnessed)
     }
 
     /// Checks the entry against the pinned key, and nothing else yet.
@@ -252,12 +276,23 @@ impl Service {
     fn place(&self, memory: &mut Memory, proven: &Proven) -> Result<(), Refusal> {
         let seen = memory.seen.head();
         let consistency = Consistency { from: proven.from, hashes: &proven.hashes };
-        match rules::follows(seen, Head::from(&proven.head), consistency) {
+        let placed = rules::follows(seen, Head::from(&proven.head), consistency);
+        self.keep(memory, &proven.head, placed)
+    }
+
+    /// Keeps a head that is the newest one now, or the evidence of a fork.
+    fn keep(
+        &self,
+        memory: &mut Memory,
+        head: &Checkpoint,
+        placed: Result<Follows, Refusal>,
+    ) -> Result<(), Refusal> {
+        match placed {
             Ok(Follows::Same) => Ok(()),
-            Ok(Follows::Newer) => memory.seen.advance(&proven.head).map_err(|e| broken(&e)),
+            Ok(Follows::Newer) => memory.seen.advance(head).map_err(|e| broken(&e)),
             Err(why) => {
                 if why == Refusal::Forked {
-                    self.keep_evidence(memory.seen.note(), &proven.head);
+                    self.keep_evidence(memory.seen.note(), head);
                 }
                 Err(why)
             }

@@ -2,12 +2,13 @@
 
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use temoin_access_log::{AccessLog, Action};
+use temoin_access_log::{AccessLog, Action, WitnessKey, cosignature::add_cosignatures};
 use temoin_proto::sealed::ClipKey;
 use tokio::{io::AsyncWriteExt as _, net::UnixStream};
 
 use super::*;
 use crate::message::{MAX_ANSWER_LEN, Wrapped, next_len, read_body, send};
+use crate::rules::WitnessRule;
 
 const NOW_MS: i64 = 1_795_176_000_000;
 
@@ -34,7 +35,7 @@ impl Bench {
         let dir = tempfile::tempdir().unwrap();
         let log = AccessLog::create(&dir.path().join("log"), "test.example/log").unwrap();
         let terms =
-            Terms { log_key: log.public_key().clone(), limits: Limits::default(), witness: None };
+            Terms { log_key: log.public_key().clone(), limits: Limits::default(), witnesses: None };
         std::fs::create_dir(dir.path().join("keys")).unwrap();
         Service::create(&dir.path().join("keys")).unwrap();
         let ring = Keyring::new().unwrap();
@@ -292,14 +293,103 @@ fn rotation_rewraps_without_giving_the_key() {
     bench.unwrap(clip, &anew, bench.proof(entry)).unwrap();
 }
 
+/// The log's present head, cosigned at this time, with its place behind or before what was seen.
+fn cosigned(log: &AccessLog, witness: &WitnessKey, at_ms: i64, from: u64) -> WitnessedHead {
+    let head = log.checkpoint();
+    let line = witness.cosign(&head, u64::try_from(at_ms / 1000).unwrap()).unwrap();
+    let head = add_cosignatures(&head, &line, &[witness.public().clone()]).unwrap();
+    behind(log, &head, from)
+}
+
+/// This head again, when `from` entries were seen.
+fn behind(log: &AccessLog, head: &Checkpoint, from: u64) -> WitnessedHead {
+    let (less, more) = (head.size().min(from), head.size().max(from));
+    let hashes = log.consistency_proof(less, more).unwrap_or_default();
+    WitnessedHead::new(head, from, &hashes)
+}
+
 #[test]
-fn with_a_witness_rule_nothing_opens_until_cosignatures_are_understood() {
+fn with_a_witness_rule_its_fresh_word_is_needed() {
     let mut bench = Bench::new();
     let (clip, _, wrapped) = bench.clip();
-    bench.terms.witness = Some(WitnessRule { public_keys: Vec::new(), max_age_s: 60 });
+    let (witness, _) = WitnessKey::generate("council.example").unwrap();
+    let (stranger, _) = WitnessKey::generate("stranger.example").unwrap();
+    let rule = WitnessRule { public_keys: vec![witness.public().to_string()], max_age_s: 60 };
+    bench.terms.witnesses = Some(Witnesses::new(&rule).unwrap());
+    bench.start();
+    let entry = bench.log(Action::VIEW, clip);
+    let refusal = |bench: &Bench| bench.refusal(clip, &wrapped, bench.proof(entry));
+    let opens = |bench: &Bench| bench.unwrap(clip, &wrapped, bench.proof(entry)).is_ok();
+    let show = |bench: &Bench, head: &WitnessedHead| {
+        let answer = bench.ask(Request::Witnessed(head.clone()));
+        if let Answer::Witnessed = answer { Ok(()) } else { Err(why(answer)) }
+    };
+    assert_eq!(refusal(&bench), Refusal::Unwitnessed, "nothing was shown");
+
+    let by_stranger = cosigned(&bench.log, &stranger, NOW_MS, bench.seen().size);
+    assert_eq!(show(&bench, &by_stranger), Err(Refusal::Unwitnessed));
+    let bare = behind(&bench.log, &bench.log.checkpoint(), bench.seen().size);
+    assert_eq!(show(&bench, &bare), Err(Refusal::Unwitnessed));
+    assert_eq!(refusal(&bench), Refusal::Unwitnessed);
+
+    let head = cosigned(&bench.log, &witness, NOW_MS, bench.seen().size);
+    show(&bench, &head).unwrap();
+    assert!(opens(&bench));
+    // Entries that came after it are under its word too.
+    let later = bench.log(Action::VIEW, clip);
+    bench.unwrap(clip, &wrapped, bench.proof(later)).unwrap();
+    // The same head, now behind what was seen, is no second history.
+    assert_eq!(show(&bench, &head), Err(Refusal::HeadMoved { size: bench.log.len() }));
+    let again = Checkpoint::parse(head.checkpoint.as_bytes(), bench.log.public_key()).unwrap();
+    show(&bench, &behind(&bench.log, &again, bench.log.len())).unwrap();
+    let unproven = WitnessedHead { consistency: Vec::new(), ..behind(&bench.log, &again, 2) };
+    assert_eq!(show(&bench, &unproven), Err(Refusal::Forked));
+    assert!(bench.seen().fork_seen);
+
+    bench.now_ms.store(NOW_MS + 60_000, Ordering::Relaxed);
+    assert!(opens(&bench));
+    bench.now_ms.store(NOW_MS + 61_000, Ordering::Relaxed);
+    assert_eq!(refusal(&bench), Refusal::Unwitnessed, "too old");
+    show(&bench, &cosigned(&bench.log, &witness, NOW_MS + 61_000, bench.log.len())).unwrap();
+    assert!(opens(&bench));
+    // A younger word is not made older by an older one, and none is kept over a restart.
+    show(&bench, &behind(&bench.log, &again, bench.log.len())).unwrap();
+    assert!(opens(&bench));
+    bench.start();
+    assert_eq!(refusal(&bench), Refusal::Unwitnessed);
+    let to_come = cosigned(&bench.log, &witness, NOW_MS + 961_000, bench.log.len());
+    show(&bench, &to_come).unwrap();
+    assert_eq!(refusal(&bench), Refusal::Unwitnessed, "of a time to come");
+}
+
+#[test]
+fn what_a_witness_signed_of_another_history_is_no_word() {
+    let mut bench = Bench::new();
+    let (clip, _, wrapped) = bench.clip();
+    let (witness, _) = WitnessKey::generate("council.example").unwrap();
+    let rule = WitnessRule { public_keys: vec![witness.public().to_string()], max_age_s: 60 };
+    // The beginning of the log, and what grows from it elsewhere.
+    bench.log(Action::SIGN_IN, clip);
+    let other = bench.dir.path().join("other");
+    std::fs::create_dir(&other).unwrap();
+    for file in std::fs::read_dir(bench.dir.path().join("log")).unwrap() {
+        let file = file.unwrap();
+        if file.file_type().unwrap().is_file() {
+            std::fs::copy(file.path(), other.join(file.file_name())).unwrap();
+        }
+    }
+    bench.terms.witnesses = Some(Witnesses::new(&rule).unwrap());
     bench.start();
     let entry = bench.log(Action::VIEW, clip);
     assert_eq!(bench.refusal(clip, &wrapped, bench.proof(entry)), Refusal::Unwitnessed);
+    let other = AccessLog::open(&other).unwrap();
+    for _ in 0..2 {
+        other.append(Leaf::new(NOW_MS, Action::SIGN_IN)).unwrap();
+    }
+    let head = cosigned(&other, &witness, NOW_MS, bench.seen().size);
+    assert_eq!(why(bench.ask(Request::Witnessed(head))), Refusal::Forked);
+    assert_eq!(bench.refusal(clip, &wrapped, bench.proof(entry)), Refusal::Unwitnessed);
+    assert!(bench.seen().fork_seen);
 }
 
 #[test]

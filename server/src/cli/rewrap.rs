@@ -35,9 +35,11 @@ pub(super) async fn run(path: &Path) -> Result<(), anyhow::Error> {
                     say(&format!("clip {clip} stays as it is: {why}"))?;
                 }
                 Answer::Refused(why) => return Err(KeyError::Refused(why).into()),
-                Answer::Public(_) | Answer::Head(_) | Answer::Unwrapped(_) | Answer::Destroyed => {
-                    return Err(KeyError::Confused.into());
-                }
+                Answer::Public(_)
+                | Answer::Head(_)
+                | Answer::Unwrapped(_)
+                | Answer::Destroyed
+                | Answer::Witnessed => return Err(KeyError::Confused.into()),
             }
         }
         db.replace_wrapped_keys(&new).await?;

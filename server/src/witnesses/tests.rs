@@ -29,7 +29,7 @@ use crate::{
 
 /// A witness that does what the test says.
 #[derive(Clone)]
-struct Fake {
+pub(crate) struct Fake {
     key: Arc<WitnessKey>,
     /// What it answers; 200 is an honest judgement.
     status: Arc<AtomicU64>,
@@ -37,6 +37,13 @@ struct Fake {
     time_s: Arc<AtomicU64>,
     seen: Arc<Mutex<Option<Checkpoint>>>,
     log: LogPublicKey,
+}
+
+impl Fake {
+    /// Says from now on that this is not the log that it cosigned.
+    pub(crate) fn contradict(&self) {
+        self.status.store(422, Ordering::Relaxed);
+    }
 }
 
 async fn judge(State(fake): State<Fake>, body: String) -> (StatusCode, String) {
@@ -61,7 +68,7 @@ async fn judge(State(fake): State<Fake>, body: String) -> (StatusCode, String) {
 }
 
 /// A scene whose log has so many witnesses, and of which so many must sign.
-async fn witnessed(count: usize, quorum: usize) -> (Scene, Vec<Fake>) {
+pub(crate) async fn witnessed(count: usize, quorum: usize) -> (Scene, Vec<Fake>) {
     let mut s = scene().await;
     let mut fakes = Vec::new();
     for i in 0..count {
@@ -107,7 +114,7 @@ async fn restart(s: Scene) -> Scene {
     Scene { fleet: s.fleet.restart().await, ..s }
 }
 
-async fn round(s: &Scene) {
+pub(crate) async fn round(s: &Scene) {
     // The pause behind a failure is real time; a test does not wait for it.
     for standing in &mut s.fleet.app.witnesses().state().standings {
         standing.again = None;
@@ -159,6 +166,10 @@ async fn a_view_needs_a_head_that_was_cosigned_in_time() {
     refused(view(&s).await);
     // Of a view that was opened before nothing more comes either.
     refused(s.fleet.app.view_signals(&session, opened).await);
+    // Who tried is in the log, as after any refusal.
+    let logged = s.fleet.app.db().acts(&crate::db::acts::ActScope::default(), 1).await.unwrap();
+    assert_eq!(logged[0].act.action, temoin_access_log::Action::VIEW_REFUSED);
+    assert_eq!(logged[0].act.event, Some(s.event.id));
 
     // It is back.
     fakes[0].status.store(200, Ordering::Relaxed);
