@@ -1,15 +1,16 @@
 //! A driver contests an own event; the safety manager answers. Decided here, shown by the portal.
 //!
 //! INVARIANT: only the driver and who may answer see what was written: for others the event looks
-//! as if nobody had objected.
+//! as if nobody had objected. That somebody did is in the access log, for those who read all of it.
 
 use temoin_proto::ids::EventId;
 
 use crate::{
     app::App,
     authz::{Asker, EventAct, EventFacts},
-    db::{contests::Contest, events::StoredEvent, users::User},
+    db::{acts::Act, contests::Contest, events::StoredEvent, users::User},
     error::AppError,
+    log::action,
 };
 
 /// Most characters of what somebody writes.
@@ -60,10 +61,15 @@ impl App {
             return Err(AppError::Refused("Only the driver of an event can contest it."));
         }
         let words = written(words, "What is wrong with the event")?;
+        const ALREADY: AppError = AppError::Refused("You have contested this event already.");
+        if self.db().contest(id).await?.is_some() {
+            return Err(ALREADY);
+        }
+        self.log_contest(&who, &event, "contest").await?;
         if self.db().add_contest(id, who.user.id, &words, who.now_ms).await? {
             Ok(())
         } else {
-            Err(AppError::Refused("You have contested this event already."))
+            Err(ALREADY)
         }
     }
 
@@ -84,11 +90,30 @@ impl App {
             return Err(AppError::Refused("Only the driver's safety manager answers."));
         }
         let reason = written(reason, "The reason")?;
+        const NONE: AppError = AppError::Refused("There is no objection that waits for an answer.");
+        if self.db().contest(id).await?.is_none_or(|contest| contest.answer.is_some()) {
+            return Err(NONE);
+        }
+        self.log_contest(&who, &event, "contest_answered").await?;
         if self.db().answer_contest(id, upheld, &reason, who.user.id, who.now_ms).await? {
             Ok(())
         } else {
-            Err(AppError::Refused("There is no objection that waits for an answer."))
+            Err(NONE)
         }
+    }
+
+    async fn log_contest(
+        &self,
+        who: &Asker,
+        event: &StoredEvent,
+        word: &str,
+    ) -> Result<(), AppError> {
+        let act = Act {
+            driver: event.driver.as_ref().map(|driver| driver.id),
+            event: Some(event.record.id),
+            ..Act::new(action(word)?, Some(who.user.id), who.now_ms)
+        };
+        self.log().record(self.db(), &act).await.map(drop)
     }
 
     /// Whether this person may know of an objection to the event.

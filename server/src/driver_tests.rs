@@ -12,7 +12,7 @@ use temoin_proto::{
 
 use crate::{
     authz::Role,
-    db::users::User,
+    db::{acts::Act, users::User},
     error::AppError,
     limit_proposals::ProposalShown,
     score::{ContestState, DAY_MS, LeftOut, Outcome},
@@ -245,6 +245,58 @@ async fn an_objection_takes_the_event_out_until_it_is_answered() {
     assert_eq!((answer.reason.as_str(), answer.by.as_str()), ("seen on the clip", "Name of sam"));
     assert!(!page.objection.may_contest && !page.objection.may_answer);
     assert!(app.drivers(&s.manager).await.unwrap().waiting.is_empty());
+    let (sam, ann) = ("Name of sam", "Name of ann");
+    let all = [
+        ("contest_answered", Some(sam)),
+        ("contest_answered", Some(sam)),
+        ("contest", Some(ann)),
+        ("contest", Some(ann)),
+    ];
+    assert_eq!(feed(&s, &s.driver).await, acts(&all));
+    assert_eq!(feed(&s, &s.manager).await, acts(&all[..2]), "own acts");
+    assert_eq!(feed(&s, &s.dispatcher).await, []);
+}
+
+/// What somebody reads of the access log, the newest first: what was done, and by whom.
+async fn feed(s: &Scene, who: &User) -> Vec<(String, Option<String>)> {
+    let rows = s.fleet.app.access_log(who, None).await.unwrap().rows;
+    rows.into_iter().map(|row| (row.action.to_string(), row.who)).collect()
+}
+
+fn acts(list: &[(&str, Option<&str>)]) -> Vec<(String, Option<String>)> {
+    list.iter().map(|(act, who)| ((*act).to_owned(), who.map(str::to_owned))).collect()
+}
+
+#[tokio::test]
+async fn an_order_and_what_the_operator_did_are_in_the_feed_of_whom_they_touch() {
+    let s = scene().await;
+    let app = &s.fleet.app;
+    let before = s.fleet.unit("van-2", "north").await;
+    app.db().set_shift(&before.id, s.other.id, START_MS - 2 * DAY_MS).await.unwrap();
+    app.db().set_shift(&before.id, s.manager.id, START_MS - DAY_MS).await.unwrap();
+    for unit in ["van-1", "van-2"] {
+        app.command_unit(&s.admin, unit, crate::show::Order::Identify).await.unwrap();
+    }
+    // As the command line leaves it.
+    for (word, whom) in [("off", &s.dispatcher), ("on", &s.dispatcher), ("off", &s.other)] {
+        let action = crate::log::action(&format!("operator_account_{word}")).unwrap();
+        let act = Act { driver: Some(whom.id), ..Act::new(action, None, START_MS) };
+        app.db().log_later(&act).await.unwrap();
+    }
+    assert_eq!(feed(&s, &s.other).await, [], "the server has not written it yet");
+    for _ in 0..2 {
+        app.log().record_waiting(app.db()).await.unwrap();
+    }
+    let order = ("command", Some("Name of ada"));
+    assert_eq!(feed(&s, &s.driver).await, acts(&[order]));
+    assert_eq!(feed(&s, &s.manager).await, acts(&[order]), "who drives now, and nobody before");
+    assert_eq!(feed(&s, &s.other).await, acts(&[("operator_account_off", None)]));
+    assert_eq!(
+        feed(&s, &s.dispatcher).await,
+        acts(&[("operator_account_on", None), ("operator_account_off", None)]),
+        "who is no driver is told as well, once each"
+    );
+    assert_eq!(app.log().len(), 5);
 }
 
 #[tokio::test]
@@ -325,7 +377,7 @@ async fn a_wrong_limit_becomes_a_correction_without_the_drivers_name() {
 
     app.propose_limit(&session, here, Some(70.0), "new sign").await.unwrap();
     app.propose_limit(&session, unknown, None, "").await.unwrap();
-    assert_eq!(app.log().len(), log_before + 3, "each opening is an entry");
+    assert_eq!(app.log().len(), log_before + 5, "each opening and each proposal is an entry");
     let page = app.event_page(&s.driver, here).await.unwrap();
     assert!(matches!(page.limit, ProposalShown::Made(_)));
     assert_eq!(page.seen.len(), 1, "the driver's own view");
@@ -361,4 +413,17 @@ async fn a_wrong_limit_becomes_a_correction_without_the_drivers_name() {
     let page = app.event_page(&s.driver, unknown).await.unwrap();
     let ProposalShown::Made(row) = page.limit else { panic!("made") };
     assert_eq!(row.decision.unwrap().reason, "the map is right");
+    let acts_of_limits = |rows: Vec<crate::feed::ActShown>| {
+        rows.into_iter().filter(|row| row.action.as_str().starts_with("limit_")).collect::<Vec<_>>()
+    };
+    let told = acts_of_limits(app.access_log(&s.driver, None).await.unwrap().rows);
+    let words: Vec<_> = told.iter().map(|row| row.action.as_str()).collect();
+    assert_eq!(words, ["limit_decided", "limit_decided", "limit_proposed", "limit_proposed"]);
+    // Who decides reads the log too, and learns nobody's name or event from it.
+    let rows = acts_of_limits(app.access_log(&s.admin, None).await.unwrap().rows);
+    assert_eq!(rows.len(), 4);
+    for row in rows {
+        assert_eq!((row.driver, row.event, row.unit), (None, None, None));
+        assert!(row.who.is_none_or(|who| who == "Name of ada"));
+    }
 }

@@ -125,10 +125,11 @@ impl App {
 fn scope_of(who: &Asker) -> ActScope {
     let me = Some(who.user.id);
     match who.user.role {
-        Role::Driver => ActScope { driver: me, ..ActScope::default() },
-        Role::Dispatcher | Role::SafetyManager | Role::Installer | Role::VendorSupport => {
-            ActScope { actor: me, ..ActScope::default() }
-        }
+        Role::Driver
+        | Role::Dispatcher
+        | Role::SafetyManager
+        | Role::Installer
+        | Role::VendorSupport => ActScope { concerned: me, ..ActScope::default() },
         Role::FleetAdmin | Role::PrivacyOfficer | Role::Auditor => ActScope::default(),
     }
 }

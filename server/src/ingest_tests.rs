@@ -64,7 +64,7 @@ async fn a_code_enrols_one_unit_once() {
     let db = fleet.app.db();
     let server = fleet.serve().await;
     let van: temoin_proto::ids::UnitId = "van-1".parse().unwrap();
-    db.add_unit(&van, "north").await.unwrap();
+    db.add_unit(&van, "north", None).await.unwrap();
     let enrol = |code: String| {
         let (server, van) = (server.clone(), van.clone());
         async move { TestUnit::enrol(&server, van, &code).await.map(drop).map_err(|e| e.code()) }

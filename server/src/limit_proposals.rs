@@ -14,11 +14,13 @@ use crate::{
     authz::{Asker, EventAct, EventFacts, FleetAct},
     contest::written,
     db::{
+        acts::Act,
         events::{ClipState, StoredEvent},
         limits::{Place, Proposal, ProposalRow},
         users::User,
     },
     error::AppError,
+    log::action,
 };
 
 /// Limits that can be proposed, km/h.
@@ -117,6 +119,9 @@ impl App {
             "The recording has no position at the time of the event, so nobody could find the place. You can contest the event.",
         ))?;
         let proposal = Proposal { place, taken_kmh: taken_kmh(&event), proposed_kmh, words };
+        // Without the event: who decides learns no more than the place and the day.
+        let act = Act::new(action("limit_proposed")?, Some(who.user.id), who.now_ms);
+        self.log().record(self.db(), &Act { driver: act.actor, ..act }).await?;
         if self.db().add_limit_proposal(id, who.user.id, &proposal, who.now_ms).await? {
             Ok(())
         } else {
@@ -151,10 +156,16 @@ impl App {
         } else {
             written(reason, "The reason")?
         };
-        if self.db().decide_limit_proposal(id, accepted, &reason, who.id, self.now_ms()).await? {
+        const NONE: AppError =
+            AppError::Refused("There is no such proposal that waits for a decision.");
+        let driver = self.db().waiting_proposal(id).await?.ok_or(NONE)?;
+        let now_ms = self.now_ms();
+        let act = Act::new(action("limit_decided")?, Some(who.id), now_ms);
+        self.log().record(self.db(), &Act { driver: Some(driver), ..act }).await?;
+        if self.db().decide_limit_proposal(id, accepted, &reason, who.id, now_ms).await? {
             Ok(())
         } else {
-            Err(AppError::Refused("There is no such proposal that waits for a decision."))
+            Err(NONE)
         }
     }
 

@@ -6,7 +6,7 @@
 //!
 //! INVARIANT: what is to be logged is logged before it is done ([`Log::record`]).
 
-use std::{path::Path, sync::Arc};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use temoin_access_log::{
     AccessLog, Action, Checkpoint, EntryProof, Hash, Leaf, LogIndex, LogPublicKey, PersonTag, tiles,
@@ -17,13 +17,16 @@ use temoin_proto::ids::{ClipId, UserId};
 pub use temoin_access_log::LogError;
 
 use crate::{
+    app::App,
     db::{Db, acts::Act, views::StoredView},
-    error::AppError,
+    error::{AppError, chain},
 };
 
 /// Rows may be written out of order by acts of the same moment; this many indexes before the last
 /// row are looked at again. More acts cannot be between log and row at once.
 const LOOK_BACK: u64 = 1024;
+/// How soon acts of the command line are in the log.
+const WAITING_ROUND: Duration = Duration::from_secs(1);
 
 /// The open access log.
 #[derive(Debug, Clone)]
@@ -189,6 +192,19 @@ impl Log {
         Ok(proof)
     }
 
+    /// Logs what was done on the command line beside the running server. A crash between an entry
+    /// and the end of its waiting leaves an act that is logged twice, never one that is not.
+    ///
+    /// # Errors
+    /// [`AppError`]: what is left waits for the next round.
+    pub async fn record_waiting(&self, db: &Db) -> Result<(), AppError> {
+        for (number, act) in db.acts_to_log().await? {
+            self.record(db, &act).await?;
+            db.is_logged(number).await?;
+        }
+        Ok(())
+    }
+
     /// Makes the rows of acts whose entry is durable but whose row a crash prevented. Returns how
     /// many entries it looked at.
     ///
@@ -218,6 +234,23 @@ impl Log {
         }
         Ok(entries.len())
     }
+}
+
+/// Logs what is done on the command line until it is dropped.
+pub(crate) async fn rounds(app: App) {
+    let mut ticks = tokio::time::interval(WAITING_ROUND);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        if let Err(error) = app.log().record_waiting(app.db()).await {
+            tracing::error!(error = %chain(&error), "acts of the command line are not in the log yet");
+        }
+    }
+}
+
+/// The word of an act that only this server knows.
+pub(crate) fn action(word: &str) -> Result<Action, AppError> {
+    word.parse().map_err(|e| AppError::Internal(format!("access log: {e}")))
 }
 
 /// The act that an entry stands for. Who is not among the people any more is nobody.

@@ -165,7 +165,7 @@ impl App {
         event: EventId,
         because: Because,
     ) -> Result<(), AppError> {
-        if self.is_held(clip).await? {
+        if !self.running_holds(clip).await?.is_empty() {
             return Err(AppError::Refused("This recording is kept for a legal ground."));
         }
         let (actor, why) = match because {
@@ -221,21 +221,15 @@ impl App {
         event: EventId,
     ) -> Result<Act, AppError> {
         let driver = self.db().event(event).await?.and_then(|e| e.driver).map(|d| d.id);
-        Ok(Act {
-            at_ms: self.now_ms(),
-            action,
-            actor,
-            driver,
-            event: Some(event),
-            clip: Some(clip),
-            view: None,
-            grant: None,
-            purpose: None,
-        })
+        let act = Act::new(action, actor, self.now_ms());
+        Ok(Act { driver, event: Some(event), clip: Some(clip), ..act })
     }
 
-    async fn is_held(&self, clip: ClipId) -> Result<bool, AppError> {
-        Ok(self.db().holds_of(clip).await?.iter().any(|hold| hold.released_ms.is_none()))
+    /// The holds of a clip that run.
+    async fn running_holds(&self, clip: ClipId) -> Result<Vec<Hold>, AppError> {
+        let mut holds = self.db().holds_of(clip).await?;
+        holds.retain(|hold| hold.released_ms.is_none());
+        Ok(holds)
     }
 
     /// Deletes the clip of an event before its time, decided by this person.
@@ -315,8 +309,7 @@ impl App {
     /// [`AppError::NotFound`], [`AppError::Refused`].
     pub async fn release(&self, who: &User, id: HoldId) -> Result<(), AppError> {
         let who = self.asker(who).await?;
-        let found = self.db().holds().await?.into_iter().find(|hold| hold.id == id);
-        let hold = found.ok_or(AppError::NotFound)?;
+        let hold = self.db().hold(id).await?.ok_or(AppError::NotFound)?;
         let event = self.db().event(hold.event).await?.ok_or(AppError::NotFound)?;
         if !self.authz().event(&who, EventAct::HoldClip, &EventFacts::from(&event))? {
             return Err(AppError::NotFound);
@@ -353,12 +346,8 @@ impl App {
         let Ok(clip) = clip_of(event) else { return Ok(None) };
         let aged = self.db().aged_clips(i64::MAX, Some(clip)).await?;
         let Some(aged) = aged.first() else { return Ok(None) };
-        let hold = self
-            .db()
-            .holds_of(clip)
-            .await?
-            .into_iter()
-            .find(|hold| hold.released_ms.is_none() && hold.not_told.is_empty());
+        let holds = self.running_holds(clip).await?;
+        let hold = holds.into_iter().find(|hold| hold.not_told.is_empty());
         Ok(Some(Kept { until_ms: self.config().retention.expiry_ms(aged), hold }))
     }
 }

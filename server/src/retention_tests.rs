@@ -233,7 +233,7 @@ async fn last_weeks_backup_gives_nothing_back() {
     s.fleet.pass(31 * DAY);
     assert_eq!(app.delete_due().await.unwrap(), 1);
     // The key service has it from the log, and opens it for no entry any more.
-    let act = Act { clip: Some(clip), ..Act::new(Action::VIEW, s.driver.id, app.now_ms()) };
+    let act = Act { clip: Some(clip), ..Act::new(Action::VIEW, Some(s.driver.id), app.now_ms()) };
     let proof = app.log().record(app.db(), &act).await.unwrap();
     assert!(app.keys().unwrap(clip, &wrapped, &proof).await.is_err());
 

@@ -10,9 +10,6 @@
 //! before it counts. Who may take it is the policies' matter, and the database refuses that
 //! somebody decides on their own (`grants.decided_by <> asker`).
 
-use std::str::FromStr;
-
-use temoin_access_log::Action;
 use temoin_proto::ids::{EventId, GrantId, UnitId, UserId};
 
 use crate::{
@@ -22,6 +19,7 @@ use crate::{
     db::{acts::Act, grants::GrantRow, users::User},
     error::AppError,
     grants::{Decision, Grant, GrantState, Scope},
+    log::action,
 };
 
 /// Most grants on the page.
@@ -334,8 +332,7 @@ impl App {
         grant: &Grant,
         driver: Option<UserId>,
     ) -> Result<(), AppError> {
-        let action = Action::from_str(&format!("{verb}_{}", grant.kind.as_str()))
-            .map_err(|e| AppError::Internal(format!("access log: {e}")))?;
+        let action = action(&format!("{verb}_{}", grant.kind.as_str()))?;
         let event = match grant.scope {
             Scope::Event(event) => Some(event),
             Scope::Unit(_) | Scope::Span { .. } => None,
@@ -345,7 +342,7 @@ impl App {
             event,
             grant: Some(grant.id),
             purpose: Some(grant.purpose),
-            ..Act::new(action, who.user.id, who.now_ms)
+            ..Act::new(action, Some(who.user.id), who.now_ms)
         };
         self.log().record(self.db(), &act).await?;
         Ok(())

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use temoin_access_log::Action;
 use temoin_proto::sealed::TrackName;
 
 use super::*;

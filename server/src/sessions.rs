@@ -13,7 +13,6 @@
 use std::str::FromStr;
 
 use ring::hmac;
-use temoin_access_log::Action;
 use temoin_proto::ids::UserId;
 use zeroize::Zeroizing;
 
@@ -23,6 +22,7 @@ use crate::{
     binding::{self, Proof},
     db::{acts::Act, sessions::StoredSession, users::User},
     error::{AppError, chain},
+    log::action,
 };
 
 /// The cookie's name. `__Host-` makes browsers insist on Secure, Path=/ and no Domain.
@@ -344,11 +344,15 @@ impl App {
         binding::nonce(self.sign_in_key(), &session.id, self.now_ms())
     }
 
-    /// Logs something that somebody did to their own account, or that happened to it.
-    pub(crate) async fn log_own(&self, user: UserId, action: &str) -> Result<(), AppError> {
-        let action =
-            Action::from_str(action).map_err(|e| AppError::Internal(format!("access log: {e}")))?;
-        self.log().record(self.db(), &Act::new(action, user, self.now_ms())).await?;
+    /// Logs something that somebody did to their own account, or that happened to it; to none, where
+    /// nobody has the name that was given.
+    pub(crate) async fn log_own(
+        &self,
+        user: impl Into<Option<UserId>>,
+        word: &str,
+    ) -> Result<(), AppError> {
+        let act = Act::new(action(word)?, user.into(), self.now_ms());
+        self.log().record(self.db(), &act).await?;
         Ok(())
     }
 

@@ -394,8 +394,10 @@ impl App {
             command_id: bytes::Bytes::copy_from_slice(command.as_bytes()),
             order: Some(order),
         };
-        let act = Act::new(Action::COMMAND, who.user.id, who.now_ms);
-        self.log().record(self.db(), &act).await?;
+        let act = Act::new(Action::COMMAND, Some(who.user.id), who.now_ms);
+        // Whoever drives it now is who an order touches.
+        let driver = self.db().driver_of(&id, who.now_ms).await?;
+        self.log().record(self.db(), &Act { driver, ..act }).await?;
         self.db().add_command(&id, command, &message, &words, who.user.id, who.now_ms).await?;
         Ok(command)
     }

@@ -20,7 +20,7 @@ use crate::{
     authn::{Attempt, Client, Guess, hash_password, sha256},
     authz::Role,
     config::SecondFactor,
-    db::{acts::Act, users::User},
+    db::users::User,
     devices,
     error::AppError,
     sessions::{Presented, Session, Stage},
@@ -241,7 +241,7 @@ impl App {
 
     /// Logs a refusal, then refuses.
     async fn refused<T>(&self, person: Option<UserId>, action: &str) -> Result<T, SignInError> {
-        self.log_refusal(person, action).await?;
+        self.log_own(person, action).await?;
         Err(SignInError::Wrong)
     }
 
@@ -249,21 +249,9 @@ impl App {
     async fn braked<T>(&self, login: &str, retry_after_s: u64) -> Result<T, SignInError> {
         if self.guard().logs_braked(&account(login)) {
             let found = self.db().user_by_login(login).await.map_err(AppError::from)?;
-            self.log_refusal(found.map(|(user, _)| user.id), "sign_in_braked").await?;
+            self.log_own(found.map(|(user, _)| user.id), "sign_in_braked").await?;
         }
         Err(SignInError::TooMany { retry_after_s })
-    }
-
-    async fn log_refusal(&self, person: Option<UserId>, action: &str) -> Result<(), AppError> {
-        match person {
-            Some(person) => self.log_own(person, action).await,
-            None => {
-                let action =
-                    action.parse().map_err(|e| AppError::Internal(format!("access log: {e}")))?;
-                let act = Act { actor: None, ..Act::new(action, UserId::new(), self.now_ms()) };
-                self.log().record(self.db(), &act).await.map(drop)
-            }
-        }
     }
 }
 

@@ -134,7 +134,7 @@ impl TestFleet {
     /// Serves units, and enrols this one with a fresh code.
     pub(crate) async fn unit(&self, name: &str, depot: &str) -> TestUnit {
         let id: UnitId = name.parse().unwrap();
-        self.app.db().add_unit(&id, depot).await.unwrap();
+        self.app.db().add_unit(&id, depot, None).await.unwrap();
         let server = self.serve().await;
         let expires = self.app.now_ms() + 1000;
         let code = crate::enrol::new_code(self.app.db(), &id, expires).await.unwrap();

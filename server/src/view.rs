@@ -311,7 +311,7 @@ impl App {
             let not_theirs = matches!(error, AppError::Unwitnessed(_));
             return Err(if not_theirs { error } else { too_many });
         }
-        let mut act = Act::new(Action::VIEW_REFUSED, who.user.id, who.now_ms);
+        let mut act = Act::new(Action::VIEW_REFUSED, Some(who.user.id), who.now_ms);
         if let Some(event) = event {
             act.event = Some(event.record.id);
             act.clip = event.record.clip.as_ref().ok().copied();
@@ -444,7 +444,7 @@ impl App {
             view: Some(ViewId::new()),
             grant,
             purpose: Some(purpose),
-            ..Act::new(how.action(), session.user.id, self.now_ms())
+            ..Act::new(how.action(), Some(session.user.id), self.now_ms())
         };
         let proof = self.log().record(self.db(), &act).await?;
         let view = StoredView {

@@ -237,7 +237,7 @@ async fn an_entry_without_a_row_is_made_good_at_the_next_start_and_shows_nothing
         clip: Some(clip),
         view: Some(view),
         purpose: Some(Purpose::Coaching),
-        ..Act::new(Action::VIEW, s.manager.id, START_MS)
+        ..Act::new(Action::VIEW, Some(s.manager.id), START_MS)
     };
     app.log().append_only(app.db(), &act).await.unwrap();
     assert!(app.db().view(view).await.unwrap().is_none(), "the crash was here");

@@ -168,7 +168,15 @@ fn a_fleet_is_set_up_beside_the_running_server() {
     let wrong = fleet.refused(&[user.as_slice(), &["--role", "boss"]].concat());
     assert!(wrong.contains("safety_manager"), "{wrong}");
 
-    fleet.good(&["unit", "add", "van-12", "--depot", "north"]);
+    let unit = ["unit", "add", "van-12", "--depot", "north"];
+    let installer = fleet.refused(&[unit.as_slice(), &["--installer", "ann"]].concat());
+    assert!(installer.contains("`ann` is no installer"), "{installer}");
+    let nobody = fleet.refused(&[unit.as_slice(), &["--installer", "bob"]].concat());
+    assert!(nobody.contains("there is no account `bob`"), "{nobody}");
+    let rick =
+        ["user", "add", "rick", "--name", "Rick", "--short-name", "R", "--role", "installer"];
+    fleet.good(&rick);
+    fleet.good(&[unit.as_slice(), &["--installer", "rick"]].concat());
     let ticket = fleet.path("ticket.toml");
     let code = ["unit", "enrol-code", "van-12", "--out", &ticket];
     let nowhere = fleet.refused(&code);
@@ -192,9 +200,16 @@ fn a_fleet_is_set_up_beside_the_running_server() {
     fleet.good(&["check"]);
     let rewrapped = fleet.good(&["rewrap"]);
     assert!(rewrapped.contains("rewrapped 0"), "{rewrapped}");
-    let log = fleet.good(&["verify-log"]);
-    assert!(log.starts_with("size 0\nroot "), "{log}");
+    // Depot, accounts, unit, ticket, shift and revocation; nothing of what was refused.
+    let began = Instant::now();
+    let mut log = fleet.good(&["verify-log"]);
+    while !log.starts_with("size 7\n") && began.elapsed() < Duration::from_secs(30) {
+        std::thread::sleep(Duration::from_millis(100));
+        log = fleet.good(&["verify-log"]);
+    }
+    assert!(log.starts_with("size 7\nroot "), "{log}");
     running.stop();
+    assert_eq!(fleet.good(&["verify-log"]), log);
     Running::start(&fleet).stop();
 }
 

@@ -257,7 +257,7 @@ pub struct Leaf {
     /// Who did it; absent where the system did, as with an expiry.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub actor: Option<PersonTag>,
-    /// Whom the recording shows at the wheel, where that is known.
+    /// Whom it concerns: who was at the wheel, where that is known, or whose account it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub driver: Option<PersonTag>,
     /// What for.

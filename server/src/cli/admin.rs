@@ -19,9 +19,11 @@ use crate::{
     config::Config,
     db::{
         Db,
+        acts::Act,
         users::{MAX_NAME, User},
     },
     enrol::new_code,
+    log::action,
     pki::Pki,
     sessions::Notice,
 };
@@ -33,7 +35,15 @@ pub(super) async fn add_depot(config: &Path, name: &str) -> Result<(), anyhow::E
     let (_, db) = open(config).await?;
     check_name("the depot's name", name, MAX_NAME)?;
     db.add_depot(name, name).await?;
+    log(&db, "depot_added", None).await?;
     say(&format!("added depot {name}"))
+}
+
+/// Says in the access log what is done: the server writes it there. Before it, where somebody loses
+/// something by it; behind it, where only then it is known that it can be done.
+async fn log(db: &Db, word: &str, concerned: Option<UserId>) -> Result<(), anyhow::Error> {
+    let act = Act::new(action(&format!("operator_{word}"))?, None, system_clock()());
+    Ok(db.log_later(&Act { driver: concerned, ..act }).await?)
 }
 
 fn check_name(what: &str, name: &str, longest: usize) -> Result<(), anyhow::Error> {
@@ -57,14 +67,7 @@ pub(super) async fn add_user(add: AddUser) -> Result<(), anyhow::Error> {
         "a {} belongs to a depot: say which with --depot",
         add.role.words().to_lowercase()
     );
-    let manager = match &add.manager {
-        None => None,
-        Some(login) => {
-            let found = db.user_by_login(login).await?;
-            let manager = found.map(|(user, _)| user).filter(|u| u.role == Role::SafetyManager);
-            Some(manager.with_context(|| format!("`{login}` is no safety manager"))?.id)
-        }
-    };
+    let manager = with_role(&db, add.manager.as_deref(), Role::SafetyManager).await?;
     let (password, made) =
         if add.password_stdin { (read_password()?, false) } else { (generate_password()?, true) };
     let hash = hash_password(&password)?;
@@ -79,6 +82,7 @@ pub(super) async fn add_user(add: AddUser) -> Result<(), anyhow::Error> {
         disabled: false,
     };
     db.add_user(&user, &hash, system_clock()()).await?;
+    log(&db, "account_added", Some(user.id)).await?;
     say(&format!("added {} {}", user.role.as_str(), user.login))?;
     if made {
         say(&format!("password (shown only now): {}", password.as_str()))?;
@@ -104,6 +108,8 @@ pub(super) async fn set_disabled(
     disabled: bool,
 ) -> Result<(), anyhow::Error> {
     let (_, db) = open(config).await?;
+    let user = account(&db, login).await?;
+    log(&db, if disabled { "account_off" } else { "account_on" }, Some(user.id)).await?;
     db.set_user_disabled(login, disabled).await?;
     say(&format!("{login} is switched {}", if disabled { "off" } else { "on" }))
 }
@@ -113,9 +119,22 @@ async fn account(db: &Db, login: &str) -> Result<User, anyhow::Error> {
     found.with_context(|| format!("there is no account `{login}`"))
 }
 
+/// The person of this login, who must have this role.
+async fn with_role(
+    db: &Db,
+    login: Option<&str>,
+    role: Role,
+) -> Result<Option<UserId>, anyhow::Error> {
+    let Some(login) = login else { return Ok(None) };
+    let user = account(db, login).await?;
+    anyhow::ensure!(user.role == role, "`{login}` is no {}", role.words().to_lowercase());
+    Ok(Some(user.id))
+}
+
 pub(super) async fn sign_out(config: &Path, login: &str) -> Result<(), anyhow::Error> {
     let (_, db) = open(config).await?;
     let user = account(&db, login).await?;
+    log(&db, "sessions_ended", Some(user.id)).await?;
     let ended = db.delete_sessions_of(user.id, None).await?;
     db.add_notice(user.id, Notice::SignedOut, system_clock()()).await?;
     say(&format!("{login} is signed out: {ended} sessions ended"))
@@ -124,6 +143,7 @@ pub(super) async fn sign_out(config: &Path, login: &str) -> Result<(), anyhow::E
 pub(super) async fn reset_second_factor(config: &Path, login: &str) -> Result<(), anyhow::Error> {
     let (_, db) = open(config).await?;
     let user = account(&db, login).await?;
+    log(&db, "factor_removed", Some(user.id)).await?;
     // The notice first: nobody's second factor goes without their being told.
     let removed = db.second_factor(user.id).await?.is_some();
     if removed {
@@ -145,15 +165,28 @@ pub(super) async fn add_unit(
     config: &Path,
     unit: &UnitId,
     depot: &str,
+    installer: Option<&str>,
 ) -> Result<(), anyhow::Error> {
     let (_, db) = open(config).await?;
     anyhow::ensure!(db.unit(unit).await?.is_none(), "there is a unit `{unit}` already");
-    db.add_unit(unit, depot).await?;
+    let installer = with_role(&db, installer, Role::Installer).await?;
+    db.add_unit(unit, depot, installer).await?;
+    log(&db, "unit_added", None).await?;
     say(&format!("added unit {unit}"))
+}
+
+async fn known(db: &Db, unit: &UnitId) -> Result<(), anyhow::Error> {
+    anyhow::ensure!(
+        db.unit(unit).await?.is_some(),
+        "there is no unit `{unit}`: add it with `temoin-server unit add {unit} --depot ...`"
+    );
+    Ok(())
 }
 
 pub(super) async fn revoke(config: &Path, unit: &UnitId) -> Result<(), anyhow::Error> {
     let (_, db) = open(config).await?;
+    known(&db, unit).await?;
+    log(&db, "unit_revoked", None).await?;
     db.revoke_unit(unit).await?;
     say(&format!("revoked {unit}: its certificate is no longer accepted"))
 }
@@ -165,10 +198,11 @@ pub(super) async fn set_shift(
     from: Option<jiff::Timestamp>,
 ) -> Result<(), anyhow::Error> {
     let (_, db) = open(config).await?;
-    let found = db.user_by_login(driver).await?.map(|(user, _)| user);
-    let user = found.with_context(|| format!("there is no account `{driver}`"))?;
+    let user = account(&db, driver).await?;
     anyhow::ensure!(user.role == Role::Driver, "`{driver}` is no driver");
+    known(&db, unit).await?;
     let from_unix_ms = from.map_or_else(|| system_clock()(), |t| t.as_millisecond());
+    log(&db, "shift_set", Some(user.id)).await?;
     db.set_shift(unit, user.id, from_unix_ms).await?;
     let since = from.map_or_else(|| "now on".to_owned(), |t| t.to_string());
     say(&format!("{driver} drives {unit} from {since}"))
@@ -187,11 +221,7 @@ struct Ticket<'a> {
 pub(super) async fn enrol_code(args: EnrolCode) -> Result<(), anyhow::Error> {
     let (config, db) = open(&args.at.config).await?;
     anyhow::ensure!(args.valid_s > 0, "--valid-s 0 is not possible: a code lasts at least 1 s");
-    anyhow::ensure!(
-        db.unit(&args.unit).await?.is_some(),
-        "there is no unit `{0}`: add it with `temoin-server unit add {0} --depot ...`",
-        args.unit
-    );
+    known(&db, &args.unit).await?;
     let pki = Pki::open(&config.pki())?;
     let server = server_url(&config, args.server)?;
     // The file first: a code that nobody can read would be of no use.
@@ -202,6 +232,7 @@ pub(super) async fn enrol_code(args: EnrolCode) -> Result<(), anyhow::Error> {
         .open(&args.out)
         .with_context(|| format!("cannot make the ticket {}", args.out.display()))?;
     let expires_unix_ms = system_clock()().saturating_add(i64::from(args.valid_s) * 1000);
+    log(&db, "unit_ticket", None).await?;
     let code = Zeroizing::new(new_code(&db, &args.unit, expires_unix_ms).await?);
     let ticket = Ticket {
         server: &server,

@@ -142,7 +142,8 @@ struct AddUser {
     /// What stands in the mark on every picture that the person watches, at most 20 characters.
     #[arg(long)]
     short_name: String,
-    /// driver, dispatcher, safety_manager, fleet_admin, privacy_officer or auditor.
+    /// driver, dispatcher, safety_manager, fleet_admin, privacy_officer, auditor, installer or
+    /// vendor_support.
     #[arg(long)]
     role: Role,
     /// The depot, needed for drivers and dispatchers.
@@ -167,6 +168,9 @@ enum Unit {
         /// Its depot.
         #[arg(long)]
         depot: String,
+        /// Who puts it in: sees and tries this unit, and none that others put in.
+        #[arg(long, value_name = "LOGIN")]
+        installer: Option<String>,
         #[command(flatten)]
         at: At,
     },
@@ -266,8 +270,8 @@ async fn dispatch(command: Command) -> Result<(), anyhow::Error> {
         Command::User(User::ResetSecondFactor(who)) => {
             admin::reset_second_factor(&who.at.config, &who.login).await
         }
-        Command::Unit(Unit::Add { unit, depot, at }) => {
-            admin::add_unit(&at.config, &unit, &depot).await
+        Command::Unit(Unit::Add { unit, depot, installer, at }) => {
+            admin::add_unit(&at.config, &unit, &depot, installer.as_deref()).await
         }
         Command::Unit(Unit::EnrolCode(code)) => admin::enrol_code(code).await,
         Command::Unit(Unit::Revoke { unit, at }) => admin::revoke(&at.config, &unit).await,

@@ -14,7 +14,7 @@ use super::say;
 use crate::{
     app::{App, system_clock},
     config::Config,
-    grpc, https, pki, portal,
+    grpc, https, log, pki, portal,
     report::Report,
     witnesses,
 };
@@ -71,6 +71,7 @@ pub(super) async fn run(path: &Path) -> Result<(), anyhow::Error> {
     });
     let rounds = tokio::spawn(retention_rounds(app.clone()));
     let witnesses = tokio::spawn(witnesses::rounds(app.clone()));
+    let waiting = tokio::spawn(log::rounds(app.clone()));
     let (mut units, mut people) = (units, people);
     let ended = tokio::select! {
         name = signalled => {
@@ -83,6 +84,7 @@ pub(super) async fn run(path: &Path) -> Result<(), anyhow::Error> {
     // A round that is cut off is ended by the next start.
     rounds.abort();
     witnesses.abort();
+    waiting.abort();
     app.streams().stop_all();
     stop.send_replace(true);
     let all = async {

@@ -19,7 +19,7 @@ pub struct Act {
     pub action: Action,
     /// Who; none where the system did, or where nobody is known by the name that was given.
     pub actor: Option<UserId>,
-    /// Whom it concerns: who drove.
+    /// Whom it concerns: who drove, or whose account it is.
     pub driver: Option<UserId>,
     /// The event.
     pub event: Option<EventId>,
@@ -34,12 +34,12 @@ pub struct Act {
 }
 
 impl Act {
-    /// An act of somebody on nothing in particular.
-    pub const fn new(action: Action, actor: UserId, at_ms: i64) -> Self {
+    /// An act of somebody, or of the system, on nothing in particular.
+    pub const fn new(action: Action, actor: Option<UserId>, at_ms: i64) -> Self {
         Self {
             at_ms,
             action,
-            actor: Some(actor),
+            actor,
             driver: None,
             event: None,
             clip: None,
@@ -85,10 +85,8 @@ pub struct ActRow {
 pub struct ActScope {
     /// Only about this clip.
     pub clip: Option<ClipId>,
-    /// Only by this person.
-    pub actor: Option<UserId>,
-    /// Only those that concern this driver, or are the driver's own.
-    pub driver: Option<UserId>,
+    /// Only by this person, or concerning this person.
+    pub concerned: Option<UserId>,
     /// Only viewings.
     pub views_only: bool,
     /// Only entries with a lower index.
@@ -176,15 +174,14 @@ impl Db {
     pub async fn acts(&self, scope: &ActScope, limit: u32) -> Result<Vec<ActRow>, DbError> {
         let rows = sqlx::query(sqlx::AssertSqlSafe(format!(
             "{SELECT}
-             WHERE (?1 IS NULL OR a.clip = ?1) AND (?2 IS NULL OR a.actor = ?2)
-               AND (?3 IS NULL OR a.driver = ?3 OR a.actor = ?3)
-               AND (NOT ?4 OR a.action = 'view')
-               AND (?5 IS NULL OR a.log_index < ?5) AND (?6 IS NULL OR a.log_index >= ?6)
-             ORDER BY a.log_index DESC LIMIT ?7"
+             WHERE (?1 IS NULL OR a.clip = ?1)
+               AND (?2 IS NULL OR a.driver = ?2 OR a.actor = ?2)
+               AND (NOT ?3 OR a.action = 'view')
+               AND (?4 IS NULL OR a.log_index < ?4) AND (?5 IS NULL OR a.log_index >= ?5)
+             ORDER BY a.log_index DESC LIMIT ?6"
         )))
         .bind(scope.clip.map(|id| id.to_string()))
-        .bind(scope.actor.map(|id| id.to_string()))
-        .bind(scope.driver.map(|id| id.to_string()))
+        .bind(scope.concerned.map(|id| id.to_string()))
         .bind(scope.views_only)
         .bind(scope.before_index.map(signed))
         .bind(scope.from_index.map(signed))
@@ -192,6 +189,48 @@ impl Db {
         .fetch_all(&self.pool)
         .await?;
         rows.iter().map(act_row).collect()
+    }
+
+    /// Leaves an act of the command line to the server, which has the log open. Written before what
+    /// it says is done.
+    ///
+    /// # Errors
+    /// [`DbError::Sql`].
+    pub async fn log_later(&self, act: &Act) -> Result<(), DbError> {
+        sqlx::query("INSERT INTO acts_to_log (at, action, concerned) VALUES (?, ?, ?)")
+            .bind(act.at_ms)
+            .bind(act.action.as_str())
+            .bind(act.driver.map(|id| id.to_string()))
+            .execute(&self.pool)
+            .await?;
+        Ok(())
+    }
+
+    /// The acts that wait for the server to log them, the oldest first, with their numbers.
+    ///
+    /// # Errors
+    /// [`DbError`].
+    pub async fn acts_to_log(&self) -> Result<Vec<(i64, Act)>, DbError> {
+        let rows =
+            sqlx::query("SELECT * FROM acts_to_log ORDER BY id").fetch_all(&self.pool).await?;
+        let act = |row: &SqliteRow| {
+            let driver = parsed_opt(row, "concerned")?;
+            let act = Act::new(parsed(row, "action")?, None, row.try_get("at")?);
+            Ok((row.try_get("id")?, Act { driver, ..act }))
+        };
+        rows.iter().map(act).collect()
+    }
+
+    /// An act that waited is in the log.
+    ///
+    /// # Errors
+    /// [`DbError::Sql`].
+    pub async fn is_logged(&self, number: i64) -> Result<(), DbError> {
+        sqlx::query("DELETE FROM acts_to_log WHERE id = ?")
+            .bind(number)
+            .execute(&self.pool)
+            .await?;
+        Ok(())
     }
 
     /// The first index of the access log that has no row here yet.

@@ -224,7 +224,7 @@ mod tests {
         let (dir, db) = scratch().await;
         db.add_depot("north", "North").await.unwrap();
         let van: UnitId = "van-1".parse().unwrap();
-        db.add_unit(&van, "north").await.unwrap();
+        db.add_unit(&van, "north", None).await.unwrap();
         let mut ids = Vec::new();
         for login in ["ann", "bob"] {
             let user = User {

@@ -6,7 +6,7 @@
 use sqlx::{Row, sqlite::SqliteRow};
 use temoin_proto::ids::{EventId, UserId};
 
-use super::{Db, DbError};
+use super::{Db, DbError, parsed};
 
 /// A place on a road, as driven.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -149,6 +149,19 @@ impl Db {
             .fetch_optional(&self.pool)
             .await?;
         row.as_ref().map(proposal).transpose()
+    }
+
+    /// Who made a proposal that waits for its decision; none where it does not.
+    ///
+    /// # Errors
+    /// [`DbError`].
+    pub async fn waiting_proposal(&self, id: i64) -> Result<Option<UserId>, DbError> {
+        let row =
+            sqlx::query("SELECT driver FROM limit_proposals WHERE id = ? AND decision IS NULL")
+                .bind(id)
+                .fetch_optional(&self.pool)
+                .await?;
+        row.as_ref().map(|row| parsed(row, "driver")).transpose()
     }
 
     /// The proposals: first those that wait, then the decided ones, the latest first; at most

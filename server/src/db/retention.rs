@@ -267,6 +267,20 @@ impl Db {
         rows.iter().map(hold).collect()
     }
 
+    /// A hold that runs.
+    ///
+    /// # Errors
+    /// [`DbError`].
+    pub async fn hold(&self, id: HoldId) -> Result<Option<Hold>, DbError> {
+        let row = sqlx::query(sqlx::AssertSqlSafe(format!(
+            "{HOLDS} WHERE h.id = ? AND h.released_at IS NULL"
+        )))
+        .bind(id.to_string())
+        .fetch_optional(&self.pool)
+        .await?;
+        row.as_ref().map(hold).transpose()
+    }
+
     /// The holds of a clip, those that were released as well, the newest first.
     ///
     /// # Errors

@@ -137,12 +137,19 @@ impl Db {
     ///
     /// # Errors
     /// [`DbError::Missing`] where the depot is unknown, [`DbError::Sql`].
-    pub async fn add_unit(&self, id: &UnitId, depot: &str) -> Result<(), DbError> {
+    pub async fn add_unit(
+        &self,
+        id: &UnitId,
+        depot: &str,
+        installer: Option<UserId>,
+    ) -> Result<(), DbError> {
         sqlx::query(
-            "INSERT INTO units (id, depot, status) VALUES (?, ?, 'waiting') ON CONFLICT (id) DO NOTHING",
+            "INSERT INTO units (id, depot, status, installer) VALUES (?, ?, 'waiting', ?)
+             ON CONFLICT (id) DO NOTHING",
         )
         .bind(id.as_str())
         .bind(depot)
+        .bind(installer.map(|id| id.to_string()))
         .execute(&self.pool)
         .await
         .map_err(|e| missing_or(e, "depot", depot))?;
@@ -335,9 +342,9 @@ mod tests {
     async fn a_code_enrols_once_and_a_revoked_unit_is_unknown() {
         let (_dir, db) = scratch().await;
         let van: UnitId = "van-1".parse().unwrap();
-        assert!(db.add_unit(&van, "north").await.is_err());
+        assert!(db.add_unit(&van, "north", None).await.is_err());
         db.add_depot("north", "North").await.unwrap();
-        db.add_unit(&van, "north").await.unwrap();
+        db.add_unit(&van, "north", None).await.unwrap();
         db.add_enrolment_code(&van, b"old", 100).await.unwrap();
         db.add_enrolment_code(&van, b"code", 100).await.unwrap();
         assert_eq!(db.unit_of_code(b"old", 1).await.unwrap(), None, "replaced by the newer code");

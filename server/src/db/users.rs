@@ -183,6 +183,21 @@ impl Db {
             .collect()
     }
 
+    /// Who drives this unit at a time.
+    ///
+    /// # Errors
+    /// [`DbError`].
+    pub async fn driver_of(&self, unit: &UnitId, at_ms: i64) -> Result<Option<UserId>, DbError> {
+        let row = sqlx::query(
+            "SELECT driver FROM shifts WHERE unit = ?1 AND from_at <= ?2 AND ?2 < to_at",
+        )
+        .bind(unit.as_str())
+        .bind(at_ms)
+        .fetch_optional(&self.pool)
+        .await?;
+        row.as_ref().map(|row| parsed(row, "driver")).transpose()
+    }
+
     /// Says that this driver drives this unit from now on; whoever did until now stops.
     ///
     /// # Errors
@@ -267,7 +282,7 @@ mod tests {
         db.add_user(&bob, "h", 0).await.unwrap();
         let van: UnitId = "van-1".parse().unwrap();
         assert!(matches!(db.set_shift(&van, ann.id, 0).await, Err(DbError::Missing { .. })));
-        db.add_unit(&van, "north").await.unwrap();
+        db.add_unit(&van, "north", None).await.unwrap();
         for (driver, at) in [(&ann, 10), (&bob, 20), (&ann, 20), (&bob, 30)] {
             db.set_shift(&van, driver.id, at).await.unwrap();
         }

@@ -107,7 +107,7 @@ impl Portal {
             db.add_user(&user, &hash, 0).await.unwrap();
         }
         let unit: UnitId = "van-12".parse().unwrap();
-        db.add_unit(&unit, "north").await.unwrap();
+        db.add_unit(&unit, "north", None).await.unwrap();
         db.set_shift(&unit, driver, 1).await.unwrap();
         let event = EventId::new();
         let now_ms = system_clock()();

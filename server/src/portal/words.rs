@@ -53,6 +53,20 @@ pub(crate) fn act(row: &ActShown) -> String {
         "recovery_codes_made" => "New recovery codes made",
         "password_changed" => "Password changed",
         "command" => "Order given to a unit",
+        "contest" => "Event contested",
+        "contest_answered" => "Objection answered",
+        "limit_proposed" => "Another speed limit proposed",
+        "limit_decided" => "Proposed speed limit decided",
+        "operator_account_added" => "Account added",
+        "operator_account_off" => "Account switched off",
+        "operator_account_on" => "Account switched on again",
+        "operator_sessions_ended" => "All sessions ended",
+        "operator_factor_removed" => "Second factor removed, all sessions ended",
+        "operator_shift_set" => "Set as the driver of a unit",
+        "operator_depot_added" => "Depot added",
+        "operator_unit_added" => "Unit added",
+        "operator_unit_ticket" => "Ticket made that lets a unit enrol",
+        "operator_unit_revoked" => "Unit's certificate ended",
         "ask_" => "Asked a second person",
         "approve_" => "Granted as the second person",
         "refuse_" => "Refused as the second person",
@@ -76,6 +90,9 @@ pub(crate) fn actor(row: &ActShown) -> String {
         (Some(name), _) => name.clone(),
         (None, Some(role)) => role.words().to_owned(),
         (None, None) if row.action.as_str().starts_with("sign_in") => "Unknown name".to_owned(),
+        (None, None) if row.action.as_str().starts_with("operator_") => {
+            "An operator, on the server".to_owned()
+        }
         (None, None) => "The system".to_owned(),
     }
 }
