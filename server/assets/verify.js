@@ -95,16 +95,16 @@ async function check(index) {
 
 const day = (ms) => new Date(ms).toLocaleDateString('en-GB', { day: 'numeric', month: 'short', year: 'numeric' });
 
-// Where the answer stands: in a table, over the whole width behind the row.
-const boxes = new WeakMap();
+// Where the answer stands: in a table, over the whole width behind the row; else behind the link.
 function result(link) {
-  let box = boxes.get(link);
-  if (box) return box;
-  box = document.createElement('div');
+  const row = link.closest('tr');
+  const last = (row ?? link).nextElementSibling;
+  const there = last?.matches('.proof-row, .proof-result') && last;
+  if (there) return there.matches('.proof-row') ? there.querySelector('.proof-result') : there;
+  const box = document.createElement('div');
+  box.className = 'proof-result';
   box.dataset.testid = 'proof-result';
   box.setAttribute('role', 'status');
-  boxes.set(link, box);
-  const row = link.closest('tr');
   if (row) {
     const under = document.createElement('tr');
     under.className = 'proof-row';

@@ -215,17 +215,23 @@ impl App {
     }
 
     /// The session that a cookie's value belongs to, where it still runs and this is its browser.
+    /// `used` counts as use.
     ///
     /// # Errors
     /// [`AppError::Db`]; [`AppError::Log`] where a session ended here and no entry was taken.
-    pub async fn present(&self, cookie: &str, agent: &str) -> Result<Option<Presented>, AppError> {
+    pub async fn present(
+        &self,
+        cookie: &str,
+        agent: &str,
+        used: bool,
+    ) -> Result<Option<Presented>, AppError> {
         if cookie.len() != 64 {
             return Ok(None);
         }
         let now_ms = self.now_ms();
         let token_sha256 = sha256(cookie.as_bytes());
         let Some(token) = self.db().session_token(&token_sha256).await? else { return Ok(None) };
-        let Some(stored) = self.running(&token.session, true).await? else { return Ok(None) };
+        let Some(stored) = self.running(&token.session, used).await? else { return Ok(None) };
         let theft = if token.replaced_ms.is_some_and(|at_ms| now_ms - at_ms > GRACE_MS) {
             Some(Notice::UsedTwice)
         } else if stored.agent_sha256 != sha256(agent.as_bytes()) {

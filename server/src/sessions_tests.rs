@@ -16,7 +16,7 @@ async fn begin(fleet: &TestFleet, user: &User) -> Zeroizing<String> {
 }
 
 async fn present(fleet: &TestFleet, token: &str) -> Option<Presented> {
-    fleet.app.present(token, &client(1).agent).await.unwrap()
+    fleet.app.present(token, &client(1).agent, true).await.unwrap()
 }
 
 async fn actions(fleet: &TestFleet) -> Vec<String> {
@@ -135,7 +135,7 @@ async fn a_cookie_in_another_browser_ends_the_session() {
     let fleet = TestFleet::new().await;
     let ann = fleet.user("ann", Role::Driver, "north").await;
     let token = begin(&fleet, &ann).await;
-    assert!(fleet.app.present(&token, "curl/8").await.unwrap().is_none());
+    assert!(fleet.app.present(&token, "curl/8", true).await.unwrap().is_none());
     assert!(present(&fleet, &token).await.is_none());
     let told = fleet.app.notices(&ann).await.unwrap();
     assert_eq!(told.iter().map(|n| n.1).collect::<Vec<_>>(), [Notice::OtherBrowser]);

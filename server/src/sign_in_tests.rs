@@ -26,7 +26,7 @@ async fn logged(fleet: &TestFleet) -> Vec<(String, Option<UserId>)> {
 }
 
 async fn session(fleet: &TestFleet, new: &NewSession) -> Session {
-    let presented = fleet.app.present(&new.cookie, &client(1).agent).await.unwrap();
+    let presented = fleet.app.present(&new.cookie, &client(1).agent, true).await.unwrap();
     presented.unwrap().session
 }
 

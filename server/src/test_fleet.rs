@@ -127,7 +127,7 @@ impl TestFleet {
     pub(crate) async fn session(&self, user: &User) -> Session {
         let client = client(1);
         let token = self.app.begin(user, Stage::Whole, &client, None).await.unwrap();
-        let presented = self.app.present(&token, &client.agent).await.unwrap().unwrap();
+        let presented = self.app.present(&token, &client.agent, true).await.unwrap().unwrap();
         Session { proven: true, ..presented.session }
     }
 

@@ -271,6 +271,28 @@ try {
   await as('ada', DESKTOP, async (page) => {
     assert.ok((await page.getByTestId('log-row').count()) >= 2, 'the auditor sees both views');
   });
+  // Somebody looks while the driver has the log open: it stands there without a reload, and what
+  // was opened below stays open.
+  await as('dana', PHONE, async (page) => {
+    await page.goto(`${PORTAL}/access-log`);
+    const rows = page.getByTestId('log-row');
+    const [count, newest] = [await rows.count(), await rows.first().getAttribute('data-entry')];
+    await page.getByTestId('check-proof').first().click();
+    await page.getByTestId('proof-result').and(page.locator('.good')).waitFor();
+    await as('kai', DESKTOP, async (watching) => {
+      await newestEvent(watching);
+      await watching.getByTestId('purpose-triage').check({ force: true });
+      await watching.getByTestId('watch').click();
+      await plays(watching, 2);
+    });
+    const fresh = page.locator('[data-testid=log-row].fresh');
+    await fresh.filter({ hasText: /Recording opened[^]*Kai Lindner/ }).first().waitFor();
+    assert.ok(await rows.count() > count, 'the older ones are still there');
+    assert.notEqual(await rows.first().getAttribute('data-entry'), newest);
+    await fresh.filter({ hasText: /road camera \d+/ }).first().waitFor();
+    assert.equal(await page.getByTestId('proof-result').count(), 1);
+    await page.evaluate(() => localStorage.removeItem('temoin-log'));
+  });
   // 'Check the proof', at both widths: the first time, the second time, and with another history kept.
   for (const viewport of [DESKTOP, PHONE]) {
     await as('dana', viewport, async (page) => {

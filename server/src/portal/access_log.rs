@@ -1,15 +1,16 @@
 //! The access log as this person may see it, with its signed head for whoever checks it.
 
+use askama::Template as _;
 use axum::{
     extract::{Path, Query, State},
-    http::header,
-    response::{IntoResponse as _, Response},
+    http::{HeaderMap, StatusCode, header},
+    response::{Html, IntoResponse as _, Response},
 };
 use serde::Deserialize;
 
 use crate::{
     app::App,
-    authn::Session,
+    authn::{Session, sha256},
     authz::Role,
     error::AppError,
     feed::{AccessPage, ActShown},
@@ -18,7 +19,7 @@ use crate::{
 use super::{
     answers,
     gate::SignedIn,
-    pages::{AccessLogPage, CheckpointCell, LogCell},
+    pages::{AccessLogPage, CheckpointCell, LogCell, LogRows},
     words,
 };
 
@@ -44,6 +45,33 @@ pub(crate) async fn list(
     match page {
         Ok(page) => answers::page(&page),
         Err(error) => answers::refuse_page(Some(&session), &error),
+    }
+}
+
+/// `GET /access-log/rows`: the newest entries, for a page that is open and asks every second. Does
+/// not count as use of the session (`gate::attach`): who has gone away is signed out as before.
+pub(crate) async fn rows(
+    State(app): State<App>,
+    SignedIn(session): SignedIn,
+    headers: HeaderMap,
+) -> Response {
+    let made = match app.access_log(&session.user, None).await {
+        Ok(page) => log_rows(session.user.role, &page).render(),
+        Err(error) => return answers::refuse_json(&error),
+    };
+    let text = match made {
+        Ok(text) => text,
+        Err(error) => {
+            return answers::refuse_json(&AppError::Internal(format!("the rows: {error}")));
+        }
+    };
+    let tag = format!("\"{}\"", hex::encode(sha256(text.as_bytes())));
+    let known = headers.get(header::IF_NONE_MATCH).is_some_and(|have| have == tag.as_str());
+    let tag = [(header::ETAG, tag)];
+    if known {
+        (StatusCode::NOT_MODIFIED, tag).into_response()
+    } else {
+        (tag, Html(text)).into_response()
     }
 }
 
@@ -77,16 +105,26 @@ fn log_page(session: &Session, page: &AccessPage, before: Option<u64>) -> Access
                 "Everything that anybody did with recordings of you, and what you did, newest first."
             }
             Role::Dispatcher | Role::SafetyManager | Role::Installer | Role::VendorSupport => {
-                "What you did yourself, newest first."
+                "What you did yourself, and what was done to your account, newest first."
             }
             Role::FleetAdmin => "What everybody did, without the names of drivers, newest first.",
             Role::PrivacyOfficer | Role::Auditor => "What everybody did, newest first.",
         },
         checkpoint: page.checkpoint.as_deref().and_then(checkpoint),
-        show_driver: role != Role::Driver && page.rows.iter().any(|row| row.driver.is_some()),
-        rows: page.rows.iter().map(|row| cell(row, role)).collect(),
+        log: log_rows(role, page),
         newest: before.map(|_| "/access-log".to_owned()),
         older: page.next_before_index.map(|index| format!("/access-log?before={index}")),
+    }
+}
+
+fn log_rows(role: Role, page: &AccessPage) -> LogRows {
+    LogRows {
+        // As the policies tell names; not by what is in the rows, which come and go.
+        show_driver: match role {
+            Role::Dispatcher | Role::SafetyManager | Role::PrivacyOfficer | Role::Auditor => true,
+            Role::Driver | Role::FleetAdmin | Role::Installer | Role::VendorSupport => false,
+        },
+        rows: page.rows.iter().map(|row| cell(row, role)).collect(),
     }
 }
 

@@ -305,3 +305,40 @@ async fn a_password_is_changed_and_never_shown() {
     let answer = portal.form(None, "/sign-in", "login=driver&password=new+secret+1").await;
     assert_eq!(answer.status, StatusCode::SEE_OTHER);
 }
+
+#[tokio::test]
+async fn an_open_page_of_the_log_hears_what_is_new_and_keeps_nobody_signed_in() {
+    let (portal, now) = portal(SecondFactor::Optional).await;
+    let driver = portal.sign_in("driver").await;
+    let rows = async |tag: Option<&str>| {
+        let mut request = Request::get("/access-log/rows").header(header::HOST, "localhost");
+        request = request.header(header::COOKIE, &driver);
+        request = request.header(header::ACCEPT, "application/json");
+        if let Some(tag) = tag {
+            request = request.header(header::IF_NONE_MATCH, tag);
+        }
+        portal.send(request.body(Body::empty()).unwrap()).await
+    };
+    let first = rows(None).await;
+    assert!(first.status == StatusCode::OK && first.text.contains("Signed in"), "{}", first.text);
+    assert!(!first.text.contains("<html"), "rows, not a page");
+    let tag = first.header(header::ETAG).to_owned();
+    assert_eq!(rows(Some(&tag)).await.status, StatusCode::NOT_MODIFIED);
+    // Somebody else's act is not the driver's; the driver's own is.
+    portal.sign_in("manager").await;
+    assert_eq!(rows(Some(&tag)).await.status, StatusCode::NOT_MODIFIED);
+    let token = portal.csrf(&driver).await;
+    let contest = format!("/events/{}/contest", portal.event);
+    let said = portal.form(Some(&driver), &contest, &format!("csrf={token}&words=a+child")).await;
+    assert_eq!(said.status, StatusCode::SEE_OTHER, "{}", said.text);
+    let second = rows(Some(&tag)).await;
+    assert!(second.text.contains("Event contested"), "{}", second.text);
+
+    // Asked every minute for as long as a session may rest, and nothing else done.
+    for _ in 0..29 {
+        now.fetch_add(60_000, Ordering::Relaxed);
+        assert_eq!(rows(None).await.status, StatusCode::OK);
+    }
+    now.fetch_add(60_000, Ordering::Relaxed);
+    assert_eq!(rows(None).await.status, StatusCode::UNAUTHORIZED);
+}

@@ -65,7 +65,7 @@ const fn nav(role: Role) -> &'static [(&'static str, &'static str)] {
             &[("/events", "Events"), ("/requests", "Requests"), ("/access-log", "Access log")]
         }
         Role::Auditor => &[("/requests", "Requests"), ("/access-log", "Access log")],
-        Role::Installer => &[("/units", "Units")],
+        Role::Installer => &[("/units", "Units"), ("/access-log", "Access log")],
         Role::VendorSupport => {
             &[("/units", "Units"), ("/requests", "Requests"), ("/access-log", "Access log")]
         }

@@ -30,11 +30,12 @@ const CSS: &str = "text/css; charset=utf-8";
 const JS: &str = "text/javascript; charset=utf-8";
 const SVG: &str = "image/svg+xml";
 
-static ASSETS: [Asset; 11] = [
+static ASSETS: [Asset; 12] = [
     asset!("portal.css", CSS),
     asset!("portal.js", JS),
     asset!("binding.js", JS),
     asset!("event.js", JS),
+    asset!("feed.js", JS),
     asset!("players.js", JS),
     asset!("stream.js", JS),
     asset!("transport.js", JS),

@@ -35,6 +35,8 @@ use super::{account, answers};
 
 /// Longest name of a browser that is looked at, bytes.
 const MAX_AGENT: usize = 512;
+/// Asked every second while the page of the access log is open.
+const LIVE_LOG: &str = "/access-log/rows";
 /// Field of a form in which password or code come again.
 pub(crate) const STEP_UP: &str = "step_up";
 
@@ -120,12 +122,15 @@ pub(crate) async fn attach(State(app): State<App>, mut request: Request, next: N
     let token = NextToken::default();
     let found = match cookie(request.headers(), COOKIE) {
         None => Ok(None),
-        Some(value) => app.present(value, agent(request.headers())).await.map(|presented| {
-            presented.map(|presented| {
-                token.set(presented.token);
-                presented.session
+        // A page that asks by itself keeps nobody signed in.
+        Some(value) => {
+            app.present(value, agent(request.headers()), path != LIVE_LOG).await.map(|presented| {
+                presented.map(|presented| {
+                    token.set(presented.token);
+                    presented.session
+                })
             })
-        }),
+        }
     };
     request.extensions_mut().insert(Found(Arc::new(found)));
     request.extensions_mut().insert(token.clone());

@@ -342,6 +342,14 @@ pub(crate) struct LogCell {
     pub(crate) href: Option<String>,
 }
 
+/// The entries of a page of the access log.
+#[derive(Debug, Template)]
+#[template(path = "log_rows.html")]
+pub(crate) struct LogRows {
+    pub(crate) show_driver: bool,
+    pub(crate) rows: Vec<LogCell>,
+}
+
 /// The access log.
 #[derive(Debug, Template)]
 #[template(path = "access_log.html")]
@@ -349,8 +357,7 @@ pub(crate) struct AccessLogPage {
     pub(crate) layout: Layout,
     pub(crate) scope: &'static str,
     pub(crate) checkpoint: Option<CheckpointCell>,
-    pub(crate) show_driver: bool,
-    pub(crate) rows: Vec<LogCell>,
+    pub(crate) log: LogRows,
     pub(crate) newest: Option<String>,
     pub(crate) older: Option<String>,
 }

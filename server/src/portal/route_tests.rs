@@ -187,7 +187,7 @@ impl Portal {
 
     pub(super) async fn csrf(&self, cookie: &str) -> String {
         let value = cookie.split_once('=').unwrap().1;
-        self.app.present(value, "").await.unwrap().unwrap().session.csrf
+        self.app.present(value, "", true).await.unwrap().unwrap().session.csrf
     }
 }
 

@@ -119,6 +119,7 @@ routes! {
     "/units" { get units::list => Asks(&["see_unit", "command_unit"]), }
     "/units/{unit}/commands" { post units::command => Asks(&["see_unit", "command_unit"]), }
     "/access-log" { get access_log::list => Asks(&["see_log_entry", "verify_log"]), }
+    "/access-log/rows" { get access_log::rows => Asks(&["see_log_entry", "verify_log"]), }
     "/access-log/{index}/proof" { get access_log::proof => Asks(&["see_log_entry"]), }
     "/log/checkpoint" { get public_log::checkpoint => Open("size and root of the log, signed"), }
     "/log/key" { get public_log::key => Open("the public key that checks the log"), }

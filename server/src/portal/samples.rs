@@ -485,24 +485,24 @@ pub(crate) fn access_log(empty: bool) -> AccessLogPage {
         event: Some("0198c0de-7e57-7000-8000-000000000001".into()),
         href: Some("event.html".into()),
     };
+    let rows = if empty {
+        vec![]
+    } else {
+        vec![
+            row(41, "Anna Lindqvist", "Safety manager", "Coaching"),
+            row(40, "Tomas Beck", "Dispatcher", "Triage"),
+            row(39, "Julie Moreau", "Driver", "Own review"),
+        ]
+    };
     AccessLogPage {
         layout: layout("Access log", "Auditor", &[("/access-log", "Access log")]),
         scope: "What everybody did, newest first.",
-        show_driver: true,
         checkpoint: Some(CheckpointCell {
             origin: "temoin.example/demo".into(),
             size: "42".into(),
             root_hash: "9mZ1v5kXx0yq2i3sN1oT8bq5H5m8p3wVb1g5J6uQk0E=".into(),
         }),
-        rows: if empty {
-            vec![]
-        } else {
-            vec![
-                row(41, "Anna Lindqvist", "Safety manager", "Coaching"),
-                row(40, "Tomas Beck", "Dispatcher", "Triage"),
-                row(39, "Julie Moreau", "Driver", "Own review"),
-            ]
-        },
+        log: LogRows { show_driver: true, rows },
         newest: None,
         older: None,
     }

@@ -73,7 +73,7 @@ fn hostile() -> Vec<(&'static str, String)> {
         unit.orders = vec![OrderCell { what: bad(), state: bad() }];
     }
     let mut log = samples::access_log(false);
-    for row in &mut log.rows {
+    for row in &mut log.log.rows {
         row.who = bad();
         row.driver = Some(bad());
         row.unit = Some(bad());
