@@ -13,8 +13,10 @@ use temoin_proto::{manifest::Manifest, sealed::ClipKey};
 
 use crate::fleet::Fleet;
 
-/// Sealed objects: clip → track → file.
-pub type Objects = BTreeMap<String, BTreeMap<String, PathBuf>>;
+/// The sealed objects of a clip: track → file.
+pub type Tracks = BTreeMap<String, PathBuf>;
+/// Sealed objects: clip → its tracks.
+pub type Objects = BTreeMap<String, Tracks>;
 
 /// Every sealed object in the server's folder.
 ///

@@ -24,12 +24,15 @@ use temoin_benches::{
     keys_bench, limits_bench,
     line::{self, Arrivals, Drove},
     machine::{self, Machine},
+    stats,
     viewing::{self, Views},
 };
 use temoin_hw::{pace::Speed, video_file::PictureSize};
 use temoin_tests::{fleet::Fleet, process::Programs};
 
 const MB_PER_MIB: f64 = 1.048_576;
+/// Answers *not found* that are measured, of each kind.
+const NOT_FOUND: usize = 1000;
 
 /// Measures the whole line on this machine: what the unit costs, how quick alerts, events and
 /// views are. Needs the release programs beside it; `scripts/bench.sh` builds them.
@@ -133,7 +136,11 @@ fn bench(args: &Args) -> Result<()> {
         say(&format!("opening {} views", args.views));
         let event = real.events.last().context("the drive flagged no event")?;
         let views = viewing::measure(&dispatcher, event, usize::from(args.views)).await?;
-        of_views(&views, cost.one_picture, input.data_set(), &mut figures)?;
+        let aes_ms = viewing::bare_aes_gcm_ms(&fleet.server_folder(), 20)?;
+        of_views(&views, cost.one_picture, aes_ms, input.data_set(), &mut figures)?;
+        say("asking for what is secret and for what is not there");
+        let mia = fleet.signed_in("mia").await?;
+        of_not_found(&viewing::not_found(&mia, event, NOT_FOUND).await?, &mut figures)?;
 
         say("driving the scripted drive in real time: events on their way to the portal");
         let mut list_ms = Vec::new();
@@ -309,7 +316,13 @@ fn alerts(
     Ok(())
 }
 
-fn of_views(views: &Views, bare: OnePicture, data_set: &str, to: &mut Vec<Figure>) -> Result<()> {
+fn of_views(
+    views: &Views,
+    bare: OnePicture,
+    aes_ms: f64,
+    data_set: &str,
+    to: &mut Vec<Figure>,
+) -> Result<()> {
     let count = views.first_byte_ms.len();
     let of = |name, values: &[f64], percent| -> Result<Figure> {
         Ok(Figure::new(name, percentile(values, percent)?, "ms", count, data_set))
@@ -317,13 +330,30 @@ fn of_views(views: &Views, bare: OnePicture, data_set: &str, to: &mut Vec<Figure
     let page = median(&views.page_ms)?;
     to.push(of("view.first_byte_p95_ms", &views.first_byte_ms, 95)?.limit(page));
     to.push(of("view.first_byte_p50_ms", &views.first_byte_ms, 50)?.limit(page));
-    to.push(of("access.authorize_to_first_byte_p50_ms", &views.first_byte_ms, 50)?.limit(page));
-    to.push(of("access.authorize_to_first_byte_p99_ms", &views.first_byte_ms, 99)?.limit(page));
+    for (name, percent) in [
+        ("access.authorize_to_first_byte_p50_ms", 50),
+        ("access.authorize_to_first_byte_p99_ms", 99),
+    ] {
+        to.push(of(name, &views.authorize_to_first_byte_ms, percent)?.limit(aes_ms));
+    }
     to.push(of("view.first_frame_p95_ms", &views.first_frame_ms, 95)?.limit(bare.warm_ms));
     to.push(of("view.first_frame_p50_ms", &views.first_frame_ms, 50)?.limit(bare.warm_ms));
     to.push(of("view.permit_p95_ms", &views.permit_ms, 95)?.limit(page));
     let cold = Figure::new("bare.first_picture_cold_ms", bare.cold_ms, "ms", 1, data_set);
     to.push(cold.limit(bare.warm_ms));
+    Ok(())
+}
+
+fn of_not_found([secret, unknown]: &[Vec<f64>; 2], to: &mut Vec<Figure>) -> Result<()> {
+    let data_set = "a driver asks for another driver's event, and for none, by turns";
+    let count = secret.len();
+    let of = |name, value, unit| Figure::new(name, value, unit, count, data_set);
+    let (secret_ms, unknown_ms) = (median(secret)?, median(unknown)?);
+    to.push(of("access.secret_p50_ms", secret_ms, "ms").limit(unknown_ms));
+    // How often the secret one of two answers is the later one: 0.5 tells nothing.
+    let as_f32 = |values: &[f64]| -> Vec<f32> { values.iter().map(|v| *v as f32).collect() };
+    let auc = stats::auc(&as_f32(secret), &as_f32(unknown));
+    to.push(of("access.secret_by_time_auc", auc, "1").goal("0.5"));
     Ok(())
 }
 
@@ -369,6 +399,10 @@ How to read it:
 - `access.unwrap_...`: from an entry of the log to the clip's key: its proof, the socket, the key
   service's checks, and where the log has grown (not in `unwrap_again`) its sync of the disk. The
   limit is the bare opening of the key; `bare.head_sync_...` is what the disk alone takes.
+- `access.authorize_to_first_byte_...`: from asking for a view to the first byte of a camera: decision,
+  durable entry, key, decoder, encoder. The limit is the bare AES-256-GCM opening of the whole clip.
+- `access.secret_...`: a page that says *not found*, for an event that exists and for one that does
+  not; `by_time_auc` is how often the existing one of a pair takes longer: 0.5 is chance.
 - `view.first_byte_...` and `view.first_frame_...`: from asking for a camera; the limits are a page
   of the portal, and decoding and encoding one picture with coders that run already
   (`bare.first_picture_cold_ms`: with both to be started). The first fragment holds several

@@ -3,10 +3,11 @@
 use askama::Template as _;
 use axum::{
     extract::{Path, Query, State},
-    http::{HeaderMap, StatusCode, header},
+    http::{HeaderMap, StatusCode, header, request::Parts},
     response::{Html, IntoResponse as _, Response},
 };
 use serde::Deserialize;
+use temoin_access_log::LogPublicKey;
 
 use crate::{
     app::App,
@@ -18,7 +19,7 @@ use crate::{
 
 use super::{
     answers,
-    gate::SignedIn,
+    gate::{self, SignedIn},
     pages::{AccessLogPage, CheckpointCell, LogCell, LogRows},
     words,
 };
@@ -33,13 +34,15 @@ pub(crate) struct Asked {
 pub(crate) async fn list(
     State(app): State<App>,
     SignedIn(session): SignedIn,
+    parts: Parts,
     asked: Result<Query<Asked>, axum::extract::rejection::QueryRejection>,
 ) -> Response {
+    let host = gate::host(&parts).unwrap_or("THIS-SITE").to_owned();
     let page = match asked {
         Ok(Query(asked)) => app
             .access_log(&session.user, asked.before)
             .await
-            .map(|page| log_page(&session, &page, asked.before)),
+            .map(|page| log_page(&session, &page, asked.before, (&host, app.log().public_key()))),
         Err(_) => Err(AppError::Invalid("This address asks for no page of the log.".to_owned())),
     };
     match page {
@@ -96,7 +99,12 @@ pub(crate) async fn proof(
     }
 }
 
-fn log_page(session: &Session, page: &AccessPage, before: Option<u64>) -> AccessLogPage {
+fn log_page(
+    session: &Session,
+    page: &AccessPage,
+    before: Option<u64>,
+    at: (&str, &LogPublicKey),
+) -> AccessLogPage {
     let role = session.user.role;
     AccessLogPage {
         layout: answers::layout("Access log", Some(session), "/access-log"),
@@ -110,7 +118,7 @@ fn log_page(session: &Session, page: &AccessPage, before: Option<u64>) -> Access
             Role::FleetAdmin => "What everybody did, without the names of drivers, newest first.",
             Role::PrivacyOfficer | Role::Auditor => "What everybody did, newest first.",
         },
-        checkpoint: page.checkpoint.as_deref().and_then(checkpoint),
+        checkpoint: page.checkpoint.as_deref().and_then(|note| checkpoint(note, at)),
         log: log_rows(role, page),
         newest: before.map(|_| "/access-log".to_owned()),
         older: page.next_before_index.map(|index| format!("/access-log?before={index}")),
@@ -128,13 +136,15 @@ fn log_rows(role: Role, page: &AccessPage) -> LogRows {
     }
 }
 
-/// The three lines of a signed note that say what the log is: origin, size, root hash.
-fn checkpoint(note: &str) -> Option<CheckpointCell> {
+/// The three lines of a signed note that say what the log is: origin, size, root hash; and how it
+/// is checked at this site with this key.
+fn checkpoint(note: &str, (host, key): (&str, &LogPublicKey)) -> Option<CheckpointCell> {
     let mut lines = note.lines();
     Some(CheckpointCell {
         origin: lines.next()?.to_owned(),
         size: lines.next()?.to_owned(),
         root_hash: lines.next()?.to_owned(),
+        command: format!("temoin-verify https://{host}/log --key '{key}'"),
     })
 }
 
@@ -163,16 +173,22 @@ fn cell(row: &ActShown, reader: Role) -> LogCell {
 
 #[cfg(test)]
 mod tests {
+    use temoin_access_log::LogKey;
+
     use super::*;
 
     #[test]
     fn the_head_is_read_from_its_note() {
-        let cell = checkpoint("fleet.example/log\n42\nAAAA=\n\n— fleet.example/log sig\n").unwrap();
+        let (key, _) = LogKey::generate("fleet.example/log").unwrap();
+        let at = ("fleet.example:8443", key.public());
+        let note = "fleet.example/log\n42\nAAAA=\n\n— fleet.example/log sig\n";
+        let cell = checkpoint(note, at).unwrap();
+        assert!(cell.command.contains("https://fleet.example:8443/log --key 'fleet.example/log+"));
         assert_eq!(
             (cell.origin.as_str(), cell.size.as_str(), cell.root_hash.as_str()),
             ("fleet.example/log", "42", "AAAA=")
         );
-        assert!(checkpoint("one line").is_none());
-        assert!(checkpoint("").is_none());
+        assert!(checkpoint("one line", at).is_none());
+        assert!(checkpoint("", at).is_none());
     }
 }

@@ -252,10 +252,18 @@ const STALE: AppError = AppError::Refused(
 
 /// Refuses what was not sent by a page of this portal.
 pub(crate) fn check_origin(parts: &Parts) -> Result<(), AppError> {
-    let text = |name: &str| parts.headers.get(name).and_then(|v| v.to_str().ok());
+    let (origin, site) = (text(parts, "origin"), text(parts, "sec-fetch-site"));
+    if same_origin(origin, site, host(parts)) { Ok(()) } else { Err(FOREIGN) }
+}
+
+fn text<'a>(parts: &'a Parts, name: &str) -> Option<&'a str> {
+    parts.headers.get(name).and_then(|v| v.to_str().ok())
+}
+
+/// Where the browser believes that it is.
+pub(crate) fn host(parts: &Parts) -> Option<&str> {
     // HTTP/2 has the host in the address, HTTP/1.1 in a header.
-    let host = parts.uri.authority().map(|a| a.as_str()).or_else(|| text("host"));
-    if same_origin(text("origin"), text("sec-fetch-site"), host) { Ok(()) } else { Err(FOREIGN) }
+    parts.uri.authority().map(|a| a.as_str()).or_else(|| text(parts, "host"))
 }
 
 /// Refuses a form without this session's token.

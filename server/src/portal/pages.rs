@@ -322,6 +322,8 @@ pub(crate) struct CheckpointCell {
     pub(crate) origin: String,
     pub(crate) size: String,
     pub(crate) root_hash: String,
+    /// What somebody else checks the log with, from outside.
+    pub(crate) command: String,
 }
 
 /// One entry of the access log.

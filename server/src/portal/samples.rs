@@ -501,6 +501,7 @@ pub(crate) fn access_log(empty: bool) -> AccessLogPage {
             origin: "temoin.example/demo".into(),
             size: "42".into(),
             root_hash: "9mZ1v5kXx0yq2i3sN1oT8bq5H5m8p3wVb1g5J6uQk0E=".into(),
+            command: "temoin-verify https://temoin.example/log --key 'temoin.example/demo+12ab34cd+AQ...'".into(),
         }),
         log: LogRows { show_driver: true, rows },
         newest: None,
