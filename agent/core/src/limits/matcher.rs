@@ -4,11 +4,12 @@
 //! and course; a step says how well the way along the roads fits the distance driven. Roads that are
 //! not joined can only be reached through *off the map*, which costs [`LEAVE`] and [`ENTER`]: that is
 //! what keeps a van on its motorway while the receiver wanders over the road beside it. Errors of a
-//! receiver last for many seconds, so a fix counts for the share of [`CORRELATION_S`] that passed,
+//! receiver last for many seconds, so a fix counts for the share of [`INDEPENDENT_S`] that passed,
 //! which also makes the answer the same at any rate of fixes.
 //!
-//! The limit is said where every state within [`MARGIN`] of the best has the same. Scores are natural
-//! logarithms of likelihoods. Idea: Newson and Krumm, Hidden Markov Map Matching Through Noise and
+//! The limit is said where every state within [`SURE`] of the best has the same; of one road before and
+//! behind the vehicle, within [`MARGIN`]. How fast it drives says nothing of which road it is on: else who
+//! drives too fast would be moved to the faster road. Scores are natural logarithms of likelihoods. Idea: Newson and Krumm, Hidden Markov Map Matching Through Noise and
 //! Sparseness, 2009; the numbers are own choices: validate.
 
 use temoin_proto::{samples::GnssFix, time::MonoTime};
@@ -24,11 +25,23 @@ use super::{
 
 /// How long a receiver's error lasts, s: minutes beside a wall, seconds in the open.
 pub const CORRELATION_S: f64 = 25.0;
+/// Fixes so far apart in time count as independent, s: of an error that dies away as exp(-t/T), the mean
+/// over a long time is as good as one fix in each 2 T.
+const INDEPENDENT_S: f64 = 2.0 * CORRELATION_S;
+/// The first fixes count as one independent fix together, over this time, s: one alone may be an outlier.
+const FIRST_S: f64 = 10.0;
 /// How long a difference between course and drawn road lasts, s.
 const COURSE_CORRELATION_S: f64 = 3.0;
-/// What the first fix counts, as a share of an independent one: its error may be a lasting one.
-const FIRST_WEIGHT: f64 = 0.4;
-/// A state this much less likely than the best (1 to 20) is no doubt.
+/// What the first fix counts, as a share of an independent one.
+const FIRST_WEIGHT: f64 = 0.3;
+/// What its course counts.
+const FIRST_COURSE_WEIGHT: f64 = 0.4;
+/// Another road this much less likely than the best (1 to 400) is no doubt. Were the receiver's error as
+/// it says and as long as [`CORRELATION_S`], a van would be taken to be on another road at most once in
+/// so many times that it is first seen beside one, however long it drives there: the ratio of two
+/// likelihoods is a martingale. [`ROAD_M`] makes it rarer.
+pub const SURE: f64 = 6.0;
+/// Before or behind an end of the same road, this much less (1 to 20) is none.
 pub const MARGIN: f64 = 3.0;
 /// *Off the map* this much less likely is no doubt: it has no limit that could be said wrongly.
 const OFF_MARGIN: f64 = 1.5;
@@ -54,8 +67,11 @@ const HDOP_M: f64 = 5.0;
 const USUAL_ERROR_M: f64 = 8.0;
 /// A worse fix is as good as none, m.
 const WORST_ERROR_M: f64 = 40.0;
-/// A road further off than this many standard deviations is none.
-const REACH_SIGMAS: f64 = 3.5;
+/// A road further off than this many standard deviations is none. Own choice: a fix of 100,000 is so wrong,
+/// and a van that was lost on its own road may be found on another.
+const REACH_SIGMAS: f64 = 4.5;
+/// A road further off than this many is followed, and its limit not said.
+const SAID_SIGMAS: f64 = 3.5;
 /// Below this speed a course is noise, m/s.
 const COURSE_SPEED_MPS: f64 = 3.0;
 /// Below this speed nothing new is learned, m/s.
@@ -101,6 +117,8 @@ struct State {
     /// Whether an end of the edge is nearest.
     at_end: bool,
     score: f64,
+    /// Whether the vehicle may well be there.
+    likely: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -118,8 +136,12 @@ pub struct Matcher {
     last: Option<Last>,
     /// Metres since this track began.
     driven_m: f64,
+    /// Seconds since then.
+    tracked_s: f64,
     /// Metres and time since the last fix that counted.
     held: Option<(MonoTime, f64)>,
+    /// Whether the likeliest road is further off than one says its limit.
+    beside: bool,
     near: Vec<Near>,
     reached: Vec<Reached>,
     stop_lines: StopLines,
@@ -134,7 +156,9 @@ impl Default for Matcher {
             off: 0.0,
             last: None,
             driven_m: 0.0,
+            tracked_s: 0.0,
             held: None,
+            beside: false,
             near: Vec::new(),
             reached: Vec::new(),
             stop_lines: StopLines::default(),
@@ -164,6 +188,7 @@ impl Matcher {
         self.states.clear();
         self.last = None;
         self.driven_m = 0.0;
+        self.tracked_s = 0.0;
         self.held = None;
         self.stop_lines = StopLines::default();
     }
@@ -218,19 +243,21 @@ impl Matcher {
                     (Some(v), None) | (None, Some(v)) => v * dt,
                     (None, None) => plane.distance_m(last.p, p),
                 };
-                let weights = (dt / CORRELATION_S, (dt / COURSE_CORRELATION_S).min(1.0));
+                let weights = (self.weight(dt), (dt / COURSE_CORRELATION_S).min(1.0));
+                self.tracked_s += dt;
                 let found = self.candidates(tiles, p, sigma_m, speed_mps, course_deg, weights)?;
                 self.advance(tiles, &plane, found, moved_m, weights)?;
                 self.driven_m += moved_m;
             }
             Some(_) | None => {
                 self.restart();
-                let weights = (FIRST_WEIGHT, FIRST_WEIGHT);
+                let weights = (FIRST_WEIGHT, FIRST_COURSE_WEIGHT);
                 self.states = self.candidates(tiles, p, sigma_m, speed_mps, course_deg, weights)?;
                 self.off = off_fits(weights);
             }
         }
         self.settle();
+        self.weigh(tiles, &plane, sigma_m)?;
         self.last = Some(Last { at: fix.at, p, speed_mps });
         self.held = None;
         if said_error_m(fix).is_some_and(|m| m < stop_line::WORST_ERROR_M) {
@@ -238,6 +265,12 @@ impl Matcher {
             self.stop_line = Some(StopLine { at: fix.at, line_m });
         }
         Ok(self.said(tiles.map(), limits))
+    }
+
+    /// What a fix `dt` seconds after the one before counts, as a share of an independent one.
+    fn weight(&self, dt: f64) -> f64 {
+        let first_s = (FIRST_S - self.tracked_s).clamp(0.0, dt);
+        first_s / FIRST_S * (1.0 - FIRST_WEIGHT) + (dt - first_s) / INDEPENDENT_S
     }
 
     /// The way to the next stop line, where every likely state has the same.
@@ -254,7 +287,7 @@ impl Matcher {
         if best.off_m > stop_line::OFF_SIGMAS * sigma_m {
             return Ok(None);
         }
-        let likely = || self.states.iter().take_while(|s| s.score > best.score - MARGIN);
+        let likely = || self.states.iter().filter(|s| s.likely);
         let least_off_m = likely().map(|s| s.off_m).fold(f64::INFINITY, f64::min);
         // An edge whose end is nearest, while another is nearer, is before or behind the vehicle.
         let here = |s: &&State| !s.at_end || s.off_m <= least_off_m + AT_END_M;
@@ -305,6 +338,7 @@ impl Matcher {
                     off_m: near.distance_m,
                     at_end: !(AT_END_M..=near.length_m - AT_END_M).contains(&near.along_m),
                     score,
+                    likely: false,
                 });
             }
         }
@@ -360,6 +394,56 @@ impl Matcher {
         self.states.truncate(MOST_STATES);
     }
 
+    /// In which states the vehicle may well be.
+    fn weigh<R: ReadAt>(
+        &mut self,
+        tiles: &mut Tiles<R>,
+        plane: &Plane,
+        sigma_m: f64,
+    ) -> Result<(), LimitsError> {
+        let Some(best) = self.states.first().copied() else { return Ok(()) };
+        self.beside = best.off_m > SAID_SIGMAS * sigma_m;
+        let mut states = std::mem::take(&mut self.states);
+        for state in &mut states {
+            let less = best.score - state.score;
+            state.likely = less < MARGIN
+                || (less < SURE && !self.before_or_behind(tiles, plane, &best, state)?);
+        }
+        self.states = states;
+        Ok(())
+    }
+
+    /// Whether two states are one road before and behind the vehicle, or its two directions: about where
+    /// on the way it is there is less to be wrong with than about which way it is.
+    fn before_or_behind<R: ReadAt>(
+        &mut self,
+        tiles: &mut Tiles<R>,
+        plane: &Plane,
+        best: &State,
+        state: &State,
+    ) -> Result<bool, LimitsError> {
+        if best.at.id == state.at.id {
+            return Ok(true);
+        }
+        if !best.at_end && !state.at_end {
+            return Ok(false);
+        }
+        let within_m = best.off_m + state.off_m + WAY_SLACK.0;
+        let Some(edge) = tiles.ends(state.at.id, plane)? else { return Ok(false) };
+        for (at, along_m) in
+            [(state.at, state.along_m), (state.at.reversed(), edge.length_m - state.along_m)]
+        {
+            let ways = [(at, along_m, best.at, best.along_m), (best.at, best.along_m, at, along_m)];
+            for (from, from_m, to, to_m) in ways {
+                tiles.reach(from, from_m, within_m, plane, &mut self.reached)?;
+                if self.reached.iter().any(|r| r.at == to && r.start_m + to_m <= within_m) {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
+    }
+
     /// The limit of all likely states, or why there is none.
     fn said<R: ReadAt>(&self, map: &Map<R>, limits: &impl Limits) -> LimitState {
         let of = |s: &State| limit_of(map, limits, s.way, s.profile, s.at.forward);
@@ -373,8 +457,11 @@ impl Matcher {
             return LimitState::Unknown(UnknownReason::OffRoad);
         }
         let limit = of(best);
-        let likely = self.states.iter().take_while(|s| s.score > best.score - MARGIN);
-        let same = likely.map(of).all(|other| same_limit(&limit, &other));
+        if self.beside {
+            return LimitState::Unknown(UnknownReason::OffRoad);
+        }
+        let same =
+            self.states.iter().filter(|s| s.likely).map(of).all(|other| same_limit(&limit, &other));
         if same { limit } else { LimitState::Unknown(UnknownReason::Doubt) }
     }
 
@@ -428,7 +515,7 @@ impl Matcher {
     ) -> Result<LimitState, LimitsError> {
         let plane = Plane::at(from);
         let mut limit: Option<LimitState> = None;
-        for state in self.states.iter().take_while(|s| s.score > -MARGIN) {
+        for state in self.states.iter().filter(|s| s.likely) {
             let Some((at, way, profile)) = walk(tiles, state, held_m, &plane)? else {
                 return Ok(LimitState::Unknown(reason));
             };

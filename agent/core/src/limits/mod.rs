@@ -27,6 +27,8 @@ pub mod tags;
 pub mod tile;
 
 #[cfg(test)]
+mod parallel_stories;
+#[cfg(test)]
 mod stop_stories;
 #[cfg(test)]
 mod stories;
