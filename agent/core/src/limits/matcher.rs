@@ -21,6 +21,7 @@ use super::{
     road::Profile,
     search::{Directed, Near, Reached, Tiles, may_drive},
     stop_line::{self, Place, StopLine, StopLines},
+    way::{self, Driven},
 };
 
 /// How long a receiver's error lasts, s: minutes beside a wall, seconds in the open.
@@ -82,10 +83,6 @@ const WORST_TURN_DEG: f64 = 60.0;
 const LEAST_STEP_S: f64 = 0.19;
 /// After a longer gap all begins anew, s.
 const LONGEST_STEP_S: f64 = 10.0;
-/// Differences between way and distance driven that are no doubt: m, and share of the distance.
-const WAY_SLACK: (f64, f64) = (6.0, 0.25);
-/// Beyond that, m for each factor of e.
-const WAY_SCALE_M: f64 = 5.0;
 /// Nothing is said before so much was driven, m.
 const START_M: f64 = 30.0;
 /// So near to its end a road's end counts as the nearest, m.
@@ -96,9 +93,6 @@ const FRESH_S: f64 = 3.0;
 pub const HOLD_M: f64 = 3000.0;
 /// And for so long, s.
 const HOLD_S: f64 = 300.0;
-/// And for so many edges.
-const HOLD_EDGES: usize = 200;
-
 /// What a road's limit is; the matcher itself knows no vehicle, no time and no corrections.
 pub trait Limits {
     /// For this vehicle now.
@@ -119,6 +113,12 @@ struct State {
     score: f64,
     /// Whether the vehicle may well be there.
     likely: bool,
+}
+
+impl State {
+    const fn place(&self) -> Place {
+        Place { at: self.at, along_m: self.along_m }
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -243,10 +243,12 @@ impl Matcher {
                     (Some(v), None) | (None, Some(v)) => v * dt,
                     (None, None) => plane.distance_m(last.p, p),
                 };
+                let least_mps = [speed_mps, last.speed_mps].into_iter().flatten().reduce(f64::min);
+                let driven = Driven::new(moved_m, dt, least_mps.unwrap_or(0.0));
                 let weights = (self.weight(dt), (dt / COURSE_CORRELATION_S).min(1.0));
                 self.tracked_s += dt;
                 let found = self.candidates(tiles, p, sigma_m, speed_mps, course_deg, weights)?;
-                self.advance(tiles, &plane, found, moved_m, weights)?;
+                self.advance(tiles, &plane, found, driven, weights)?;
                 self.driven_m += moved_m;
             }
             Some(_) | None => {
@@ -291,8 +293,7 @@ impl Matcher {
         let least_off_m = likely().map(|s| s.off_m).fold(f64::INFINITY, f64::min);
         // An edge whose end is nearest, while another is nearer, is before or behind the vehicle.
         let here = |s: &&State| !s.at_end || s.off_m <= least_off_m + AT_END_M;
-        let places: Vec<Place> =
-            likely().filter(here).map(|s| Place { at: s.at, along_m: s.along_m }).collect();
+        let places: Vec<Place> = likely().filter(here).map(State::place).collect();
         self.stop_lines.next(tiles, &places, plane)
     }
 
@@ -351,13 +352,11 @@ impl Matcher {
         tiles: &mut Tiles<R>,
         plane: &Plane,
         mut found: Vec<State>,
-        moved_m: f64,
+        driven: Driven,
         weights: (f64, f64),
     ) -> Result<(), LimitsError> {
-        let slack_m = WAY_SLACK.0 + WAY_SLACK.1 * moved_m;
-        let fits = |way_m: f64| -(((way_m - moved_m).abs() - slack_m).max(0.0) / WAY_SCALE_M);
-        // Beyond this a way costs more than leaving the map and entering it again.
-        let within_m = moved_m + slack_m - (LEAVE + ENTER) * WAY_SCALE_M;
+        // A longer way costs more than leaving the map and entering it again.
+        let within_m = driven.within_m(LEAVE + ENTER);
         let best = self.states.iter().map(|s| s.score).fold(f64::NEG_INFINITY, f64::max);
         let mut reachable = vec![self.off + ENTER; found.len()];
         for state in &self.states {
@@ -365,12 +364,12 @@ impl Matcher {
             for (new, so_far) in found.iter().zip(&mut reachable) {
                 let mut take = |score: f64| *so_far = so_far.max(state.score + score);
                 if new.at == state.at {
-                    take(fits(new.along_m - state.along_m));
+                    take(driven.fits(new.along_m - state.along_m, 0.0));
                 } else if new.at == state.at.reversed() {
                     take(TURN_ROUND);
                 }
                 if let Some(r) = self.reached.iter().find(|r| r.at == new.at) {
-                    take(fits(r.start_m + new.along_m));
+                    take(driven.fits(r.start_m + new.along_m, r.turned_deg));
                 }
             }
         }
@@ -406,42 +405,28 @@ impl Matcher {
         let mut states = std::mem::take(&mut self.states);
         for state in &mut states {
             let less = best.score - state.score;
-            state.likely = less < MARGIN
-                || (less < SURE && !self.before_or_behind(tiles, plane, &best, state)?);
+            state.likely =
+                less < MARGIN || (less < SURE && !self.one_road(tiles, plane, &best, state)?);
         }
         self.states = states;
         Ok(())
     }
 
     /// Whether two states are one road before and behind the vehicle, or its two directions: about where
-    /// on the way it is there is less to be wrong with than about which way it is.
-    fn before_or_behind<R: ReadAt>(
+    /// on its way it is there is less to be wrong with than about which way it is.
+    fn one_road<R: ReadAt>(
         &mut self,
         tiles: &mut Tiles<R>,
         plane: &Plane,
-        best: &State,
-        state: &State,
+        a: &State,
+        b: &State,
     ) -> Result<bool, LimitsError> {
-        if best.at.id == state.at.id {
+        if a.at.id == b.at.id {
             return Ok(true);
         }
-        if !best.at_end && !state.at_end {
-            return Ok(false);
-        }
-        let within_m = best.off_m + state.off_m + WAY_SLACK.0;
-        let Some(edge) = tiles.ends(state.at.id, plane)? else { return Ok(false) };
-        for (at, along_m) in
-            [(state.at, state.along_m), (state.at.reversed(), edge.length_m - state.along_m)]
-        {
-            let ways = [(at, along_m, best.at, best.along_m), (best.at, best.along_m, at, along_m)];
-            for (from, from_m, to, to_m) in ways {
-                tiles.reach(from, from_m, within_m, plane, &mut self.reached)?;
-                if self.reached.iter().any(|r| r.at == to && r.start_m + to_m <= within_m) {
-                    return Ok(true);
-                }
-            }
-        }
-        Ok(false)
+        let (a_place, b_place) = ((a.place(), a.off_m), (b.place(), b.off_m));
+        Ok((a.at_end || b.at_end)
+            && way::one_road(tiles, plane, a_place, b_place, &mut self.reached)?)
     }
 
     /// The limit of all likely states, or why there is none.
@@ -516,7 +501,8 @@ impl Matcher {
         let plane = Plane::at(from);
         let mut limit: Option<LimitState> = None;
         for state in self.states.iter().filter(|s| s.likely) {
-            let Some((at, way, profile)) = walk(tiles, state, held_m, &plane)? else {
+            let Some((at, way, profile)) = way::onward(tiles, state.place(), held_m, &plane)?
+            else {
                 return Ok(LimitState::Unknown(reason));
             };
             let here = limit_of(tiles.map(), limits, way, profile, at.forward);
@@ -555,28 +541,4 @@ fn same_limit(a: &LimitState, b: &LimitState) -> bool {
 /// How well *off the map* fits any fix.
 fn off_fits(weights: (f64, f64)) -> f64 {
     -0.5 * OFF_SIGMAS * OFF_SIGMAS * weights.0 - 0.5 * weights.1
-}
-
-/// The edge `held_m` further down the only way there is; nothing where it ends or forks.
-fn walk<R: ReadAt>(
-    tiles: &mut Tiles<R>,
-    state: &State,
-    held_m: f64,
-    plane: &Plane,
-) -> Result<Option<(Directed, i64, u32)>, LimitsError> {
-    let (mut at, mut left_m) = (state.at, held_m + state.along_m);
-    let mut next = Vec::new();
-    for _ in 0..HOLD_EDGES {
-        let Some(edge) = tiles.ends(at.id, plane)? else { return Ok(None) };
-        if left_m <= edge.length_m {
-            return Ok(Some((at, edge.way, edge.profile)));
-        }
-        left_m -= edge.length_m;
-        tiles.onward(at, plane, &mut next)?;
-        match next.as_slice() {
-            [only] => at = *only,
-            _ => return Ok(None),
-        }
-    }
-    Ok(None)
 }
