@@ -3,7 +3,8 @@
 //! A state is a directed edge of the map, or *off the map*. A fix says how well each fits by distance
 //! and course; a step says how well the way along the roads fits the distance driven. Roads that are
 //! not joined can only be reached through *off the map*, which costs [`LEAVE`] and [`ENTER`]: that is
-//! what keeps a van on its motorway while the receiver wanders over the road beside it. Errors of a
+//! what keeps a van on its motorway while the receiver wanders over the road beside it. A cross street
+//! joins two roads only for a van that is slow enough to turn ([`way`]). Errors of a
 //! receiver last for many seconds, so a fix counts for the share of [`INDEPENDENT_S`] that passed,
 //! which also makes the answer the same at any rate of fixes.
 //!

@@ -183,6 +183,21 @@ fn the_other_roads_limit_is_never_said() {
     }
 }
 
+#[test]
+fn vans_that_were_once_lost_to_the_other_road() {
+    for (wander_s, seeds) in [
+        (20.0, [3253, 5521, 6032, 6933, 16394, 18045, 18718, 19681].as_slice()),
+        (5.0, &[9738, 10123]),
+    ] {
+        for seed in seeds {
+            let beside = Beside { wander_s, ..Beside::drawn(*seed) };
+            let (said, right) = beside.drive();
+            let all = kmh(&said);
+            assert!(all.iter().all(|v| *v == right), "{seed}, {beside:?}: {said:?}");
+        }
+    }
+}
+
 /// A van changes from one road to the other on a way that the map lacks: seconds on the other road until
 /// the first one's limit is not said any more, and until its own is.
 fn changed(spacing_m: f64, noise_m: f64, seed: u64) -> (f64, f64) {
@@ -200,8 +215,14 @@ fn changed(spacing_m: f64, noise_m: f64, seed: u64) -> (f64, f64) {
 
 #[test]
 fn a_change_that_the_map_lacks_is_recognised() {
-    for (spacing_m, left_s, found_s) in [(18.0, 45.0, 180.0), (25.0, 5.0, 40.0), (40.0, 5.0, 40.0)]
-    {
+    // Metres; without noise, seconds until the one is not said and the other is; until the other is in 9
+    // of 10 with noise: 12 m are not told apart within 6 km by all.
+    for (spacing_m, left_s, found_s, noisy_s) in [
+        (12.0, 35.0, 300.0, f64::INFINITY),
+        (18.0, 45.0, 180.0, 300.0),
+        (25.0, 5.0, 40.0, 90.0),
+        (40.0, 5.0, 40.0, 60.0),
+    ] {
         let (left, found) = changed(spacing_m, 0.0, 1);
         println!("{spacing_m} m: left {left:.0} s, found {found:.0} s");
         assert!(left < left_s && found < found_s, "{spacing_m} m: {left} {found}");
@@ -211,7 +232,7 @@ fn a_change_that_the_map_lacks_is_recognised() {
             "  an error of 4 m: {:.0?} in the middle, {:.0?} in 9 of 10",
             noisy[20], noisy[36]
         );
-        assert!(noisy[36].1 < 2.0 * found_s, "{spacing_m} m: {noisy:?}");
+        assert!(noisy[36].1 <= noisy_s, "{spacing_m} m: {noisy:?}");
     }
 }
 
@@ -262,7 +283,7 @@ fn cross_streets_do_not_lead_to_the_other_road_at_speed() {
                 right += said.iter().filter(|s| s.1.kmh() == Some(70.0)).count();
                 all += said.len();
             }
-            let share = right as f64 / f64::from(all as u32);
+            let share = right as f64 / all as f64;
             println!(
                 "{spacing_m} m, {mps} m/s, {hz} Hz, an error of {noise_m} m: known {share:.2}"
             );
