@@ -29,7 +29,7 @@ use super::{
 pub const CORRELATION_S: f64 = 25.0;
 /// Fixes so far apart in time count as independent, s: of an error that dies away as exp(-t/T), the mean
 /// over a long time is as good as one fix in each 2 T.
-const INDEPENDENT_S: f64 = 2.0 * CORRELATION_S;
+pub const INDEPENDENT_S: f64 = 2.0 * CORRELATION_S;
 /// The first fixes count as one independent fix together, over this time, s: one alone may be an outlier.
 const FIRST_S: f64 = 10.0;
 /// How long a difference between course and drawn road lasts, s.
@@ -41,7 +41,7 @@ const FIRST_COURSE_WEIGHT: f64 = 0.4;
 /// Another road this much less likely than the best (1 to 400) is no doubt. Were the receiver's error as
 /// it says and as long as [`CORRELATION_S`], a van would be taken to be on another road at most once in
 /// so many times that it is first seen beside one, however long it drives there: the ratio of two
-/// likelihoods is a martingale. [`ROAD_M`] makes it rarer.
+/// likelihoods is a martingale. What is added for the road's width makes it rarer.
 pub const SURE: f64 = 6.0;
 /// Before or behind an end of the same road, this much less (1 to 20) is none.
 pub const MARGIN: f64 = 3.0;
