@@ -3,12 +3,14 @@
 //! A state is a directed edge of the map, or *off the map*. A fix says how well each fits by distance
 //! and course; a step says how well the way along the roads fits the distance driven. Roads that are
 //! not joined can only be reached through *off the map*, which costs [`LEAVE`] and [`ENTER`]: that is
-//! what keeps a van on its motorway while the receiver wanders over the road beside it. Errors of a
-//! receiver last for many seconds, so a fix counts for the share of [`CORRELATION_S`] that passed,
+//! what keeps a van on its motorway while the receiver wanders over the road beside it. A cross street
+//! joins two roads only for a van that is slow enough to turn ([`way`]). Errors of a
+//! receiver last for many seconds, so a fix counts for the share of [`INDEPENDENT_S`] that passed,
 //! which also makes the answer the same at any rate of fixes.
 //!
-//! The limit is said where every state within [`MARGIN`] of the best has the same. Scores are natural
-//! logarithms of likelihoods. Idea: Newson and Krumm, Hidden Markov Map Matching Through Noise and
+//! The limit is said where every state within [`SURE`] of the best has the same; of one road before and
+//! behind the vehicle, within [`MARGIN`]. How fast it drives says nothing of which road it is on: else who
+//! drives too fast would be moved to the faster road. Scores are natural logarithms of likelihoods. Idea: Newson and Krumm, Hidden Markov Map Matching Through Noise and
 //! Sparseness, 2009; the numbers are own choices: validate.
 
 use temoin_proto::{samples::GnssFix, time::MonoTime};
@@ -20,15 +22,28 @@ use super::{
     road::Profile,
     search::{Directed, Near, Reached, Tiles, may_drive},
     stop_line::{self, Place, StopLine, StopLines},
+    way::{self, Driven},
 };
 
 /// How long a receiver's error lasts, s: minutes beside a wall, seconds in the open.
 pub const CORRELATION_S: f64 = 25.0;
+/// Fixes so far apart in time count as independent, s: of an error that dies away as exp(-t/T), the mean
+/// over a long time is as good as one fix in each 2 T.
+pub const INDEPENDENT_S: f64 = 2.0 * CORRELATION_S;
+/// The first fixes count as one independent fix together, over this time, s: one alone may be an outlier.
+const FIRST_S: f64 = 10.0;
 /// How long a difference between course and drawn road lasts, s.
 const COURSE_CORRELATION_S: f64 = 3.0;
-/// What the first fix counts, as a share of an independent one: its error may be a lasting one.
-const FIRST_WEIGHT: f64 = 0.4;
-/// A state this much less likely than the best (1 to 20) is no doubt.
+/// What the first fix counts, as a share of an independent one.
+const FIRST_WEIGHT: f64 = 0.3;
+/// What its course counts.
+const FIRST_COURSE_WEIGHT: f64 = 0.4;
+/// Another road this much less likely than the best (1 to 400) is no doubt. Were the receiver's error as
+/// it says and as long as [`CORRELATION_S`], a van would be taken to be on another road at most once in
+/// so many times that it is first seen beside one, however long it drives there: the ratio of two
+/// likelihoods is a martingale. What is added for the road's width makes it rarer.
+pub const SURE: f64 = 6.0;
+/// Before or behind an end of the same road, this much less (1 to 20) is none.
 pub const MARGIN: f64 = 3.0;
 /// *Off the map* this much less likely is no doubt: it has no limit that could be said wrongly.
 const OFF_MARGIN: f64 = 1.5;
@@ -54,8 +69,11 @@ const HDOP_M: f64 = 5.0;
 const USUAL_ERROR_M: f64 = 8.0;
 /// A worse fix is as good as none, m.
 const WORST_ERROR_M: f64 = 40.0;
-/// A road further off than this many standard deviations is none.
-const REACH_SIGMAS: f64 = 3.5;
+/// A road further off than this many standard deviations is none. Own choice: a fix of 100,000 is so wrong,
+/// and a van that was lost on its own road may be found on another.
+const REACH_SIGMAS: f64 = 4.5;
+/// A road further off than this many is followed, and its limit not said.
+const SAID_SIGMAS: f64 = 3.5;
 /// Below this speed a course is noise, m/s.
 const COURSE_SPEED_MPS: f64 = 3.0;
 /// Below this speed nothing new is learned, m/s.
@@ -66,10 +84,6 @@ const WORST_TURN_DEG: f64 = 60.0;
 const LEAST_STEP_S: f64 = 0.19;
 /// After a longer gap all begins anew, s.
 const LONGEST_STEP_S: f64 = 10.0;
-/// Differences between way and distance driven that are no doubt: m, and share of the distance.
-const WAY_SLACK: (f64, f64) = (6.0, 0.25);
-/// Beyond that, m for each factor of e.
-const WAY_SCALE_M: f64 = 5.0;
 /// Nothing is said before so much was driven, m.
 const START_M: f64 = 30.0;
 /// So near to its end a road's end counts as the nearest, m.
@@ -80,9 +94,6 @@ const FRESH_S: f64 = 3.0;
 pub const HOLD_M: f64 = 3000.0;
 /// And for so long, s.
 const HOLD_S: f64 = 300.0;
-/// And for so many edges.
-const HOLD_EDGES: usize = 200;
-
 /// What a road's limit is; the matcher itself knows no vehicle, no time and no corrections.
 pub trait Limits {
     /// For this vehicle now.
@@ -101,6 +112,14 @@ struct State {
     /// Whether an end of the edge is nearest.
     at_end: bool,
     score: f64,
+    /// Whether the vehicle may well be there.
+    likely: bool,
+}
+
+impl State {
+    const fn place(&self) -> Place {
+        Place { at: self.at, along_m: self.along_m }
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -118,8 +137,12 @@ pub struct Matcher {
     last: Option<Last>,
     /// Metres since this track began.
     driven_m: f64,
+    /// Seconds since then.
+    tracked_s: f64,
     /// Metres and time since the last fix that counted.
     held: Option<(MonoTime, f64)>,
+    /// Whether the likeliest road is further off than one says its limit.
+    beside: bool,
     near: Vec<Near>,
     reached: Vec<Reached>,
     stop_lines: StopLines,
@@ -134,7 +157,9 @@ impl Default for Matcher {
             off: 0.0,
             last: None,
             driven_m: 0.0,
+            tracked_s: 0.0,
             held: None,
+            beside: false,
             near: Vec::new(),
             reached: Vec::new(),
             stop_lines: StopLines::default(),
@@ -164,6 +189,7 @@ impl Matcher {
         self.states.clear();
         self.last = None;
         self.driven_m = 0.0;
+        self.tracked_s = 0.0;
         self.held = None;
         self.stop_lines = StopLines::default();
     }
@@ -218,19 +244,23 @@ impl Matcher {
                     (Some(v), None) | (None, Some(v)) => v * dt,
                     (None, None) => plane.distance_m(last.p, p),
                 };
-                let weights = (dt / CORRELATION_S, (dt / COURSE_CORRELATION_S).min(1.0));
+                let least_mps = [speed_mps, last.speed_mps].into_iter().flatten().reduce(f64::min);
+                let driven = Driven::new(moved_m, dt, least_mps.unwrap_or(0.0));
+                let weights = (self.weight(dt), (dt / COURSE_CORRELATION_S).min(1.0));
+                self.tracked_s += dt;
                 let found = self.candidates(tiles, p, sigma_m, speed_mps, course_deg, weights)?;
-                self.advance(tiles, &plane, found, moved_m, weights)?;
+                self.advance(tiles, &plane, found, driven, weights)?;
                 self.driven_m += moved_m;
             }
             Some(_) | None => {
                 self.restart();
-                let weights = (FIRST_WEIGHT, FIRST_WEIGHT);
+                let weights = (FIRST_WEIGHT, FIRST_COURSE_WEIGHT);
                 self.states = self.candidates(tiles, p, sigma_m, speed_mps, course_deg, weights)?;
                 self.off = off_fits(weights);
             }
         }
         self.settle();
+        self.weigh(tiles, &plane, sigma_m)?;
         self.last = Some(Last { at: fix.at, p, speed_mps });
         self.held = None;
         if said_error_m(fix).is_some_and(|m| m < stop_line::WORST_ERROR_M) {
@@ -238,6 +268,12 @@ impl Matcher {
             self.stop_line = Some(StopLine { at: fix.at, line_m });
         }
         Ok(self.said(tiles.map(), limits))
+    }
+
+    /// What a fix `dt` seconds after the one before counts, as a share of an independent one.
+    fn weight(&self, dt: f64) -> f64 {
+        let first_s = (FIRST_S - self.tracked_s).clamp(0.0, dt);
+        first_s / FIRST_S * (1.0 - FIRST_WEIGHT) + (dt - first_s) / INDEPENDENT_S
     }
 
     /// The way to the next stop line, where every likely state has the same.
@@ -254,12 +290,11 @@ impl Matcher {
         if best.off_m > stop_line::OFF_SIGMAS * sigma_m {
             return Ok(None);
         }
-        let likely = || self.states.iter().take_while(|s| s.score > best.score - MARGIN);
+        let likely = || self.states.iter().filter(|s| s.likely);
         let least_off_m = likely().map(|s| s.off_m).fold(f64::INFINITY, f64::min);
         // An edge whose end is nearest, while another is nearer, is before or behind the vehicle.
         let here = |s: &&State| !s.at_end || s.off_m <= least_off_m + AT_END_M;
-        let places: Vec<Place> =
-            likely().filter(here).map(|s| Place { at: s.at, along_m: s.along_m }).collect();
+        let places: Vec<Place> = likely().filter(here).map(State::place).collect();
         self.stop_lines.next(tiles, &places, plane)
     }
 
@@ -305,6 +340,7 @@ impl Matcher {
                     off_m: near.distance_m,
                     at_end: !(AT_END_M..=near.length_m - AT_END_M).contains(&near.along_m),
                     score,
+                    likely: false,
                 });
             }
         }
@@ -317,13 +353,11 @@ impl Matcher {
         tiles: &mut Tiles<R>,
         plane: &Plane,
         mut found: Vec<State>,
-        moved_m: f64,
+        driven: Driven,
         weights: (f64, f64),
     ) -> Result<(), LimitsError> {
-        let slack_m = WAY_SLACK.0 + WAY_SLACK.1 * moved_m;
-        let fits = |way_m: f64| -(((way_m - moved_m).abs() - slack_m).max(0.0) / WAY_SCALE_M);
-        // Beyond this a way costs more than leaving the map and entering it again.
-        let within_m = moved_m + slack_m - (LEAVE + ENTER) * WAY_SCALE_M;
+        // A longer way costs more than leaving the map and entering it again.
+        let within_m = driven.within_m(LEAVE + ENTER);
         let best = self.states.iter().map(|s| s.score).fold(f64::NEG_INFINITY, f64::max);
         let mut reachable = vec![self.off + ENTER; found.len()];
         for state in &self.states {
@@ -331,12 +365,12 @@ impl Matcher {
             for (new, so_far) in found.iter().zip(&mut reachable) {
                 let mut take = |score: f64| *so_far = so_far.max(state.score + score);
                 if new.at == state.at {
-                    take(fits(new.along_m - state.along_m));
+                    take(driven.fits(new.along_m - state.along_m, 0.0));
                 } else if new.at == state.at.reversed() {
                     take(TURN_ROUND);
                 }
                 if let Some(r) = self.reached.iter().find(|r| r.at == new.at) {
-                    take(fits(r.start_m + new.along_m));
+                    take(driven.fits(r.start_m + new.along_m, r.turned_deg));
                 }
             }
         }
@@ -360,6 +394,42 @@ impl Matcher {
         self.states.truncate(MOST_STATES);
     }
 
+    /// In which states the vehicle may well be.
+    fn weigh<R: ReadAt>(
+        &mut self,
+        tiles: &mut Tiles<R>,
+        plane: &Plane,
+        sigma_m: f64,
+    ) -> Result<(), LimitsError> {
+        let Some(best) = self.states.first().copied() else { return Ok(()) };
+        self.beside = best.off_m > SAID_SIGMAS * sigma_m;
+        let mut states = std::mem::take(&mut self.states);
+        for state in &mut states {
+            let less = best.score - state.score;
+            state.likely =
+                less < MARGIN || (less < SURE && !self.one_road(tiles, plane, &best, state)?);
+        }
+        self.states = states;
+        Ok(())
+    }
+
+    /// Whether two states are one road before and behind the vehicle, or its two directions: about where
+    /// on its way it is there is less to be wrong with than about which way it is.
+    fn one_road<R: ReadAt>(
+        &mut self,
+        tiles: &mut Tiles<R>,
+        plane: &Plane,
+        a: &State,
+        b: &State,
+    ) -> Result<bool, LimitsError> {
+        if a.at.id == b.at.id {
+            return Ok(true);
+        }
+        let (a_place, b_place) = ((a.place(), a.off_m), (b.place(), b.off_m));
+        Ok((a.at_end || b.at_end)
+            && way::one_road(tiles, plane, a_place, b_place, &mut self.reached)?)
+    }
+
     /// The limit of all likely states, or why there is none.
     fn said<R: ReadAt>(&self, map: &Map<R>, limits: &impl Limits) -> LimitState {
         let of = |s: &State| limit_of(map, limits, s.way, s.profile, s.at.forward);
@@ -373,8 +443,11 @@ impl Matcher {
             return LimitState::Unknown(UnknownReason::OffRoad);
         }
         let limit = of(best);
-        let likely = self.states.iter().take_while(|s| s.score > best.score - MARGIN);
-        let same = likely.map(of).all(|other| same_limit(&limit, &other));
+        if self.beside {
+            return LimitState::Unknown(UnknownReason::OffRoad);
+        }
+        let same =
+            self.states.iter().filter(|s| s.likely).map(of).all(|other| same_limit(&limit, &other));
         if same { limit } else { LimitState::Unknown(UnknownReason::Doubt) }
     }
 
@@ -428,8 +501,9 @@ impl Matcher {
     ) -> Result<LimitState, LimitsError> {
         let plane = Plane::at(from);
         let mut limit: Option<LimitState> = None;
-        for state in self.states.iter().take_while(|s| s.score > -MARGIN) {
-            let Some((at, way, profile)) = walk(tiles, state, held_m, &plane)? else {
+        for state in self.states.iter().filter(|s| s.likely) {
+            let Some((at, way, profile)) = way::onward(tiles, state.place(), held_m, &plane)?
+            else {
                 return Ok(LimitState::Unknown(reason));
             };
             let here = limit_of(tiles.map(), limits, way, profile, at.forward);
@@ -468,28 +542,4 @@ fn same_limit(a: &LimitState, b: &LimitState) -> bool {
 /// How well *off the map* fits any fix.
 fn off_fits(weights: (f64, f64)) -> f64 {
     -0.5 * OFF_SIGMAS * OFF_SIGMAS * weights.0 - 0.5 * weights.1
-}
-
-/// The edge `held_m` further down the only way there is; nothing where it ends or forks.
-fn walk<R: ReadAt>(
-    tiles: &mut Tiles<R>,
-    state: &State,
-    held_m: f64,
-    plane: &Plane,
-) -> Result<Option<(Directed, i64, u32)>, LimitsError> {
-    let (mut at, mut left_m) = (state.at, held_m + state.along_m);
-    let mut next = Vec::new();
-    for _ in 0..HOLD_EDGES {
-        let Some(edge) = tiles.ends(at.id, plane)? else { return Ok(None) };
-        if left_m <= edge.length_m {
-            return Ok(Some((at, edge.way, edge.profile)));
-        }
-        left_m -= edge.length_m;
-        tiles.onward(at, plane, &mut next)?;
-        match next.as_slice() {
-            [only] => at = *only,
-            _ => return Ok(None),
-        }
-    }
-    Ok(None)
 }

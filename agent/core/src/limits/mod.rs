@@ -2,7 +2,7 @@
 //!
 //! In flow order: [`tags`], [`conditional`], [`country`], [`road`] and [`stop`] say what the map's words mean;
 //! [`grid`], [`profile_code`], [`build`], [`cut`], [`tile`] and [`format`](mod@format) are the file; [`search`] finds roads near a place;
-//! [`matcher`] says on which of them the vehicle is; [`stop_line`] how far the next stop line is; [`overrides`] are the fleet's corrections;
+//! [`matcher`] says on which of them the vehicle is, by [`way`] between two fixes; [`stop_line`] how far the next stop line is; [`overrides`] are the fleet's corrections;
 //! [`on_unit`] composes them.
 //!
 //! INVARIANT: a limit is said only where every road the vehicle may well be on has the same one.
@@ -25,7 +25,10 @@ pub mod stop;
 pub mod stop_line;
 pub mod tags;
 pub mod tile;
+pub mod way;
 
+#[cfg(test)]
+mod parallel_stories;
 #[cfg(test)]
 mod stop_stories;
 #[cfg(test)]

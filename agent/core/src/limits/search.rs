@@ -5,7 +5,7 @@
 
 use super::{
     format::{LimitsError, Map, ReadAt},
-    grid::{Plane, Point, TILE, TileKey},
+    grid::{Plane, Point, TILE, TileKey, turn_deg},
     road::Ways,
     stop::Stops,
     tile::Tile,
@@ -13,6 +13,8 @@ use super::{
 
 /// Decoded tiles that are kept: those around the vehicle and those it just left.
 const KEPT_TILES: usize = 16;
+/// What leads elsewhere for less than this is the shape of a junction, m: nobody turns into it. Own choice.
+const SHORT_M: f64 = 8.0;
 /// Most edges that one walk visits.
 const MOST_VISITED: usize = 64;
 
@@ -71,6 +73,16 @@ pub struct EdgeEnds {
     pub length_m: f64,
     /// First and last point, each with whether the way is cut there.
     pub ends: [(Point, bool); 2],
+    /// Where its own order leads at the first and the last point, degrees clockwise from north.
+    pub bearings_deg: [f64; 2],
+}
+
+impl EdgeEnds {
+    /// Where it leads at its beginning and its end, driven in this direction.
+    fn driven_deg(&self, forward: bool) -> (f64, f64) {
+        let [first, last] = self.bearings_deg;
+        if forward { (first, last) } else { (last + 180.0, first + 180.0) }
+    }
 }
 
 /// A directed edge that a walk came to, and how far its beginning is.
@@ -80,6 +92,16 @@ pub struct Reached {
     pub at: Directed,
     /// Metres from where the walk began to the edge's beginning.
     pub start_m: f64,
+    /// All that one turns at the nodes on the way there, degrees.
+    pub turned_deg: f64,
+}
+
+/// A walk's end that goes on.
+#[derive(Clone, Copy, Debug)]
+struct Open {
+    reached: Reached,
+    /// What was turned before the edge, and where the way led: it may be too short to be turned into.
+    before_deg: (f64, f64),
 }
 
 #[derive(Clone, Debug)]
@@ -197,6 +219,10 @@ impl<R: ReadAt> Tiles<R> {
             profile: edge.profile,
             length_m,
             ends: [(*first, edge.start_cut), (*last, edge.end_cut)],
+            bearings_deg: [
+                points.first_chunk().map_or(0.0, |[a, b]| bearing_deg(plane, *a, *b)),
+                points.last_chunk().map_or(0.0, |[a, b]| bearing_deg(plane, *a, *b)),
+            ],
         }))
     }
 
@@ -302,24 +328,30 @@ impl<R: ReadAt> Tiles<R> {
     ) -> Result<(), LimitsError> {
         to.clear();
         let Some(edge) = self.ends(from.id, plane)? else { return Ok(()) };
-        let mut open = vec![Reached { at: from, start_m: -along_m.min(edge.length_m) }];
+        let reached = Reached { at: from, start_m: -along_m.min(edge.length_m), turned_deg: 0.0 };
+        let mut open = vec![Open { reached, before_deg: (0.0, 0.0) }];
         let mut next = Vec::new();
-        while let Some(at) = nearest_open(&mut open) {
-            let Some(edge) = self.ends(at.at.id, plane)? else { continue };
-            let end_m = at.start_m + edge.length_m;
-            if end_m > within_m || to.len() >= MOST_VISITED {
+        while let Some(Open { reached, before_deg }) = nearest_open(&mut open) {
+            let Some(edge) = self.ends(reached.at.id, plane)? else { continue };
+            let start_m = reached.start_m + edge.length_m;
+            if start_m > within_m || to.len() >= MOST_VISITED {
                 continue;
             }
-            self.onward(at.at, plane, &mut next)?;
-            for step in &next {
-                let known = to.iter_mut().find(|r| r.at == *step);
-                match known {
-                    Some(r) if r.start_m <= end_m => {}
-                    Some(r) => r.start_m = end_m,
+            let short = edge.length_m < SHORT_M && reached.at != from;
+            let (_, ends_deg) = edge.driven_deg(reached.at.forward);
+            let before_deg = if short { before_deg } else { (reached.turned_deg, ends_deg) };
+            self.onward(reached.at, plane, &mut next)?;
+            for at in &next {
+                let Some(edge) = self.ends(at.id, plane)? else { continue };
+                let (begins_deg, _) = edge.driven_deg(at.forward);
+                let turned_deg = before_deg.0 + turn_deg(before_deg.1, begins_deg);
+                let reached = Reached { at: *at, start_m, turned_deg };
+                match to.iter_mut().find(|r| r.at == *at) {
+                    Some(r) if r.start_m <= start_m => {}
+                    Some(r) => *r = reached,
                     None => {
-                        let reached = Reached { at: *step, start_m: end_m };
                         to.push(reached);
-                        open.push(reached);
+                        open.push(Open { reached, before_deg });
                     }
                 }
             }
@@ -353,10 +385,18 @@ pub const fn may_drive(ways: Ways, forward: bool) -> bool {
     }
 }
 
-fn nearest_open(open: &mut Vec<Reached>) -> Option<Reached> {
-    let (at, _) =
-        open.iter().enumerate().min_by(|(_, a), (_, b)| a.start_m.total_cmp(&b.start_m))?;
+fn nearest_open(open: &mut Vec<Open>) -> Option<Open> {
+    let (at, _) = open
+        .iter()
+        .enumerate()
+        .min_by(|(_, a), (_, b)| a.reached.start_m.total_cmp(&b.reached.start_m))?;
     Some(open.swap_remove(at))
+}
+
+/// Where one looks from `a` to `b`, degrees clockwise from north.
+fn bearing_deg(plane: &Plane, a: Point, b: Point) -> f64 {
+    let (x, y) = plane.step(a, b);
+    x.atan2(y).to_degrees().rem_euclid(360.0)
 }
 
 fn span_m(plane: &Plane, pair: &[Point]) -> f64 {

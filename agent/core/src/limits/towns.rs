@@ -128,6 +128,13 @@ impl Dice {
         }
         sum - 6.0
     }
+
+    /// Anywhere between two numbers, each as likely.
+    pub(super) fn within(&mut self, low: f64, high: f64) -> f64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(0x9e37_79b9_7f4a_7c15);
+        low + (high - low) * f64::from(u32::try_from(self.0 >> 33).unwrap())
+            / f64::from(1_u32 << 31)
+    }
 }
 
 /// A drive along a line at one speed.
@@ -139,6 +146,10 @@ pub(super) struct Trip {
     pub(super) error_m: f64,
     pub(super) noise_m: f64,
     pub(super) seed: u64,
+    /// How long its error lasts, s.
+    pub(super) wander_s: f64,
+    /// Whether it says a course.
+    pub(super) course: bool,
     /// An error that stays: metres east and north, as a function of the second.
     pub(super) bias: fn(f64) -> (f64, f64),
     /// Seconds without fixes.
@@ -154,6 +165,8 @@ impl Trip {
             error_m: 4.0,
             noise_m: 0.0,
             seed: 1,
+            wander_s: 20.0,
+            course: true,
             bias: |_| (0.0, 0.0),
             blind: 0.0..0.0,
         }
@@ -166,8 +179,8 @@ impl Trip {
             self.line.windows(2).map(|w| (w[1].0 - w[0].0).hypot(w[1].1 - w[0].1)).sum();
         let (mut said, mut t) = (Vec::new(), 0.0);
         let (mut ex, mut ey) = (dice.normal() * self.noise_m, dice.normal() * self.noise_m);
-        // First order, 20 s: how a receiver's error wanders.
-        let keep = (-1.0 / self.hz / 20.0_f64).exp();
+        // First order: how a receiver's error wanders.
+        let keep = (-1.0 / self.hz / self.wander_s).exp();
         let renew = (1.0 - keep * keep).sqrt() * self.noise_m;
         while t * self.mps <= whole {
             let at = MonoTime::from_secs_f64(100.0 + t);
@@ -181,7 +194,8 @@ impl Trip {
                 let (lat, lon) = deg(x + ex + bx, y + ey + by);
                 let mut fix = GnssFix::new(at, lat, lon);
                 fix.speed_mps = Some(self.mps);
-                fix.course_deg = Some((course + dice.normal() * 1.5).rem_euclid(360.0));
+                let course = (course + dice.normal() * 1.5).rem_euclid(360.0);
+                fix.course_deg = self.course.then_some(course);
                 fix.position_error_m = Some(self.error_m);
                 limits.on_fix(&fix, None)
             };
