@@ -3,12 +3,14 @@
 //! INVARIANT: what was not measured is not in the lists; whoever calls says how many those were.
 
 /// Probability that one of `high` is above one of `low`; equal ones count half.
-pub fn auc(high: &[f32], low: &[f32]) -> f64 {
-    let mut low = low.to_vec();
-    low.sort_by(f32::total_cmp);
+pub fn auc<T: Copy + Into<f64>>(high: &[T], low: &[T]) -> f64 {
+    let mut low: Vec<f64> = low.iter().map(|l| (*l).into()).collect();
+    low.sort_by(f64::total_cmp);
+    let high = high.iter().map(|h| -> f64 { (*h).into() });
+    let count = high.len();
     let below: usize =
-        high.iter().map(|h| low.partition_point(|l| l < h) + low.partition_point(|l| l <= h)).sum();
-    below as f64 / (2 * high.len() * low.len()).max(1) as f64
+        high.map(|h| low.partition_point(|l| *l < h) + low.partition_point(|l| *l <= h)).sum();
+    below as f64 / (2 * count * low.len()).max(1) as f64
 }
 
 /// Mean of the shares of `high` at or above a threshold and of `low` below it.

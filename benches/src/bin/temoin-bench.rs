@@ -351,8 +351,7 @@ fn of_not_found([secret, unknown]: &[Vec<f64>; 2], to: &mut Vec<Figure>) -> Resu
     let (secret_ms, unknown_ms) = (median(secret)?, median(unknown)?);
     to.push(of("access.secret_p50_ms", secret_ms, "ms").limit(unknown_ms));
     // How often the secret one of two answers is the later one: 0.5 tells nothing.
-    let as_f32 = |values: &[f64]| -> Vec<f32> { values.iter().map(|v| *v as f32).collect() };
-    let auc = stats::auc(&as_f32(secret), &as_f32(unknown));
+    let auc = stats::auc(secret, unknown);
     to.push(of("access.secret_by_time_auc", auc, "1").goal("0.5"));
     Ok(())
 }
