@@ -1,4 +1,6 @@
-//! One request to one answer. Everything durable is durable before the answer.
+//! One request to one answer. A tombstone is durable before the answer; the newest head outlives this
+//! process before the answer and a power cut a moment later, since views wait for it
+//! ([`crate::seen`]).
 //!
 //! | in the folder | what |
 //! |---|---|
@@ -14,7 +16,8 @@
 use std::{
     fs::File,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock},
+    thread::JoinHandle,
 };
 
 use temoin_access_log::{Checkpoint, Hash, Leaf, LogPublicKey};
@@ -49,6 +52,41 @@ struct Memory {
     /// When a witness last cosigned a head of this history, seconds since 1970, as far as was
     /// shown since the start.
     cosigned_s: Option<u64>,
+    /// The service ends: what is written is synced, and no more.
+    ending: bool,
+}
+
+/// The memory, and what tells that some of it is to be synced.
+struct Shared {
+    memory: Mutex<Memory>,
+    written: Condvar,
+}
+
+impl Shared {
+    // A panic while a lock was held leaves nothing half: each file marks itself broken before it
+    // is written, and the keyring is replaced in one step.
+    fn memory(&self) -> MutexGuard<'_, Memory> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Syncs the newest head, one sync after the other, until the service ends.
+    fn sync_heads(&self) {
+        let mut memory = self.memory();
+        loop {
+            if let Some(sync) = memory.seen.begin_sync() {
+                drop(memory);
+                let done = sync.run();
+                memory = self.memory();
+                if let Err(error) = memory.seen.end_sync(&sync, done) {
+                    tracing::error!(%error, "no clip is opened until the service is started again");
+                }
+            } else if memory.ending {
+                return;
+            } else {
+                memory = self.written.wait(memory).unwrap_or_else(PoisonError::into_inner);
+            }
+        }
+    }
 }
 
 /// An entry that is proven to be in the log, under a head that is not placed yet.
@@ -65,10 +103,22 @@ pub struct Service {
     folder: PathBuf,
     terms: Terms,
     keyring: RwLock<Keyring>,
-    memory: Mutex<Memory>,
+    shared: Arc<Shared>,
+    syncing: Option<JoinHandle<()>>,
     clock: Clock,
     /// Held as long as the service runs.
     _lock: File,
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        self.shared.memory().ending = true;
+        self.shared.written.notify_all();
+        if let Some(thread) = self.syncing.take() {
+            // A panic in it has been reported, and there is nothing left to sync for.
+            drop(thread.join());
+        }
+    }
 }
 
 impl std::fmt::Debug for Service {
@@ -117,11 +167,19 @@ impl Service {
         let lock = lock(&folder.join("lock"))?;
         let seen = Seen::open(&folder.join("head"), &terms.log_key)?;
         let tombstones = Tombstones::open(&folder.join("tombstones"), seen.tombstones())?;
+        let memory = Memory { seen, tombstones, cosigned_s: None, ending: false };
+        let shared = Arc::new(Shared { memory: Mutex::new(memory), written: Condvar::new() });
+        let of_thread = Arc::clone(&shared);
+        let syncing = std::thread::Builder::new()
+            .name("head sync".to_owned())
+            .spawn(move || of_thread.sync_heads())
+            .map_err(failed("start a thread for", folder))?;
         Ok(Self {
             folder: folder.to_owned(),
             terms,
             keyring: RwLock::new(keyring),
-            memory: Mutex::new(Memory { seen, tombstones, cosigned_s: None }),
+            shared,
+            syncing: Some(syncing),
             clock,
             _lock: lock,
         })
@@ -132,10 +190,8 @@ impl Service {
         *self.keyring.write().unwrap_or_else(PoisonError::into_inner) = keyring;
     }
 
-    // A panic while a lock was held leaves nothing half: each file marks itself broken before it
-    // is written, and the keyring is replaced in one step.
     fn memory(&self) -> MutexGuard<'_, Memory> {
-        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+        self.shared.memory()
     }
 
     fn keyring<T>(
@@ -154,7 +210,7 @@ impl Service {
         })
     }
 
-    /// Answers a request. Blocks for a sync of the disk where the log has grown.
+    /// Answers a request. Blocks for a sync of the disk where a key is destroyed.
     pub fn handle(&self, request: Request) -> Answer {
         let asked = match &request {
             Request::Public => "public",
@@ -289,7 +345,11 @@ impl Service {
     ) -> Result<(), Refusal> {
         match placed {
             Ok(Follows::Same) => Ok(()),
-            Ok(Follows::Newer) => memory.seen.advance(head).map_err(|e| broken(&e)),
+            Ok(Follows::Newer) => {
+                memory.seen.advance(head).map_err(|e| broken(&e))?;
+                self.shared.written.notify_all();
+                Ok(())
+            }
             Err(why) => {
                 if why == Refusal::Forked {
                     self.keep_evidence(memory.seen.note(), head);
