@@ -40,7 +40,7 @@ use crate::{
     policy::{Alert, Finding, Policy, PrivacyState},
     signal_history::{ClipSignals, FacePoint, SignalHistory},
     speeding::SpeedLimit,
-    timebase::{Source, SourceGuard},
+    timebase::{Admission, GNSS_DOUBTFUL_AFTER, Source, SourceGuard, Timing},
     vehicle_state::VehicleState,
     vehicle_watch::VehicleWatch,
 };
@@ -233,9 +233,9 @@ impl Drive {
         }
         self.advance(now, out);
         match input {
-            Input::Signal(signal) => self.on_signal(&signal, out),
-            Input::Driver(observation) => self.on_driver(&observation, out),
-            Input::Road(observation) => self.on_road(&observation, out),
+            Input::Signal(signal) => self.on_signal(signal, out),
+            Input::Driver(observation) => self.on_driver(observation, out),
+            Input::Road(observation) => self.on_road(observation, out),
             Input::Camera(stats) => self.on_camera(&stats, out),
             Input::StopLine(at, line_m) => self.on_stop_line(at, line_m),
             Input::AccessUnit(unit) => self.on_access_unit(unit),
@@ -342,10 +342,15 @@ impl Drive {
         }
     }
 
-    fn admit(&mut self, source: Source, at: MonoTime) -> Option<crate::timebase::Admission> {
+    /// Admits a sample and sets its time to what it is taken for.
+    fn admit(&mut self, source: Source, at: &mut MonoTime) -> Option<(Admission, Timing)> {
         let now = self.now;
+        let newest = self.guards.iter().filter_map(|(_, guard)| guard.last()).max();
         let (_, guard) = self.guards.iter_mut().find(|(s, _)| *s == source)?;
-        guard.admit(at, now).ok()
+        let admission = guard.admit(*at, now).ok()?;
+        let timing = guard.time(*at, now, newest.unwrap_or(*at));
+        *at = guard.last()?;
+        Some((admission, timing))
     }
 
     /// Whether a time cannot be believed; of samples that no guard watches.
@@ -357,7 +362,7 @@ impl Drive {
         self.privacy == PrivacyState::Recording
     }
 
-    fn on_signal(&mut self, signal: &Signal, out: &mut Vec<Command>) {
+    fn on_signal(&mut self, signal: Signal, out: &mut Vec<Command>) {
         if self.privacy == PrivacyState::Off {
             return;
         }
@@ -367,8 +372,8 @@ impl Drive {
             Signal::Imu(s) => self.on_imu(s, out),
             Signal::Control(s) => {
                 if !self.is_from_the_future(s.at) {
-                    self.vehicle.on_control(s);
-                    self.detectors.vehicle.on_control(s);
+                    self.vehicle.on_control(&s);
+                    self.detectors.vehicle.on_control(&s);
                 }
             }
             // The speed says the same.
@@ -378,21 +383,21 @@ impl Drive {
         }
     }
 
-    fn on_bus(&mut self, s: &VehicleSpeed, out: &mut Vec<Command>) {
-        if self.admit(Source::Bus, s.at).is_some() {
-            let change = self.vehicle.on_bus(s);
+    fn on_bus(&mut self, mut s: VehicleSpeed, out: &mut Vec<Command>) {
+        if let Some((_, timing)) = self.admit(Source::Bus, &mut s.at) {
+            let change = self.vehicle.on_bus_timed(&s, timing);
             self.on_mount(change, out);
             self.on_speed(s.at, out);
         }
     }
 
-    fn on_gnss(&mut self, fix: &GnssFix, out: &mut Vec<Command>) {
-        if self.admit(Source::Gnss, fix.at).is_some() {
-            let change = self.vehicle.on_gnss(fix);
+    fn on_gnss(&mut self, mut fix: GnssFix, out: &mut Vec<Command>) {
+        if let Some((_, timing)) = self.admit(Source::Gnss, &mut fix.at) {
+            let change = self.vehicle.on_gnss_timed(&fix, timing);
             self.on_mount(change, out);
-            self.detectors.vehicle.on_fix(fix);
+            self.detectors.vehicle.on_fix(&fix, timing);
             if self.recording() && fix.lat_deg.is_finite() && fix.lon_deg.is_finite() {
-                self.history.push_fix(*fix);
+                self.history.push_fix(fix);
             }
             self.on_speed(fix.at, out);
         }
@@ -415,32 +420,32 @@ impl Drive {
         }
     }
 
-    fn on_imu(&mut self, s: &ImuSample, out: &mut Vec<Command>) {
-        let Some(admission) = self.admit(Source::Imu, s.at) else { return };
-        let motion = self.vehicle.on_imu(s, admission);
+    fn on_imu(&mut self, mut s: ImuSample, out: &mut Vec<Command>) {
+        let Some((admission, _)) = self.admit(Source::Imu, &mut s.at) else { return };
+        let motion = self.vehicle.on_imu(&s, admission);
         if let Some(motion) = motion.filter(|_| self.recording()) {
             self.history.push_motion(motion);
         }
         let mut findings = Vec::new();
-        self.detectors.vehicle.on_imu(s, motion.as_ref(), &self.vehicle, &mut findings);
+        self.detectors.vehicle.on_imu(&s, motion.as_ref(), &self.vehicle, &mut findings);
         self.decide_all(findings, out);
     }
 
-    fn on_driver(&mut self, o: &DriverObservation, out: &mut Vec<Command>) {
-        if self.privacy == PrivacyState::Off || self.admit(Source::Driver, o.at).is_none() {
+    fn on_driver(&mut self, mut o: DriverObservation, out: &mut Vec<Command>) {
+        if self.privacy == PrivacyState::Off || self.admit(Source::Driver, &mut o.at).is_none() {
             return;
         }
         if self.recording() {
             self.history.push_face(FacePoint { at: o.at, face: o.face.known().copied() });
         }
         let speed_mps = self.vehicle.speed(o.at).map(|s| s.mps);
-        let watched = self.detectors.driver.step(o, speed_mps);
+        let watched = self.detectors.driver.step(&o, speed_mps);
         out.extend(watched.calibrated.into_iter().map(|c| Command::Health(Health::Calibration(c))));
         self.decide_all(watched.findings, out);
     }
 
-    fn on_road(&mut self, o: &RoadObservation, out: &mut Vec<Command>) {
-        if self.privacy == PrivacyState::Off || self.admit(Source::Road, o.at).is_none() {
+    fn on_road(&mut self, mut o: RoadObservation, out: &mut Vec<Command>) {
+        if self.privacy == PrivacyState::Off || self.admit(Source::Road, &mut o.at).is_none() {
             return;
         }
         let speed_mps = self.vehicle.speed(o.at).map(|s| s.mps);
@@ -560,8 +565,13 @@ fn guards(config: &CoreConfig) -> [(Source, SourceGuard); 5] {
         secs(config.timebase.future_tolerance_s),
         secs(config.timebase.health_after_s),
     );
-    [Source::Bus, Source::Gnss, Source::Imu, Source::Driver, Source::Road]
-        .map(|s| (s, guard.clone()))
+    [
+        (Source::Bus, guard.clone()),
+        (Source::Gnss, guard.clone().doubtful_after(GNSS_DOUBTFUL_AFTER)),
+        (Source::Imu, guard.clone()),
+        (Source::Driver, guard.clone()),
+        (Source::Road, guard),
+    ]
 }
 
 fn cameras(config: &CoreConfig) -> [(CameraId, CameraWatch); 2] {

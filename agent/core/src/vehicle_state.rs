@@ -28,7 +28,7 @@ use crate::{
         standstill::Standstill,
         yaw::YawRate,
     },
-    timebase::Admission,
+    timebase::{Admission, Timing},
 };
 
 /// Beyond what the sensors in use can measure (16 g).
@@ -133,11 +133,21 @@ impl VehicleState {
         *self = Self { driven_m, ..Self::new(config, self.mount.learned()) };
     }
 
-    /// Takes the bus's speed.
+    /// Takes the bus's speed, true at its own time.
     pub fn on_bus(&mut self, s: &VehicleSpeed) -> Option<MountChange> {
-        self.bus = Some((s.at, s.mps));
+        self.on_bus_timed(s, Timing::Steady)
+    }
+
+    /// The same where its time may be doubtful.
+    pub fn on_bus_timed(&mut self, s: &VehicleSpeed, timing: Timing) -> Option<MountChange> {
+        match timing {
+            Timing::Steady => self.bus = Some((s.at, s.mps)),
+            // It does not say whether the vehicle stands now.
+            Timing::Doubtful => self.bus = None,
+        }
         let sigma_mps = BUS_SIGMA[0] + BUS_SIGMA[1] * s.mps.abs();
-        self.on_measured(Measured { at: s.at, mps: s.mps, sigma_mps, source: SpeedSource::Bus })
+        let (at, mps, source) = (s.at, s.mps, SpeedSource::Bus);
+        self.on_measured(Measured { at, mps, sigma_mps, source, timing })
     }
 
     /// Takes a control of the vehicle.
@@ -148,8 +158,13 @@ impl VehicleState {
     }
 
     /// Takes a fix. One without a speed says nothing; neither does one whose speed its position
-    /// belies.
+    /// belies. It was true at its own time.
     pub fn on_gnss(&mut self, fix: &GnssFix) -> Option<MountChange> {
+        self.on_gnss_timed(fix, Timing::Steady)
+    }
+
+    /// The same where its time may be doubtful.
+    pub fn on_gnss_timed(&mut self, fix: &GnssFix, timing: Timing) -> Option<MountChange> {
         let mps = fix.speed_mps.filter(|mps| mps.is_finite())?;
         let credible = self.agrees_with_position(fix, mps);
         self.keep_fix(fix);
@@ -162,10 +177,13 @@ impl VehicleState {
         let bias_mps2 = self.speed.estimate(fix.at).map_or(0.0, |e| e.bias_mps2);
         let changing_mps2 = self.filter.map_or(0.0, |f| f.xy_mps2[0] - bias_mps2);
         let sigma_mps = said.unwrap_or(own).hypot(GNSS_DELAY_S * changing_mps2);
-        if let Some(course_deg) = fix.course_deg {
+        if let Some(course_deg) = fix.course_deg
+            && timing == Timing::Steady
+        {
             self.yaw.on_course(fix.at, course_deg, mps, fix.speed_error_mps);
         }
-        self.on_measured(Measured { at: fix.at, mps, sigma_mps, source: SpeedSource::Gnss })
+        let (at, source) = (fix.at, SpeedSource::Gnss);
+        self.on_measured(Measured { at, mps, sigma_mps, source, timing })
     }
 
     /// Takes an IMU sample in the unit's axes that was admitted as `admission`. None while the
@@ -264,9 +282,11 @@ impl VehicleState {
         {
             self.measured.pop_front();
         }
-        // Backwards the regression would point the other way.
-        let change =
-            if self.reversing { None } else { self.mount.on_speed(measured.at, measured.mps) };
+        // Backwards the regression would point the other way; at another moment, anywhere.
+        let change = match measured.timing {
+            Timing::Steady if !self.reversing => self.mount.on_speed(measured.at, measured.mps),
+            Timing::Steady | Timing::Doubtful => None,
+        };
         if change == Some(MountChange::Turned) {
             self.filter = None;
             self.camber_mps2 = 0.0;

@@ -23,6 +23,7 @@ use crate::{
     rollover::Rollover,
     seat_belt::{SeatBelt, SeatBeltStep},
     speeding::{SpeedLimit, Speeding, SpeedingStep},
+    timebase::Timing,
     vehicle_state::{Motion, VehicleState},
 };
 
@@ -101,8 +102,11 @@ impl VehicleWatch {
     }
 
     /// Takes a fix's course.
-    pub fn on_fix(&mut self, fix: &GnssFix) {
-        self.check.on_fix(fix);
+    pub fn on_fix(&mut self, fix: &GnssFix, timing: Timing) {
+        match timing {
+            Timing::Steady => self.check.on_fix(fix),
+            Timing::Doubtful => {}
+        }
     }
 
     /// Takes a control of the vehicle.
