@@ -163,6 +163,8 @@ pub struct Drive {
     ended: bool,
     next_local: u64,
     guards: [(Source, SourceGuard); 5],
+    /// How far the signals have come: a replay's queue holds more than was taken by now.
+    reached: MonoTime,
     cameras: [(CameraId, CameraWatch); 2],
     vehicle: VehicleState,
     detectors: Detectors,
@@ -212,6 +214,7 @@ impl Drive {
             ended: false,
             next_local: 0,
             guards: guards(&config),
+            reached: MonoTime::ZERO,
             cameras: cameras(&config),
             vehicle: VehicleState::new(&config, learned),
             detectors: Detectors::new(&config, privacy, None),
@@ -232,6 +235,7 @@ impl Drive {
             return;
         }
         self.advance(now, out);
+        self.reach(&input, out);
         match input {
             Input::Signal(signal) => self.on_signal(signal, out),
             Input::Driver(observation) => self.on_driver(observation, out),
@@ -242,6 +246,7 @@ impl Drive {
             Input::Privacy(privacy) => self.on_privacy(privacy, out),
             Input::NewDriver => self.wipe(CutReason::DriverChanged, out),
             Input::End => {
+                self.conclude(out);
                 self.cut_all(CutReason::DriveEnded, out);
                 self.ring.clear();
                 self.history.clear();
@@ -255,7 +260,9 @@ impl Drive {
     pub fn next_deadline(&self) -> Option<MonoTime> {
         let silence = self.guards.iter().filter_map(|(_, guard)| guard.deadline()).min();
         let cameras = self.cameras.iter().filter_map(|(_, watch)| watch.deadline()).min();
-        let deadline = [self.orders.deadline(), silence, cameras].into_iter().flatten().min();
+        let waits = self.detectors.vehicle.deadline();
+        let deadline =
+            [self.orders.deadline(), silence, cameras, waits].into_iter().flatten().min();
         deadline.filter(|_| !self.ended)
     }
 
@@ -263,6 +270,7 @@ impl Drive {
     pub fn tick(&mut self, now: MonoTime, out: &mut Vec<Command>) {
         if !self.ended {
             self.advance(now, out);
+            self.look(self.now, out);
             self.cut_due(out);
         }
     }
@@ -340,6 +348,33 @@ impl Drive {
             watch.tick(self.now);
             tell(*camera, watch, out);
         }
+    }
+
+    /// What waits for signals that may not come any more waits no longer than those of others come.
+    fn reach(&mut self, input: &Input, out: &mut Vec<Command>) {
+        let at = match input {
+            // What comes of the vehicle's own signals is in them.
+            Input::Signal(signal) => signal.at(),
+            Input::Driver(observation) => observation.at,
+            Input::Road(observation) => observation.at,
+            Input::Camera(stats) => stats.at,
+            Input::AccessUnit(unit) => unit.at,
+            Input::StopLine(at, _) => *at,
+            Input::Privacy(_) | Input::NewDriver | Input::End => return,
+        };
+        self.reached = self.reached.max(at.min(self.now));
+        self.look(self.reached, out);
+    }
+
+    fn look(&mut self, at: MonoTime, out: &mut Vec<Command>) {
+        let finding = self.detectors.vehicle.look(at);
+        self.decide_all(finding, out);
+    }
+
+    /// Says what still waited to be borne out.
+    fn conclude(&mut self, out: &mut Vec<Command>) {
+        let finding = self.detectors.vehicle.end();
+        self.decide_all(finding, out);
     }
 
     /// Admits a sample and sets its time to what it is taken for.
@@ -497,6 +532,7 @@ impl Drive {
 
     /// Cuts what is owed and forgets everything that was seen of the driver.
     fn wipe(&mut self, reason: CutReason, out: &mut Vec<Command>) {
+        self.conclude(out);
         self.cut_all(reason, out);
         self.ring.clear();
         self.history.clear();

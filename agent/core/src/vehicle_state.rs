@@ -24,7 +24,7 @@ use crate::{
     config::{CoreConfig, KMH_TO_MPS, secs},
     motion::{
         mount::{LearnedMount, MountChange, MountLearner},
-        speed_filter::{Estimate, Measured, SpeedFilter},
+        speed_filter::{Estimate, MAX_SPEED_MPS, Measured, SpeedFilter},
         standstill::Standstill,
         yaw::YawRate,
     },
@@ -32,7 +32,7 @@ use crate::{
 };
 
 /// Beyond what the sensors in use can measure (16 g).
-const MAX_ACCEL_MPS2: f64 = 160.0;
+pub const MAX_ACCEL_MPS2: f64 = 160.0;
 /// A bus speed's error: a step of 0.5 km/h, and 1 % of tyre and calibration.
 const BUS_SIGMA: [f64; 2] = [0.1, 0.01];
 /// A GNSS speed's error where the receiver says nothing, m/s, for each HDOP. Doppler speeds under an
@@ -100,6 +100,7 @@ pub struct VehicleState {
     bus: Option<(MonoTime, f64)>,
     reversing: bool,
     fixes: VecDeque<GnssFix>,
+    heard: Option<Measured>,
     measured: VecDeque<Measured>,
     driven_m: f64,
 }
@@ -121,6 +122,7 @@ impl VehicleState {
             bus: None,
             reversing: false,
             fixes: VecDeque::new(),
+            heard: None,
             measured: VecDeque::new(),
             driven_m: 0.0,
         }
@@ -265,7 +267,16 @@ impl VehicleState {
         &self.mount
     }
 
+    /// The speed that was measured last at a moment that is sure, believed or not: in a crash the
+    /// filter may not follow at once.
+    pub const fn heard(&self) -> Option<&Measured> {
+        self.heard.as_ref()
+    }
+
     fn on_measured(&mut self, measured: Measured) -> Option<MountChange> {
+        if measured.timing == Timing::Steady && (0.0..=MAX_SPEED_MPS).contains(&measured.mps) {
+            self.heard = Some(measured);
+        }
         if !self.speed.on_measured(measured) {
             return None;
         }
