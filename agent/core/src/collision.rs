@@ -11,8 +11,8 @@
 //!
 //! - Missing after a hit that was seen whole: it counts, unless what is seen within 5 s shows a unit
 //!   that was moved. Where nothing is seen any more it counts too, and says so.
-//! - Missing in the middle: what was seen on both sides counts together, where it goes one way. A door
-//!   that rings goes to and fro, whatever is missing of it.
+//! - Missing in the middle: what was seen on both sides counts together, where it goes one way until
+//!   the hit is over. A door that rings goes to and fro, whatever is missing of it.
 //! - Missing just before: it could be the end of a fall, or a sensor that starts anew and shows
 //!   anything. Missing before the change of speed was seen: it could be a spike. Such a hit counts only
 //!   if a measured speed changed as no brake changes it.
@@ -59,6 +59,8 @@ const SAME_DEG: f64 = 10.0;
 const REARM: Duration = Duration::from_secs(10);
 /// Forces that are kept: more than the window at 1 kHz.
 const MAX_KEPT: usize = 256;
+/// Other signals are later or earlier by so much from one to the next.
+const OTHERS_DIFFER: Duration = Duration::from_millis(100);
 /// A pulse is over half of the peak that counts in so many samples: fewer are a spike. At 50 Hz that
 /// is 0.06 s, and cars crash for 0.08 to 0.15 s.
 const LEAST_STRONG: usize = 3;
@@ -87,10 +89,12 @@ struct Felt {
 /// What the last moments show.
 #[derive(Clone, Copy, Debug)]
 struct Shown {
-    change_kmh: f64,
+    change: DVec3,
+    /// The same to and fro, m/s.
+    ways: f64,
     peak_g: f64,
     began: MonoTime,
-    /// The hit is in what was seen.
+    /// It is a hit, and none of it is missing.
     hits: bool,
     /// Samples are missing, and what is there may be of a hit.
     may_hit: bool,
@@ -103,8 +107,13 @@ struct Shown {
 /// A hit that goes on.
 #[derive(Clone, Copy, Debug)]
 struct Hit {
-    /// What was seen of it is enough.
+    /// The most that was seen without a gap is enough.
     full: bool,
+    /// It is more than a spike.
+    pulse: bool,
+    /// The change of speed that was seen until now, and the same to and fro, m/s.
+    change: DVec3,
+    ways: f64,
     trusted: bool,
     began: MonoTime,
     seen: MonoTime,
@@ -166,6 +175,9 @@ pub struct Collision {
     level: VecDeque<Felt>,
     last: Option<MonoTime>,
     whole_since: MonoTime,
+    /// How far the signals have come, and how much later than that the samples come.
+    reached: MonoTime,
+    late: Duration,
     calm_since: Option<MonoTime>,
     trusted: bool,
     /// Samples missing so far, as far as that was noticed.
@@ -189,6 +201,8 @@ impl Collision {
             level: VecDeque::new(),
             last: None,
             whole_since: MonoTime::ZERO,
+            reached: MonoTime::ZERO,
+            late: Duration::ZERO,
             calm_since: None,
             trusted: false,
             missing: Duration::ZERO,
@@ -217,9 +231,10 @@ impl Collision {
         // force is a sample that is missing.
         let possible =
             s.accel_mps2.iter().all(|a| a.abs() <= MAX_ACCEL_MPS2) && force.length() > 0.0;
-        let Some(up) = up.filter(|_| possible) else { return self.look(at) };
+        let Some(up) = up.filter(|_| possible) else { return self.judge(at) };
         // What was cut off is looked at before what comes after it.
-        let told = self.look(at);
+        let told = self.judge(at);
+        self.late = self.reached.since(at);
         self.fall.on_imu(s);
         let between = self.last.map_or(Duration::ZERO, |last| at.since(last));
         let whole = self.last.is_some() && between <= MAX_BETWEEN;
@@ -257,8 +272,9 @@ impl Collision {
                 mean.seen += between;
             }
         }
-        self.follow(at, up);
-        told.or_else(|| self.look(at))
+        let seen_s = if whole { between.as_secs_f64() } else { 0.0 };
+        self.follow(at, up, level * seen_s);
+        told.or_else(|| self.judge(at))
     }
 
     /// Takes a measured speed.
@@ -272,6 +288,12 @@ impl Collision {
 
     /// The signals have come to this moment: gives the hit whose time has come.
     pub fn look(&mut self, at: MonoTime) -> Option<Event> {
+        self.reached = self.reached.max(at);
+        // What is late is not lost.
+        self.judge(at.saturating_sub(self.late + OTHERS_DIFFER))
+    }
+
+    fn judge(&mut self, at: MonoTime) -> Option<Event> {
         self.notice_loss(at);
         self.conclude(at, false)
     }
@@ -291,7 +313,7 @@ impl Collision {
         let breaks_off = self.level.back().filter(|f| f.level.length() >= self.strong_mps2());
         let cut = breaks_off.filter(|_| self.hit.is_none());
         let cut = cut.map(|f| f.at + secs(self.config.window_s));
-        [hit, waiting, cut].into_iter().flatten().min()
+        [hit, waiting, cut].into_iter().flatten().min().map(|at| at + self.late + OTHERS_DIFFER)
     }
 
     const fn strong_mps2(&self) -> f64 {
@@ -323,11 +345,14 @@ impl Collision {
     fn begin(&mut self, at: MonoTime, shown: &Shown, up: DVec3) {
         self.hit = Some(Hit {
             full: shown.hits,
+            pulse: shown.hits || shown.may_hit,
+            change: shown.change,
+            ways: shown.ways,
             trusted: shown.trusted,
             began: shown.began,
             seen: at,
             peak_g: shown.peak_g,
-            change_kmh: shown.change_kmh,
+            change_kmh: shown.change.length() / KMH_TO_MPS,
             missing: self.missing.saturating_sub(shown.missing),
             up,
             speed_mps: self.calm_mps,
@@ -343,12 +368,15 @@ impl Collision {
     }
 
     /// Follows a hit for as long as it may grow; what falls once it was hit was hit.
-    fn follow(&mut self, at: MonoTime, up: DVec3) {
+    fn follow(&mut self, at: MonoTime, up: DVec3, change: DVec3) {
         let Some(shown) = self.shows() else { return };
         if let Some(hit) = &mut self.hit {
             hit.full |= shown.hits;
+            hit.pulse |= shown.hits || shown.may_hit;
             hit.peak_g = hit.peak_g.max(shown.peak_g);
-            hit.change_kmh = hit.change_kmh.max(shown.change_kmh);
+            hit.change_kmh = hit.change_kmh.max(shown.change.length() / KMH_TO_MPS);
+            hit.change += change;
+            hit.ways += change.length();
         } else if (shown.hits || shown.may_hit) && self.may_hit(at) {
             self.begin(at, &shown, up);
         }
@@ -376,15 +404,13 @@ impl Collision {
             }
         }
         let front = self.level.front()?;
-        let (change_kmh, peak_g) = (change.length() / KMH_TO_MPS, peak / STANDARD_GRAVITY_MPS2);
+        let peak_g = peak / STANDARD_GRAVITY_MPS2;
         let pulse = self.level.iter().filter(|f| strong(f)).count() >= LEAST_STRONG;
         let pulse = pulse && peak_g >= self.config.peak_g;
         let may_hit = pulse && !missing.is_zero();
-        let hits = pulse
-            && change_kmh >= self.config.speed_change_kmh
-            && (missing.is_zero() || change.length() >= ONE_WAY * ways);
+        let hits = pulse && missing.is_zero() && self.changes(change);
         let trusted = began.is_some_and(|f: &Felt| f.trusted);
-        Some(Shown { change_kmh, peak_g, began: front.at, hits, may_hit, trusted, missing })
+        Some(Shown { change, ways, peak_g, began: front.at, hits, may_hit, trusted, missing })
     }
 
     /// Ends what is over, and says what has what it needs.
@@ -394,7 +420,9 @@ impl Collision {
         {
             self.hit = None;
             let drove = self.drove.is_some_and(|d| hit.began.since(d) <= DROVE_WITHIN);
-            let needs = match (hit.full && hit.trusted, drove) {
+            let one_way = hit.change.length() >= ONE_WAY * hit.ways;
+            let full = hit.full || (hit.pulse && one_way && self.changes(hit.change));
+            let needs = match (full && hit.trusted, drove) {
                 (false, _) => Needs::Speed,
                 (true, true) => Needs::Nothing,
                 (true, false) => Needs::SamePlace,
@@ -450,6 +478,11 @@ impl Collision {
                 })
             }
         }
+    }
+
+    /// Whether the speed changes by so much in a hit, m/s.
+    fn changes(&self, change: DVec3) -> bool {
+        change.length() >= self.config.speed_change_kmh * KMH_TO_MPS
     }
 
     /// Whether a source measured that the speed changed by as much as a hit changes it, and by more

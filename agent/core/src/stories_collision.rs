@@ -77,6 +77,40 @@ fn a_crash_that_takes_the_sensor_away_is_flagged_by_whatever_still_comes() {
 }
 
 #[test]
+fn a_crash_that_is_felt_late_is_seen_whole() {
+    let felt = |late_s: f64| {
+        let mut inputs: Vec<_> = crash(50.0).inputs().to_vec();
+        for (now, input) in inputs.iter_mut().filter(|(_, input)| is_imu(input)) {
+            *now = at(now.as_secs_f64() + late_s);
+            assert!(is_imu(input));
+        }
+        inputs.sort_by_key(|(now, _)| *now);
+        let mut drive = Drive::new(CoreConfig::for_recordings(), PrivacyState::Recording);
+        let mut out = vec![];
+        for (now, input) in inputs {
+            drive.step(now, input, &mut out);
+        }
+        let event = |c| match c {
+            Command::Flag { event, .. } => Some(event),
+            Command::Alert(_) | Command::Cut(_) | Command::Lamp(_) | Command::Health(_) => None,
+        };
+        out.into_iter().filter_map(event).collect::<Vec<_>>()
+    };
+    let prompt = felt(0.0);
+    assert_eq!(prompt.len(), 1, "{prompt:?}");
+    for late_s in [0.03, 0.1, 0.4, 1.0, 2.0] {
+        let late = felt(late_s);
+        let [event] = late.as_slice() else { panic!("{late_s}: {late:?}") };
+        assert_eq!(
+            (event.start, event.severity),
+            (prompt[0].start, prompt[0].severity),
+            "{late_s}"
+        );
+        assert!(event.numbers.iter().all(|n| n.name != "unseen"), "{late_s}: {event:?}");
+    }
+}
+
+#[test]
 fn a_crash_after_which_nothing_comes_is_flagged_by_the_clock() {
     for (kmh, within_s) in [(50.0, 0.5), (0.0, 5.5)] {
         let (mut drive, said) = drives(&crash(kmh), |s, _| s < 20.1);
