@@ -307,7 +307,7 @@ impl Collision {
 
     /// When [`Self::look`] has something to do if nothing comes before.
     pub fn deadline(&self) -> Option<MonoTime> {
-        let hit = self.hit.map(|hit| hit.seen + secs(self.config.window_s));
+        let hit = self.hit.map(|hit| self.over_at(&hit));
         let waiting = self.waiting.as_ref().map(|waiting| waiting.event.end + GIVES_UP);
         // A pulse that breaks off.
         let breaks_off = self.level.back().filter(|f| f.level.length() >= self.strong_mps2());
@@ -413,10 +413,18 @@ impl Collision {
         Some(Shown { change, ways, peak_g, began: front.at, hits, may_hit, trusted, missing })
     }
 
+    /// When a hit is over: of one with a gap in it, as long after the gap as of others after the hit.
+    fn over_at(&self, hit: &Hit) -> MonoTime {
+        let window = secs(self.config.window_s);
+        let resumed = self.whole_since.min(hit.seen + window);
+        let from = if hit.full { hit.seen } else { hit.seen.max(resumed) };
+        from + window
+    }
+
     /// Ends what is over, and says what has what it needs.
     fn conclude(&mut self, at: MonoTime, ends: bool) -> Option<Event> {
         if let Some(hit) = self.hit
-            && (ends || at.since(hit.seen) >= secs(self.config.window_s))
+            && (ends || at >= self.over_at(&hit))
         {
             self.hit = None;
             let drove = self.drove.is_some_and(|d| hit.began.since(d) <= DROVE_WITHIN);
@@ -428,7 +436,7 @@ impl Collision {
                 (true, false) => Needs::SamePlace,
             };
             // Not later than the window's end, however late that was noticed.
-            let end = at.min(hit.seen + secs(self.config.window_s));
+            let end = at.min(self.over_at(&hit));
             let event = event(end, &hit, self.config.peak_g);
             let (early, late) = (Mean::default(), Mean::default());
             self.waiting =

@@ -317,6 +317,13 @@ fn slam(s: f64) -> [f64; 3] {
     rings(9.0, s)
 }
 
+/// A unit swings in its mount at 8 Hz.
+fn swings(s: f64) -> [f64; 3] {
+    let t = (s - 5.0).max(0.0);
+    let swing = if s >= 5.0 { 4.2 * G * (-t / 0.3).exp() * (t * 50.0).cos() } else { 0.0 };
+    [swing, 0.2 * swing, 0.0]
+}
+
 fn pothole(s: f64) -> [f64; 3] {
     pulse(5.0, 0.04, [-1.5 * G, 0.5 * G, 4.0 * G])(s)
 }
@@ -346,10 +353,11 @@ fn hand(s: f64) -> [f64; 3] {
 fn what_is_no_collision_is_none_with_a_gap_anywhere() {
     type Case<'a> = (&'a str, &'a dyn Fn(f64) -> [f64; 3], &'a [Option<f64>]);
     let (parked, all) = ([Some(0.0), None], [Some(15.0), Some(0.0), None]);
-    let cases: [Case<'_>; 7] = [
+    let cases: [Case<'_>; 8] = [
         ("a drop", &drops, &all),
         ("a door", &door, &all),
         ("a door that is slammed hard", &slam, &all),
+        ("a unit that swings", &swings, &all),
         ("a pothole", &pothole, &all),
         ("a bump", &bump, &all),
         ("braking", &brakes, &all),
@@ -437,6 +445,21 @@ fn a_sensor_that_flickers_hits_nobody() {
         let mps = |_: f64| speed;
         let found = Scene { force: &hit, mps: &mps, broken: &zeros, ..WHOLE }.told();
         assert_eq!(found.len(), 1, "{speed:?}: {found:?}");
+    }
+}
+
+#[test]
+fn what_may_have_been_nothing_hides_no_hit() {
+    // A spike that breaks off waits for a speed; a second later it is a crash.
+    let spike = |s: f64| (4.995..5.025).contains(&s).then_some([150.0, 0.0, 9.8]);
+    let hit = pulse(6.0, 0.1, [3.0 * G, 0.0, 0.0]);
+    for speed in [Some(10.0), Some(0.0), None] {
+        let mps = |_: f64| speed;
+        let gaps = [(5.015, 5.2)];
+        let scene = Scene { force: &hit, mps: &mps, gaps: &gaps, broken: &spike, ..WHOLE };
+        let found = scene.told();
+        assert_eq!(found.len(), 1, "{speed:?}: {found:?}");
+        assert!(found[0].1.start > MonoTime::from_secs_f64(5.5), "{speed:?}: {found:?}");
     }
 }
 
