@@ -130,7 +130,8 @@ pub struct TimebaseConfig {
     pub imu_gap_s: f64,
     /// A source silent for this long is reported in device health. Own choice.
     pub health_after_s: f64,
-    /// A sample that claims to be this much later than now is refused. Own choice.
+    /// A sample that claims to be this much later than now is refused; one that claims less counts as
+    /// one of now. Own choice.
     pub future_tolerance_s: f64,
 }
 

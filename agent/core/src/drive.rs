@@ -40,7 +40,7 @@ use crate::{
     policy::{Alert, Finding, Policy, PrivacyState},
     signal_history::{ClipSignals, FacePoint, SignalHistory},
     speeding::SpeedLimit,
-    timebase::{Source, SourceGuard},
+    timebase::{Admission, GNSS_DOUBTFUL_AFTER, Source, SourceGuard, Timing},
     vehicle_state::VehicleState,
     vehicle_watch::VehicleWatch,
 };
@@ -163,6 +163,8 @@ pub struct Drive {
     ended: bool,
     next_local: u64,
     guards: [(Source, SourceGuard); 5],
+    /// How far the signals have come: a replay's queue holds more than was taken by now.
+    reached: MonoTime,
     cameras: [(CameraId, CameraWatch); 2],
     vehicle: VehicleState,
     detectors: Detectors,
@@ -212,6 +214,7 @@ impl Drive {
             ended: false,
             next_local: 0,
             guards: guards(&config),
+            reached: MonoTime::ZERO,
             cameras: cameras(&config),
             vehicle: VehicleState::new(&config, learned),
             detectors: Detectors::new(&config, privacy, None),
@@ -232,16 +235,18 @@ impl Drive {
             return;
         }
         self.advance(now, out);
+        self.reach(&input, out);
         match input {
-            Input::Signal(signal) => self.on_signal(&signal, out),
-            Input::Driver(observation) => self.on_driver(&observation, out),
-            Input::Road(observation) => self.on_road(&observation, out),
+            Input::Signal(signal) => self.on_signal(signal, out),
+            Input::Driver(observation) => self.on_driver(observation, out),
+            Input::Road(observation) => self.on_road(observation, out),
             Input::Camera(stats) => self.on_camera(&stats, out),
             Input::StopLine(at, line_m) => self.on_stop_line(at, line_m),
             Input::AccessUnit(unit) => self.on_access_unit(unit),
             Input::Privacy(privacy) => self.on_privacy(privacy, out),
             Input::NewDriver => self.wipe(CutReason::DriverChanged, out),
             Input::End => {
+                self.conclude(out);
                 self.cut_all(CutReason::DriveEnded, out);
                 self.ring.clear();
                 self.history.clear();
@@ -255,7 +260,9 @@ impl Drive {
     pub fn next_deadline(&self) -> Option<MonoTime> {
         let silence = self.guards.iter().filter_map(|(_, guard)| guard.deadline()).min();
         let cameras = self.cameras.iter().filter_map(|(_, watch)| watch.deadline()).min();
-        let deadline = [self.orders.deadline(), silence, cameras].into_iter().flatten().min();
+        let waits = self.detectors.vehicle.deadline();
+        let deadline =
+            [self.orders.deadline(), silence, cameras, waits].into_iter().flatten().min();
         deadline.filter(|_| !self.ended)
     }
 
@@ -263,6 +270,7 @@ impl Drive {
     pub fn tick(&mut self, now: MonoTime, out: &mut Vec<Command>) {
         if !self.ended {
             self.advance(now, out);
+            self.look(self.now, out);
             self.cut_due(out);
         }
     }
@@ -342,10 +350,42 @@ impl Drive {
         }
     }
 
-    fn admit(&mut self, source: Source, at: MonoTime) -> Option<crate::timebase::Admission> {
+    /// What waits for signals that may not come any more waits no longer than those of others come.
+    fn reach(&mut self, input: &Input, out: &mut Vec<Command>) {
+        let at = match input {
+            // What comes of the vehicle's own signals is in them.
+            Input::Signal(signal) => signal.at(),
+            Input::Driver(observation) => observation.at,
+            Input::Road(observation) => observation.at,
+            Input::Camera(stats) => stats.at,
+            Input::AccessUnit(unit) => unit.at,
+            Input::StopLine(at, _) => *at,
+            Input::Privacy(_) | Input::NewDriver | Input::End => return,
+        };
+        self.reached = self.reached.max(at.min(self.now));
+        self.look(self.reached, out);
+    }
+
+    fn look(&mut self, at: MonoTime, out: &mut Vec<Command>) {
+        let finding = self.detectors.vehicle.look(at);
+        self.decide_all(finding, out);
+    }
+
+    /// Says what still waited to be borne out.
+    fn conclude(&mut self, out: &mut Vec<Command>) {
+        let finding = self.detectors.vehicle.end();
+        self.decide_all(finding, out);
+    }
+
+    /// Admits a sample and sets its time to what it is taken for.
+    fn admit(&mut self, source: Source, at: &mut MonoTime) -> Option<(Admission, Timing)> {
         let now = self.now;
+        let newest = self.guards.iter().filter_map(|(_, guard)| guard.last()).max();
         let (_, guard) = self.guards.iter_mut().find(|(s, _)| *s == source)?;
-        guard.admit(at, now).ok()
+        let admission = guard.admit(*at, now).ok()?;
+        let timing = guard.time(*at, now, newest.unwrap_or(*at));
+        *at = guard.last()?;
+        Some((admission, timing))
     }
 
     /// Whether a time cannot be believed; of samples that no guard watches.
@@ -357,7 +397,7 @@ impl Drive {
         self.privacy == PrivacyState::Recording
     }
 
-    fn on_signal(&mut self, signal: &Signal, out: &mut Vec<Command>) {
+    fn on_signal(&mut self, signal: Signal, out: &mut Vec<Command>) {
         if self.privacy == PrivacyState::Off {
             return;
         }
@@ -367,8 +407,8 @@ impl Drive {
             Signal::Imu(s) => self.on_imu(s, out),
             Signal::Control(s) => {
                 if !self.is_from_the_future(s.at) {
-                    self.vehicle.on_control(s);
-                    self.detectors.vehicle.on_control(s);
+                    self.vehicle.on_control(&s);
+                    self.detectors.vehicle.on_control(&s);
                 }
             }
             // The speed says the same.
@@ -378,21 +418,21 @@ impl Drive {
         }
     }
 
-    fn on_bus(&mut self, s: &VehicleSpeed, out: &mut Vec<Command>) {
-        if self.admit(Source::Bus, s.at).is_some() {
-            let change = self.vehicle.on_bus(s);
+    fn on_bus(&mut self, mut s: VehicleSpeed, out: &mut Vec<Command>) {
+        if let Some((_, timing)) = self.admit(Source::Bus, &mut s.at) {
+            let change = self.vehicle.on_bus_timed(&s, timing);
             self.on_mount(change, out);
             self.on_speed(s.at, out);
         }
     }
 
-    fn on_gnss(&mut self, fix: &GnssFix, out: &mut Vec<Command>) {
-        if self.admit(Source::Gnss, fix.at).is_some() {
-            let change = self.vehicle.on_gnss(fix);
+    fn on_gnss(&mut self, mut fix: GnssFix, out: &mut Vec<Command>) {
+        if let Some((_, timing)) = self.admit(Source::Gnss, &mut fix.at) {
+            let change = self.vehicle.on_gnss_timed(&fix, timing);
             self.on_mount(change, out);
-            self.detectors.vehicle.on_fix(fix);
+            self.detectors.vehicle.on_fix(&fix, timing);
             if self.recording() && fix.lat_deg.is_finite() && fix.lon_deg.is_finite() {
-                self.history.push_fix(*fix);
+                self.history.push_fix(fix);
             }
             self.on_speed(fix.at, out);
         }
@@ -415,32 +455,32 @@ impl Drive {
         }
     }
 
-    fn on_imu(&mut self, s: &ImuSample, out: &mut Vec<Command>) {
-        let Some(admission) = self.admit(Source::Imu, s.at) else { return };
-        let motion = self.vehicle.on_imu(s, admission);
+    fn on_imu(&mut self, mut s: ImuSample, out: &mut Vec<Command>) {
+        let Some((admission, _)) = self.admit(Source::Imu, &mut s.at) else { return };
+        let motion = self.vehicle.on_imu(&s, admission);
         if let Some(motion) = motion.filter(|_| self.recording()) {
             self.history.push_motion(motion);
         }
         let mut findings = Vec::new();
-        self.detectors.vehicle.on_imu(s, motion.as_ref(), &self.vehicle, &mut findings);
+        self.detectors.vehicle.on_imu(&s, motion.as_ref(), &self.vehicle, &mut findings);
         self.decide_all(findings, out);
     }
 
-    fn on_driver(&mut self, o: &DriverObservation, out: &mut Vec<Command>) {
-        if self.privacy == PrivacyState::Off || self.admit(Source::Driver, o.at).is_none() {
+    fn on_driver(&mut self, mut o: DriverObservation, out: &mut Vec<Command>) {
+        if self.privacy == PrivacyState::Off || self.admit(Source::Driver, &mut o.at).is_none() {
             return;
         }
         if self.recording() {
             self.history.push_face(FacePoint { at: o.at, face: o.face.known().copied() });
         }
         let speed_mps = self.vehicle.speed(o.at).map(|s| s.mps);
-        let watched = self.detectors.driver.step(o, speed_mps);
+        let watched = self.detectors.driver.step(&o, speed_mps);
         out.extend(watched.calibrated.into_iter().map(|c| Command::Health(Health::Calibration(c))));
         self.decide_all(watched.findings, out);
     }
 
-    fn on_road(&mut self, o: &RoadObservation, out: &mut Vec<Command>) {
-        if self.privacy == PrivacyState::Off || self.admit(Source::Road, o.at).is_none() {
+    fn on_road(&mut self, mut o: RoadObservation, out: &mut Vec<Command>) {
+        if self.privacy == PrivacyState::Off || self.admit(Source::Road, &mut o.at).is_none() {
             return;
         }
         let speed_mps = self.vehicle.speed(o.at).map(|s| s.mps);
@@ -492,6 +532,7 @@ impl Drive {
 
     /// Cuts what is owed and forgets everything that was seen of the driver.
     fn wipe(&mut self, reason: CutReason, out: &mut Vec<Command>) {
+        self.conclude(out);
         self.cut_all(reason, out);
         self.ring.clear();
         self.history.clear();
@@ -560,8 +601,13 @@ fn guards(config: &CoreConfig) -> [(Source, SourceGuard); 5] {
         secs(config.timebase.future_tolerance_s),
         secs(config.timebase.health_after_s),
     );
-    [Source::Bus, Source::Gnss, Source::Imu, Source::Driver, Source::Road]
-        .map(|s| (s, guard.clone()))
+    [
+        (Source::Bus, guard.clone()),
+        (Source::Gnss, guard.clone().doubtful_after(GNSS_DOUBTFUL_AFTER)),
+        (Source::Imu, guard.clone()),
+        (Source::Driver, guard.clone()),
+        (Source::Road, guard),
+    ]
 }
 
 fn cameras(config: &CoreConfig) -> [(CameraId, CameraWatch); 2] {

@@ -5,7 +5,8 @@
 //! braking and acceleration, the measured speed changed by at least half of what the
 //! acceleration comes to; of cornering, speed times turn rate is as much of the lateral one, by the
 //! gyroscope or, without one, by GNSS course. A manoeuvre that nothing can be held against within
-//! 2.5 s is unknown, and makes no event.
+//! 2.5 s is unknown, and makes no event. A speed or a course whose time is doubtful bears nothing
+//! out: a change of speed of another moment is not that of the manoeuvre.
 //!
 //! INVARIANT: a manoeuvre waits at most 2.5 s; the event keeps its own times.
 
@@ -24,6 +25,7 @@ use temoin_proto::{
 use crate::{
     config::KMH_TO_MPS,
     motion::speed_filter::{MAX_SPEED_MPS, Measured, SpeedSource},
+    timebase::Timing,
     vehicle_state::{Motion, Speed},
 };
 
@@ -35,6 +37,8 @@ const AGREES: f64 = 0.5;
 const WAITS: Duration = Duration::from_millis(2500);
 /// Speeds later than this after a manoeuvre tell of what came after it: a second between two fixes.
 const COUNTS: Duration = Duration::from_millis(1200);
+/// What was felt holds for so long: the longest gap of the accelerometer.
+const FELT_HOLDS: Duration = Duration::from_millis(200);
 /// A bus speed's step, m/s: 0.5 km/h.
 const BUS_STEP_MPS: f64 = 0.14;
 /// A change of speed below so many standard deviations says nothing yet.
@@ -147,9 +151,14 @@ impl HarshCheck {
     /// Compares the measured change of speed with the felt one, over the manoeuvre and on as far as
     /// measurements go.
     fn changed_speed(&self, event: &Event, measured: &VecDeque<Measured>) -> Verdict {
-        let before = measured.iter().rev().find(|m| m.at <= event.start);
-        let counts = event.end..=event.end + COUNTS;
-        let after = measured.iter().rev().find(|m| counts.contains(&m.at));
+        let latest = |counts: &dyn Fn(MonoTime) -> bool| {
+            measured.iter().rev().find(|m| m.timing == Timing::Steady && counts(m.at))
+        };
+        let before = latest(&|at| at <= event.start);
+        // Where the accelerometer is late, speeds are there before what was felt then.
+        let felt_to = self.felt.back().map_or(event.end, |felt| felt.at);
+        let counts = event.end..=(event.end + COUNTS).min(felt_to + FELT_HOLDS);
+        let after = latest(&|at| counts.contains(&at));
         let (Some(before), Some(after)) = (before, after) else { return Verdict::NotYet };
         // What is felt may be undone before the speed is measured, as over a bump: its most counts.
         let all = [event.end, after.at];
@@ -211,8 +220,7 @@ impl HarshCheck {
             }
             last = Some(*felt);
         }
-        (reaches_back && last.is_some_and(|l| to.since(l.at) <= Duration::from_millis(200)))
-            .then_some(largest)
+        (reaches_back && last.is_some_and(|l| to.since(l.at) <= FELT_HOLDS)).then_some(largest)
     }
 }
 
@@ -265,7 +273,8 @@ mod tests {
                 let now = |at: f64| before < at && at <= s;
                 for (at, _, mps, sigma_mps) in self.speeds.iter().filter(|m| now(m.1)) {
                     let (at, mps, sigma_mps) = (t(*at), *mps, *sigma_mps);
-                    measured.push_back(Measured { at, mps, sigma_mps, source: self.source });
+                    let (source, timing) = (self.source, Timing::Steady);
+                    measured.push_back(Measured { at, mps, sigma_mps, source, timing });
                 }
                 for (at, course_deg, mps) in self.courses.iter().filter(|c| now(c.0)) {
                     let fix = GnssFix::new(t(*at), 48.0, 2.0);
@@ -341,6 +350,43 @@ mod tests {
             let (kind, courses, unknown_s) = (EventKind::HarshBraking, vec![], None);
             let case = Case { kind, felt: &brakes, speeds, source, courses, unknown_s };
             assert_eq!(case.said(), said_s, "{name}");
+        }
+    }
+
+    #[test]
+    fn speeds_of_a_doubtful_moment_bear_nothing_out() {
+        // Speeds each 50 ms from 9 s to 11 s; doubtful ones from so many seconds to so many.
+        let judged = |doubtful: std::ops::Range<f64>, felt_to_s: f64| {
+            let mut check = HarshCheck::default();
+            let mut measured = VecDeque::new();
+            for n in 0..40_u32 {
+                let s = 9.0 + f64::from(n) / 20.0;
+                let mps = 20.0 - 4.0 * (s - 10.0).max(0.0);
+                let timing = if doubtful.contains(&s) { Timing::Doubtful } else { Timing::Steady };
+                let (at, source) = (t(s), SpeedSource::Bus);
+                measured.push_back(Measured { at, mps, sigma_mps: 0.3, source, timing });
+                if s <= felt_to_s {
+                    let longitudinal_mps2 = if s < 10.0 { 0.0 } else { -4.0 };
+                    let (lateral_mps2, yaw_rate_rad_s) = (0.0, None);
+                    let motion = Motion { at, longitudinal_mps2, lateral_mps2, yaw_rate_rad_s };
+                    check.on_motion(&motion, None);
+                }
+            }
+            let (kind, rule, numbers) = (EventKind::HarshBraking, "test/1", vec![]);
+            let (start, end, severity, confidence) = (t(10.0), t(10.3), Severity::Low, 0.7);
+            check.wait(Event { kind, start, end, severity, confidence, rule, numbers });
+            check.judge(t(12.7), &measured).len()
+        };
+        for (name, doubtful, felt_to_s, happened) in [
+            ("steady", 0.0..0.0, 11.0, 1),
+            ("doubtful before and after", 0.0..20.0, 11.0, 0),
+            ("doubtful before", 0.0..10.1, 11.0, 0),
+            ("doubtful after", 10.1..20.0, 11.0, 0),
+            ("doubtful in between", 9.8..10.6, 11.0, 1),
+            // The speeds are there already.
+            ("a late accelerometer", 0.0..0.0, 10.4, 1),
+        ] {
+            assert_eq!(judged(doubtful, felt_to_s), happened, "{name}");
         }
     }
 

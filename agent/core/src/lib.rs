@@ -58,6 +58,8 @@ pub mod vehicle_watch;
 #[cfg(test)]
 mod stories;
 #[cfg(test)]
+mod stories_collision;
+#[cfg(test)]
 mod stories_driver;
 #[cfg(test)]
 mod stories_vehicle;

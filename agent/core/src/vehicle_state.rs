@@ -24,15 +24,15 @@ use crate::{
     config::{CoreConfig, KMH_TO_MPS, secs},
     motion::{
         mount::{LearnedMount, MountChange, MountLearner},
-        speed_filter::{Estimate, Measured, SpeedFilter},
+        speed_filter::{Estimate, MAX_SPEED_MPS, Measured, SpeedFilter},
         standstill::Standstill,
         yaw::YawRate,
     },
-    timebase::Admission,
+    timebase::{Admission, Timing},
 };
 
 /// Beyond what the sensors in use can measure (16 g).
-const MAX_ACCEL_MPS2: f64 = 160.0;
+pub const MAX_ACCEL_MPS2: f64 = 160.0;
 /// A bus speed's error: a step of 0.5 km/h, and 1 % of tyre and calibration.
 const BUS_SIGMA: [f64; 2] = [0.1, 0.01];
 /// A GNSS speed's error where the receiver says nothing, m/s, for each HDOP. Doppler speeds under an
@@ -100,6 +100,7 @@ pub struct VehicleState {
     bus: Option<(MonoTime, f64)>,
     reversing: bool,
     fixes: VecDeque<GnssFix>,
+    heard: Option<Measured>,
     measured: VecDeque<Measured>,
     driven_m: f64,
 }
@@ -121,6 +122,7 @@ impl VehicleState {
             bus: None,
             reversing: false,
             fixes: VecDeque::new(),
+            heard: None,
             measured: VecDeque::new(),
             driven_m: 0.0,
         }
@@ -133,11 +135,21 @@ impl VehicleState {
         *self = Self { driven_m, ..Self::new(config, self.mount.learned()) };
     }
 
-    /// Takes the bus's speed.
+    /// Takes the bus's speed, true at its own time.
     pub fn on_bus(&mut self, s: &VehicleSpeed) -> Option<MountChange> {
-        self.bus = Some((s.at, s.mps));
+        self.on_bus_timed(s, Timing::Steady)
+    }
+
+    /// The same where its time may be doubtful.
+    pub fn on_bus_timed(&mut self, s: &VehicleSpeed, timing: Timing) -> Option<MountChange> {
+        match timing {
+            Timing::Steady => self.bus = Some((s.at, s.mps)),
+            // It does not say whether the vehicle stands now.
+            Timing::Doubtful => self.bus = None,
+        }
         let sigma_mps = BUS_SIGMA[0] + BUS_SIGMA[1] * s.mps.abs();
-        self.on_measured(Measured { at: s.at, mps: s.mps, sigma_mps, source: SpeedSource::Bus })
+        let (at, mps, source) = (s.at, s.mps, SpeedSource::Bus);
+        self.on_measured(Measured { at, mps, sigma_mps, source, timing })
     }
 
     /// Takes a control of the vehicle.
@@ -148,8 +160,13 @@ impl VehicleState {
     }
 
     /// Takes a fix. One without a speed says nothing; neither does one whose speed its position
-    /// belies.
+    /// belies. It was true at its own time.
     pub fn on_gnss(&mut self, fix: &GnssFix) -> Option<MountChange> {
+        self.on_gnss_timed(fix, Timing::Steady)
+    }
+
+    /// The same where its time may be doubtful.
+    pub fn on_gnss_timed(&mut self, fix: &GnssFix, timing: Timing) -> Option<MountChange> {
         let mps = fix.speed_mps.filter(|mps| mps.is_finite())?;
         let credible = self.agrees_with_position(fix, mps);
         self.keep_fix(fix);
@@ -162,10 +179,13 @@ impl VehicleState {
         let bias_mps2 = self.speed.estimate(fix.at).map_or(0.0, |e| e.bias_mps2);
         let changing_mps2 = self.filter.map_or(0.0, |f| f.xy_mps2[0] - bias_mps2);
         let sigma_mps = said.unwrap_or(own).hypot(GNSS_DELAY_S * changing_mps2);
-        if let Some(course_deg) = fix.course_deg {
+        if let Some(course_deg) = fix.course_deg
+            && timing == Timing::Steady
+        {
             self.yaw.on_course(fix.at, course_deg, mps, fix.speed_error_mps);
         }
-        self.on_measured(Measured { at: fix.at, mps, sigma_mps, source: SpeedSource::Gnss })
+        let (at, source) = (fix.at, SpeedSource::Gnss);
+        self.on_measured(Measured { at, mps, sigma_mps, source, timing })
     }
 
     /// Takes an IMU sample in the unit's axes that was admitted as `admission`. None while the
@@ -247,7 +267,16 @@ impl VehicleState {
         &self.mount
     }
 
+    /// The speed that was measured last at a moment that is sure, believed or not: in a crash the
+    /// filter may not follow at once.
+    pub const fn heard(&self) -> Option<&Measured> {
+        self.heard.as_ref()
+    }
+
     fn on_measured(&mut self, measured: Measured) -> Option<MountChange> {
+        if measured.timing == Timing::Steady && (0.0..=MAX_SPEED_MPS).contains(&measured.mps) {
+            self.heard = Some(measured);
+        }
         if !self.speed.on_measured(measured) {
             return None;
         }
@@ -264,9 +293,11 @@ impl VehicleState {
         {
             self.measured.pop_front();
         }
-        // Backwards the regression would point the other way.
-        let change =
-            if self.reversing { None } else { self.mount.on_speed(measured.at, measured.mps) };
+        // Backwards the regression would point the other way; at another moment, anywhere.
+        let change = match measured.timing {
+            Timing::Steady if !self.reversing => self.mount.on_speed(measured.at, measured.mps),
+            Timing::Steady | Timing::Doubtful => None,
+        };
         if change == Some(MountChange::Turned) {
             self.filter = None;
             self.camber_mps2 = 0.0;

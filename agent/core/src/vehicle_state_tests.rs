@@ -249,3 +249,27 @@ fn a_slope_is_no_acceleration() {
     }
     assert!(last.abs() < 0.1, "{last}");
 }
+
+#[test]
+fn a_doubtful_moment_neither_turns_the_unit_nor_stops_the_vehicle() {
+    let learned = |timing| {
+        let mut v = VehicleState::new(&CoreConfig::default(), None);
+        for n in 0..30_000_u32 {
+            let s = f64::from(n) / 100.0;
+            let gained = (town(s + 0.01) - town(s)) / 0.01;
+            let sample =
+                ImuSample { at: t(s), accel_mps2: [gained, 0.0, 9.81], gyro_rad_s: Some([0.0; 3]) };
+            v.on_imu(&sample, Admission::Next(secs(0.01)));
+            if n % 5 == 0 {
+                v.on_bus_timed(&VehicleSpeed { at: t(s), mps: town(s) }, timing);
+            }
+        }
+        v.mount().axes().is_some()
+    };
+    assert!(learned(Timing::Steady) && !learned(Timing::Doubtful));
+    for (timing, stands) in [(Timing::Steady, true), (Timing::Doubtful, false)] {
+        let mut v = state();
+        v.on_bus_timed(&VehicleSpeed { at: t(1.0), mps: 0.0 }, timing);
+        assert_eq!(v.stands(t(1.0)), stands, "{timing:?}");
+    }
+}

@@ -23,6 +23,7 @@ use crate::{
     rollover::Rollover,
     seat_belt::{SeatBelt, SeatBeltStep},
     speeding::{SpeedLimit, Speeding, SpeedingStep},
+    timebase::Timing,
     vehicle_state::{Motion, VehicleState},
 };
 
@@ -101,8 +102,11 @@ impl VehicleWatch {
     }
 
     /// Takes a fix's course.
-    pub fn on_fix(&mut self, fix: &GnssFix) {
-        self.check.on_fix(fix);
+    pub fn on_fix(&mut self, fix: &GnssFix, timing: Timing) {
+        match timing {
+            Timing::Steady => self.check.on_fix(fix),
+            Timing::Doubtful => {}
+        }
     }
 
     /// Takes a control of the vehicle.
@@ -115,8 +119,26 @@ impl VehicleWatch {
         }
     }
 
+    /// The signals have come to this moment, whatever is missing of them.
+    pub fn look(&mut self, at: MonoTime) -> Option<Finding> {
+        self.collision.look(at).map(Finding::Event)
+    }
+
+    /// Nothing more will come for this driver: what waits is judged by what is known.
+    pub fn end(&mut self) -> Option<Finding> {
+        self.collision.end().map(Finding::Event)
+    }
+
+    /// When [`Self::look`] has something to do if nothing comes before.
+    pub fn deadline(&self) -> Option<MonoTime> {
+        self.collision.deadline()
+    }
+
     /// A speed was measured at `at`.
     pub fn on_speed(&mut self, at: MonoTime, state: &VehicleState, findings: &mut Vec<Finding>) {
+        if let Some(heard) = state.heard().filter(|heard| heard.at == at) {
+            findings.extend(self.collision.on_speed(heard).map(Finding::Event));
+        }
         let speed = state.speed(at);
         let speed_mps = speed.map(|s| s.mps);
         let voice = |kind| Finding::Voice(Alert { kind, at });
