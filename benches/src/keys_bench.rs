@@ -1,6 +1,6 @@
-//! What it takes until the server has a clip's key: proof, socket, the key service's checks and
-//! its sync of the disk, beside the bare HPKE opening of such a key. What the disk alone takes for
-//! the head that the service keeps is `bare.head_sync_...`.
+//! What it takes until the server has a clip's key: proof, socket, the key service's checks and its
+//! writing down of the head, beside the bare HPKE opening of such a key. The sync that the service
+//! makes after its answer is `bare.head_sync_...`.
 
 use std::{
     os::unix::fs::{FileExt as _, PermissionsExt as _},

@@ -52,7 +52,7 @@ pub async fn measure(client: &Client, event: &str, count: usize) -> Result<Views
 
         let began = Instant::now();
         let path = format!("/views/{}/{}.mp4", view.view_id, track.name);
-        let mut response = client.get(&path).await?;
+        let mut response = client.file(&path).await?;
         ensure!(response.status().is_success(), "{path}: {}", response.status());
         let mut bytes = Vec::new();
         let mut first_byte_ms = None;

@@ -1,6 +1,10 @@
 //! A client of the portal: what a browser does, over real TLS.
 
-use std::{net::SocketAddr, sync::Arc, time::Instant};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, Result, ensure};
 use reqwest::{Response, StatusCode, redirect};
@@ -24,7 +28,12 @@ pub struct Client {
     key: EcdsaKeyPair,
     /// The session's cookie as it was at the sign-in, as a thief would have it.
     cookie: Option<String>,
+    /// What the server gave to sign over, and when: as long as the page's script keeps it.
+    nonce: Mutex<Option<(Instant, String)>>,
 }
+
+/// As in `server/assets/binding.js`.
+const NONCE_FOR: Duration = Duration::from_secs(60);
 
 /// The answer to opening a view.
 #[derive(Debug, Clone, Deserialize)]
@@ -86,7 +95,7 @@ impl Client {
             })
             .map_err(|_| anyhow::anyhow!("no key can be made"))?;
         let origin = format!("https://localhost:{}", portal.port());
-        Ok(Self { http, origin, csrf: None, key, cookie: None })
+        Ok(Self { http, origin, csrf: None, key, cookie: None, nonce: Mutex::default() })
     }
 
     /// The session's cookie, as a thief would take it.
@@ -114,11 +123,20 @@ impl Client {
     /// # Errors
     /// Where there is no answer at all.
     pub async fn proof(&self, method: &str, path: &str) -> Result<String> {
-        let answer = self.get("/session/nonce").await?;
-        if answer.status() != StatusCode::OK {
-            return Ok(String::new());
-        }
-        let nonce = answer.text().await?;
+        let kept = self.nonce.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let nonce = match kept {
+            Some((at, nonce)) if at.elapsed() < NONCE_FOR => nonce,
+            Some(_) | None => {
+                let answer = self.get("/session/nonce").await?;
+                if answer.status() != StatusCode::OK {
+                    return Ok(String::new());
+                }
+                let nonce = answer.text().await?;
+                *self.nonce.lock().unwrap_or_else(PoisonError::into_inner) =
+                    Some((Instant::now(), nonce.clone()));
+                nonce
+            }
+        };
         let rng = SystemRandom::new();
         let mut number = [0; 16];
         rng.fill(&mut number).map_err(|_| anyhow::anyhow!("no random bytes"))?;
@@ -186,6 +204,7 @@ impl Client {
     /// # Errors
     /// Where the portal refuses.
     pub async fn sign_in(&mut self, login: &str, password: &str) -> Result<()> {
+        *self.nonce.get_mut().unwrap_or_else(PoisonError::into_inner) = None;
         let (_, page) = self.page("/sign-in").await?;
         self.csrf = csrf_of(&page);
         let key = hex::encode(self.key.public_key().as_ref());

@@ -396,8 +396,9 @@ How to read it:
   the same bytes written and synced by turns with it, without a log. `access.verify_million_s` reads
   only published tiles; `temoin-bench --access-log-growth` measures larger logs.
 - `access.unwrap_...`: from an entry of the log to the clip's key: its proof, the socket, the key
-  service's checks, and where the log has grown (not in `unwrap_again`) its sync of the disk. The
-  limit is the bare opening of the key; `bare.head_sync_...` is what the disk alone takes.
+  service's checks, and where the log has grown (not in `unwrap_again`) its writing down of the head.
+  The limit is the bare opening of the key. `bare.head_sync_...` is a sync of the disk, which the
+  service makes after its answer.
 - `access.authorize_to_first_byte_...`: from asking for a view to the first byte of a camera: decision,
   durable entry, key, decoder, encoder. The limit is the bare AES-256-GCM opening of the whole clip.
 - `access.secret_...`: a page that says *not found*, for an event that exists and for one that does

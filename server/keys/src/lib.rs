@@ -16,8 +16,8 @@
 //!
 //! # What goes on in an unwrap
 //! proof parsed and checked with the pinned key → rule (this clip, a view or export, not older than
-//! 15 min) → not a destroyed clip → the proof's head continues the newest head seen, which becomes
-//! durable → HPKE open → answer.
+//! 15 min) → not a destroyed clip → the proof's head continues the newest head seen, and is written
+//! → where witnesses are named, their signature is young enough → HPKE open → answer.
 //!
 //! INVARIANT: no private key leaves the process, and no clip's key without such a proof. Private
 //! keys are in this process's memory while it runs, whatever guards the file: neither KMS nor a
