@@ -20,8 +20,8 @@ async fn views_and_refusals_can_be_measured() -> Result<()> {
     }
     let event = event.context("no event with a recording")?;
     let views = viewing::measure(&kai, &event, 2).await?;
-    let counts = [&views.permit_ms, &views.first_byte_ms, &views.authorize_to_first_byte_ms]
-        .map(Vec::len);
+    let counts =
+        [&views.permit_ms, &views.first_byte_ms, &views.authorize_to_first_byte_ms].map(Vec::len);
     ensure!(counts == [2, 2, 2] && views.first_frame_ms.len() == 2, "{views:?}");
     let mia = stage.fleet.signed_in("mia").await?;
     let took = viewing::not_found(&mia, &event, 3).await?;

@@ -8,6 +8,7 @@
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use axum::{
@@ -19,6 +20,7 @@ use axum::{
     response::{IntoResponse, Redirect, Response},
 };
 use serde::de::DeserializeOwned;
+use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 use crate::{
@@ -37,6 +39,10 @@ use super::{account, answers};
 const MAX_AGENT: usize = 512;
 /// Asked every second while the page of the access log is open.
 const LIVE_LOG: &str = "/access-log/rows";
+/// When 'not found' is answered: reading and deciding about what exists takes some hundredths of a
+/// millisecond longer, which who asks often enough would see. Own choice: many times what either
+/// takes.
+pub(crate) const NOT_FOUND_AFTER: Duration = Duration::from_millis(10);
 /// Field of a form in which password or code come again.
 pub(crate) const STEP_UP: &str = "step_up";
 
@@ -113,12 +119,14 @@ impl NextToken {
     }
 }
 
-/// Finds the request's session, and sends its cookie's next value with the answer.
+/// Finds the request's session, and sends its cookie's next value with the answer. 'Not found' takes
+/// the same time for what is not there and for what is none of the asker's business.
 pub(crate) async fn attach(State(app): State<App>, mut request: Request, next: Next) -> Response {
     let path = request.uri().path();
     if path.starts_with("/static/") || path == "/healthz" {
         return next.run(request).await;
     }
+    let began = Instant::now();
     let token = NextToken::default();
     let found = match cookie(request.headers(), COOKIE) {
         None => Ok(None),
@@ -146,6 +154,9 @@ pub(crate) async fn attach(State(app): State<App>, mut request: Request, next: N
             Ok(value) => drop(answer.headers_mut().append(header::SET_COOKIE, value)),
             Err(error) => return answers::refuse_page(None, &error),
         }
+    }
+    if answer.status() == StatusCode::NOT_FOUND {
+        tokio::time::sleep_until(began + NOT_FOUND_AFTER).await;
     }
     answer
 }

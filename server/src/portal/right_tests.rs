@@ -222,7 +222,10 @@ async fn what_one_may_not_see_is_not_found() {
                     let path = route.path.replace("{event}", &id);
                     let form = "purpose=triage&words=w&reason=r&verdict=upheld&track=road";
                     let browser = Browser::of(&s, who).await;
+                    let began = std::time::Instant::now();
                     answers.push(browser.ask(&s, method, &path, form).await);
+                    let soonest = crate::portal::gate::NOT_FOUND_AFTER;
+                    assert!(began.elapsed() >= soonest, "the time tells which: {path}");
                 }
                 let what = format!("{method} {} by {}", route.path, who.login);
                 assert_eq!(answers, [StatusCode::NOT_FOUND; 2], "{what}");

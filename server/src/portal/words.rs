@@ -35,7 +35,7 @@ pub(crate) fn act(row: &ActShown) -> String {
     });
     let what = match step.map_or(action, |(verb, _)| verb) {
         "view" => "Recording opened",
-        "view_refused" => "Refused a recording",
+        "view_refused" => "Was refused a recording",
         "export" => "Recording taken away as a file",
         "delete" => "Recording is deleted",
         "deleted" => "Recording gone: key and pictures destroyed",
