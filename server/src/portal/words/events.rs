@@ -198,7 +198,10 @@ pub(crate) fn sentence(kind: EventKind, numbers: &[Number]) -> String {
             let change = get("speed_change").map_or_else(String::new, |v| {
                 format!(" that changed its speed by {}", quantity(v, "km/h"))
             });
-            format!("The van took {peak}{change}{}.{}", at("at"), rule("g", ""))
+            let unseen = get("unseen").map_or_else(String::new, |v| {
+                format!(" For {} of it or right after it nothing was measured.", quantity(v, "s"))
+            });
+            format!("The van took {peak}{change}{}.{}{unseen}", at("at"), rule("g", ""))
         }
         EventKind::Rollover => {
             let angle = get("angle").map_or_else(
@@ -307,6 +310,16 @@ mod tests {
                 numbers(&[("peak", 0.478, "g"), ("threshold", 0.36, "g"), ("speed", 61.7, "km/h")]),
                 "The van braked at 0.48 g from 62 km/h. The threshold is 0.36 g.",
                 Some("peak 0.48 g"),
+            ),
+            (
+                EventKind::Collision,
+                numbers(&[
+                    ("peak", 4.2, "g"),
+                    ("speed_change", 22.0, "km/h"),
+                    ("unseen", 0.4, "s"),
+                ]),
+                "The van took a hit of 4.20 g that changed its speed by 22 km/h. For 0.4 s of it or right after it nothing was measured.",
+                Some("peak 4.20 g"),
             ),
             (
                 EventKind::HarshCornering,
