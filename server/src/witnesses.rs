@@ -22,7 +22,7 @@ use std::{
 
 use temoin_access_log::{
     Checkpoint, WitnessPublicKey,
-    cosignature::{add_cosignatures, quorum_at},
+    cosignature::{AHEAD_S, add_cosignatures, is_fresh, quorum_at},
     files::{self, FileError},
 };
 
@@ -42,8 +42,6 @@ const ROUND: Duration = Duration::from_secs(2);
 const MAX_REFRESH: Duration = Duration::from_secs(3600);
 /// The longest pause behind a witness that did not answer.
 const MAX_PAUSE: Duration = Duration::from_secs(60);
-/// How far a witness's clock may be ahead of this server's.
-const CLOCK_SLACK_S: u64 = 300;
 
 pub(crate) const NOT_IN_TIME: &str = "Recordings cannot be watched now: no witness has signed the access log \
                            in time. The operator must look.";
@@ -175,14 +173,9 @@ impl Witnesses {
         let at = state.cosigned.as_ref().and_then(|h| quorum_at(h, &counted, self.rules.quorum));
         let now_s = u64::try_from(now_ms / 1000).unwrap_or(0);
         match at {
-            Some(at) if self.is_fresh(at, now_s) => Ok(()),
+            Some(at) if is_fresh(at, now_s, self.rules.cosigned_within_s) => Ok(()),
             Some(_) | None => Err(AppError::Unwitnessed(NOT_IN_TIME)),
         }
-    }
-
-    fn is_fresh(&self, at_s: u64, now_s: u64) -> bool {
-        at_s <= now_s.saturating_add(CLOCK_SLACK_S)
-            && now_s.saturating_sub(at_s) <= self.rules.cosigned_within_s
     }
 
     /// A fourth of the time that a cosignature is good for: three more tries.
@@ -254,7 +247,7 @@ impl Witnesses {
             Some(kept) if kept.text() == head.text() && !contradicted => {
                 let refresh = self.quarter().min(MAX_REFRESH).as_secs();
                 match quorum_at(kept, &self.keys, self.rules.quorum) {
-                    Some(at) => at > now_s + CLOCK_SLACK_S || now_s.saturating_sub(at) >= refresh,
+                    Some(at) => at > now_s + AHEAD_S || now_s.saturating_sub(at) >= refresh,
                     None => true,
                 }
             }

@@ -39,6 +39,9 @@ fn take_apart(signature: &[u8]) -> Option<(u64, &[u8])> {
     (signature.len() == 64 && i64::try_from(unix_s).is_ok()).then_some((unix_s, signature))
 }
 
+/// How far a witness's clock may be ahead of that of whoever relies on it, seconds. Own choice.
+pub const AHEAD_S: u64 = 300;
+
 /// The public key of a witness, printed and parsed as `name+id+key` (a *vkey* of type 0x04).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WitnessPublicKey {
@@ -211,6 +214,12 @@ pub fn quorum_at(head: &Checkpoint, witnesses: &[WitnessPublicKey], quorum: usiz
     let mut times: Vec<u64> = witnesses.iter().filter_map(|w| w.cosigned_at(head)).collect();
     times.sort_unstable_by(|a, b| b.cmp(a));
     times.get(quorum.checked_sub(1)?).copied()
+}
+
+/// Whether a cosignature of this time counts, where it may be so old; all in seconds. A witness's
+/// clock may be [`AHEAD_S`] ahead: a time further off would be good for ever.
+pub const fn is_fresh(at_s: u64, now_s: u64, within_s: u64) -> bool {
+    at_s <= now_s.saturating_add(AHEAD_S) && now_s.saturating_sub(at_s) <= within_s
 }
 
 #[cfg(test)]

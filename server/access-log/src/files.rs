@@ -52,7 +52,8 @@ pub struct FileError {
 }
 
 impl FileError {
-    pub(crate) fn new(doing: &'static str, path: impl Into<PathBuf>, source: io::Error) -> Self {
+    /// What was tried, on which file, and what the system said.
+    pub fn new(doing: &'static str, path: impl Into<PathBuf>, source: io::Error) -> Self {
         Self { doing, path: path.into(), source }
     }
 }
@@ -242,7 +243,10 @@ pub(crate) fn read_short(path: &Path) -> Result<Vec<u8>, FileError> {
 }
 
 /// Writes and syncs a whole file; its name is durable only once the folder is synced too.
-pub(crate) fn write_synced(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FileError> {
+///
+/// # Errors
+/// [`FileError`].
+pub fn write_synced(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FileError> {
     OpenOptions::new()
         .write(true)
         .create(true)
@@ -257,7 +261,10 @@ pub(crate) fn write_synced(path: &Path, bytes: &[u8], mode: u32) -> Result<(), F
 }
 
 /// Syncs a folder.
-pub(crate) fn sync_folder(path: &Path) -> Result<(), FileError> {
+///
+/// # Errors
+/// [`FileError`].
+pub fn sync_folder(path: &Path) -> Result<(), FileError> {
     File::open(path).and_then(|f| f.sync_all()).map_err(|e| FileError::new("sync", path, e))
 }
 

@@ -24,7 +24,7 @@ use tlog_tiles::Tile;
 
 use crate::{
     checkpoint::Checkpoint,
-    files::{self, CHECKPOINT, FileError, NEW_CHECKPOINT},
+    files::{self, CHECKPOINT, FileError},
     log::{AccessLog, LogError},
     record::Record,
     tree::{CHUNK, CHUNK_HEIGHT},
@@ -62,10 +62,7 @@ pub fn export(log: &AccessLog, folder: &Path) -> Result<Checkpoint, LogError> {
     File::open(folder)
         .and_then(|handle| Ok(rustix::fs::syncfs(handle)?))
         .map_err(|e| FileError::new("sync", folder, e))?;
-    let (new, path) = (folder.join(NEW_CHECKPOINT), folder.join(CHECKPOINT));
-    files::write_synced(&new, head.note().as_bytes(), 0o644)?;
-    fs::rename(&new, &path).map_err(|e| FileError::new("replace", path, e))?;
-    files::sync_folder(folder)?;
+    files::replace(&folder.join(CHECKPOINT), head.note().as_bytes())?;
     Ok(head)
 }
 

@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 use temoin_access_log::{
-    Action, Checkpoint, Hash, Leaf, WitnessPublicKey, checkpoint::KeyError, cosignature::quorum_at,
+    Action, Checkpoint, Hash, Leaf, WitnessPublicKey,
+    checkpoint::KeyError,
+    cosignature::{is_fresh, quorum_at},
     tree,
 };
 use temoin_proto::ids::ClipId;
@@ -149,9 +151,6 @@ pub struct Witnesses {
     max_age_s: u32,
 }
 
-/// A witness's clock may be so far ahead of this one's. Own choice: as the server allows.
-const WITNESS_AHEAD_S: u64 = 300;
-
 impl Witnesses {
     /// Reads the keys.
     ///
@@ -176,10 +175,8 @@ impl Witnesses {
     /// [`Refusal::Unwitnessed`].
     pub fn are_fresh(&self, cosigned_s: Option<u64>, now_ms: i64) -> Result<(), Refusal> {
         let now_s = u64::try_from(now_ms / 1000).unwrap_or(0);
-        let good = cosigned_s.is_some_and(|at_s| {
-            at_s <= now_s.saturating_add(WITNESS_AHEAD_S)
-                && now_s.saturating_sub(at_s) <= u64::from(self.max_age_s)
-        });
+        let within_s = u64::from(self.max_age_s);
+        let good = cosigned_s.is_some_and(|at_s| is_fresh(at_s, now_s, within_s));
         if good { Ok(()) } else { Err(Refusal::Unwitnessed) }
     }
 }

@@ -18,8 +18,8 @@
 
 use std::{
     fs::{self, File, OpenOptions},
-    io::{self, Read as _, Write as _},
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _},
+    io,
+    os::unix::fs::{DirBuilderExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
 };
 
@@ -27,7 +27,8 @@ use ring::digest::{SHA256, digest};
 use rustix::fs::FlockOperation;
 use temoin_access_log::{
     LogPublicKey, WitnessKey, WitnessPublicKey,
-    checkpoint::{CheckpointError, KeyError, MAX_CHECKPOINT_LEN},
+    checkpoint::{CheckpointError, KeyError},
+    files::{FileError, read_if_there, replace, sync_folder, write_synced},
 };
 
 const KEY: &str = "key";
@@ -42,15 +43,8 @@ const CONFLICT: &str = "conflict";
 #[derive(Debug, thiserror::Error)]
 pub enum WitnessError {
     /// The disk.
-    #[error("cannot {doing} `{path}`: {source}")]
-    File {
-        /// What was tried.
-        doing: &'static str,
-        /// On which file.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    File(#[from] FileError),
     /// There is something where a witness should be made.
     #[error("cannot make a witness in `{0}`: it is not an empty folder")]
     Exists(PathBuf),
@@ -96,7 +90,7 @@ pub(crate) fn failed(
     path: impl Into<PathBuf>,
 ) -> impl FnOnce(io::Error) -> WitnessError {
     let path = path.into();
-    move |source| WitnessError::File { doing, path, source }
+    move |source| FileError::new(doing, path, source).into()
 }
 
 /// What the witness asks of the disk for the head of one log, and nothing else, so that a test can
@@ -118,11 +112,11 @@ pub(crate) struct OsHeads;
 
 impl Heads for OsHeads {
     fn read(&self, folder: &Path) -> Result<Option<Vec<u8>>, WitnessError> {
-        read_short(&folder.join(CHECKPOINT))
+        Ok(read_if_there(&folder.join(CHECKPOINT))?)
     }
 
     fn write_new(&self, folder: &Path, note: &[u8]) -> Result<(), WitnessError> {
-        write_synced(&folder.join(NEW_CHECKPOINT), note, 0o644)
+        Ok(write_synced(&folder.join(NEW_CHECKPOINT), note, 0o644)?)
     }
 
     fn rename_new(&self, folder: &Path) -> Result<(), WitnessError> {
@@ -131,37 +125,8 @@ impl Heads for OsHeads {
     }
 
     fn sync_folder(&self, folder: &Path) -> Result<(), WitnessError> {
-        sync_folder(folder)
+        Ok(sync_folder(folder)?)
     }
-}
-
-fn read_short(path: &Path) -> Result<Option<Vec<u8>>, WitnessError> {
-    let mut bytes = Vec::new();
-    let read = File::open(path)
-        .and_then(|file| file.take(MAX_CHECKPOINT_LEN as u64 + 1).read_to_end(&mut bytes));
-    match read {
-        Ok(_) => Ok(Some(bytes)),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(e) => Err(failed("read", path)(e)),
-    }
-}
-
-fn write_synced(path: &Path, bytes: &[u8], mode: u32) -> Result<(), WitnessError> {
-    OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(mode)
-        .open(path)
-        .and_then(|mut file| {
-            file.write_all(bytes)?;
-            file.sync_all()
-        })
-        .map_err(failed("write", path))
-}
-
-fn sync_folder(path: &Path) -> Result<(), WitnessError> {
-    File::open(path).and_then(|f| f.sync_all()).map_err(failed("sync", path))
 }
 
 fn make_folder(path: &Path) -> Result<(), WitnessError> {
@@ -218,17 +183,13 @@ pub fn add_log(folder: &Path, key: &LogPublicKey) -> Result<(), WitnessError> {
         None => {}
     }
     make_folder(&log)?;
-    let new = log.join("public-key.new");
-    write_synced(&new, format!("{key}\n").as_bytes(), 0o644)?;
-    let path = log.join(PUBLIC_KEY);
-    fs::rename(&new, &path).map_err(failed("make", &path))?;
-    sync_folder(&log)?;
-    sync_folder(&folder.join(LOGS))
+    replace(&log.join(PUBLIC_KEY), format!("{key}\n").as_bytes())?;
+    Ok(sync_folder(&folder.join(LOGS))?)
 }
 
 fn read_log_key(log: &Path) -> Result<Option<LogPublicKey>, WitnessError> {
     let path = log.join(PUBLIC_KEY);
-    let Some(text) = read_short(&path)? else { return Ok(None) };
+    let Some(text) = read_if_there(&path)? else { return Ok(None) };
     let key = String::from_utf8_lossy(&text).trim_end().parse();
     key.map(Some).map_err(|source| WitnessError::Key { path, source })
 }
@@ -260,7 +221,7 @@ impl Folder {
         if mode & 0o077 != 0 {
             return Err(WitnessError::KeyMode { path: file, mode: mode & 0o7777 });
         }
-        let text = read_short(&file)?.unwrap_or_default();
+        let text = read_if_there(&file)?.unwrap_or_default();
         let key = WitnessKey::decode(String::from_utf8_lossy(&text).trim_end())
             .map_err(|source| WitnessError::Key { path: file, source })?;
         Ok(Self { path: path.to_owned(), key, _lock: lock })

@@ -11,7 +11,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use temoin_access_log::LogKey;
+use temoin_access_log::{LogKey, files::FileError};
 
 use super::{tests::*, *};
 
@@ -55,11 +55,10 @@ impl Disk {
         }
         match kind {
             None => Ok(()),
-            Some(_) => Err(WitnessError::File {
-                doing: "write",
-                path: PathBuf::new(),
-                source: io::Error::other("the disk"),
-            }),
+            Some(_) => {
+                let disk = io::Error::other("the disk");
+                Err(FileError::new("write", PathBuf::new(), disk).into())
+            }
         }
     }
 
