@@ -45,6 +45,7 @@ pub mod log;
 pub mod objects;
 pub mod pki;
 pub mod portal;
+pub mod records;
 pub mod report;
 pub mod retention;
 pub mod score;

@@ -37,6 +37,8 @@ use crate::{
 const DAY_MS: i64 = 24 * 3_600_000;
 /// How much longer a clip is kept by a second person's leave, days.
 const EXTENDED_DAYS: i64 = 30;
+/// A score is made of the last four weeks; what it rests on stays a while longer.
+const LEAST_RECORDS_DAYS: u32 = 35;
 
 /// How long recordings are kept.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,11 +50,14 @@ pub struct Retention {
     pub most_days: u32,
     /// Days by kind of event, such as `collision = 90`.
     pub kinds: BTreeMap<EventKind, u32>,
+    /// Days after which what is known without pictures is forgotten too: events and what belongs to
+    /// them, distances, shifts, grants, accounts that are off. Not before the recording is gone.
+    pub records_days: u32,
 }
 
 impl Default for Retention {
     fn default() -> Self {
-        Self { days: 30, most_days: 180, kinds: BTreeMap::new() }
+        Self { days: 30, most_days: 180, kinds: BTreeMap::new(), records_days: 365 }
     }
 }
 
@@ -62,6 +67,13 @@ impl Retention {
         let mut wrong = Vec::new();
         if !(1..=3650).contains(&self.most_days) {
             wrong.push("retention.most_days has to be 1 to 3650".to_owned());
+        }
+        if !(self.most_days.max(LEAST_RECORDS_DAYS)..=3650).contains(&self.records_days) {
+            wrong.push(format!(
+                "retention.records_days has to be {LEAST_RECORDS_DAYS} to 3650 and at least \
+                 most_days: {}",
+                self.most_days
+            ));
         }
         let named = self.kinds.iter().map(|(kind, days)| (format!("kinds.{kind}"), *days));
         for (name, days) in named.chain([("days".to_owned(), self.days)]) {
@@ -77,6 +89,11 @@ impl Retention {
     pub fn came_before_ms(&self, until_ms: i64) -> i64 {
         let least = self.kinds.values().copied().min().unwrap_or(self.days).min(self.days);
         until_ms.saturating_sub(i64::from(least) * DAY_MS).saturating_add(1)
+    }
+
+    /// What came before this moment is forgotten at `now_ms`.
+    pub fn records_before_ms(&self, now_ms: i64) -> i64 {
+        now_ms.saturating_sub(i64::from(self.records_days) * DAY_MS)
     }
 
     /// When a clip has to go, milliseconds since 1970, but for a hold.

@@ -30,6 +30,7 @@ fn each_kind_has_its_time_and_the_longest_counts() {
         days: 30,
         most_days: 100,
         kinds: BTreeMap::from([(EventKind::Collision, 90), (EventKind::DriverSaved, 7)]),
+        ..Retention::default()
     };
     assert_eq!(retention.mistakes(), Vec::<String>::new());
     use EventKind as K;
@@ -53,6 +54,9 @@ fn each_kind_has_its_time_and_the_longest_counts() {
         Retention { days: 0, ..Retention::default() },
         Retention { days: 181, ..Retention::default() },
         Retention { most_days: 0, ..Retention::default() },
+        Retention { most_days: 366, ..Retention::default() },
+        Retention { days: 1, most_days: 30, records_days: 34, ..Retention::default() },
+        Retention { records_days: 3651, ..Retention::default() },
         Retention { kinds: BTreeMap::from([(K::Collision, 200)]), ..Retention::default() },
     ] {
         assert!(!wrong.mistakes().is_empty(), "{wrong:?}");

@@ -61,7 +61,7 @@ async fn sessions_end_by_rest_by_age_and_with_the_account() {
     assert!(present(&fleet, &token).await.is_none(), "12 h old");
 
     let token = begin(&fleet, &ann).await;
-    fleet.app.db().set_user_disabled(&ann.login, true).await.unwrap();
+    fleet.app.db().set_user_disabled(&ann.login, true, fleet.app.now_ms()).await.unwrap();
     assert!(present(&fleet, &token).await.is_none(), "switched off");
 }
 

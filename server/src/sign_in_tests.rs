@@ -135,7 +135,7 @@ async fn unknown_wrong_and_switched_off_get_one_answer_and_one_entry_each() {
     let fleet = TestFleet::new().await;
     let ann = fleet.user("ann", Role::Driver, "north").await;
     let off = fleet.user("off", Role::Driver, "north").await;
-    fleet.app.db().set_user_disabled("off", true).await.unwrap();
+    fleet.app.db().set_user_disabled("off", true, fleet.app.now_ms()).await.unwrap();
     let mut answers = Vec::new();
     for (login, password) in
         [("nobody", PASSWORD), ("ann", "wrong password"), ("off", PASSWORD), ("ann", "")]

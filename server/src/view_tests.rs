@@ -382,7 +382,7 @@ async fn a_running_stream_is_cut_when_the_decision_changes() {
         began_with,
     };
     assert!(watching.go_on(0).await.unwrap());
-    app.db().set_user_disabled("sam", true).await.unwrap();
+    app.db().set_user_disabled("sam", true, START_MS).await.unwrap();
     assert!(!watching.go_on(0).await.unwrap(), "switched off");
     assert!(app.stream_track(&session, opened.view_id, TrackName::Road).await.is_err());
 }

@@ -110,7 +110,7 @@ pub(super) async fn set_disabled(
     let (_, db) = open(config).await?;
     let user = account(&db, login).await?;
     log(&db, if disabled { "account_off" } else { "account_on" }, Some(user.id)).await?;
-    db.set_user_disabled(login, disabled).await?;
+    db.set_user_disabled(login, disabled, system_clock()()).await?;
     say(&format!("{login} is switched {}", if disabled { "off" } else { "on" }))
 }
 

@@ -74,8 +74,8 @@ enum Command {
     Rewrap(At),
     /// Checks the whole access log and prints its size and root.
     VerifyLog(At),
-    /// Prints which recordings are deleted within some days, and which are held. Changes nothing:
-    /// the running server deletes what is due, every hour.
+    /// Prints which recordings are deleted within some days, which are held, and how many events are
+    /// forgotten. Changes nothing: the running server does what is due, every hour.
     Retention {
         /// How far to look ahead, days.
         #[arg(long, default_value_t = 0)]
@@ -103,7 +103,8 @@ enum Depot {
 enum User {
     /// Adds an account. Without --password-stdin a password is made and printed once.
     Add(AddUser),
-    /// Switches an account off: its sessions and running views end.
+    /// Switches an account off: its sessions and running views end. Off for
+    /// `retention.records_days`, it is erased.
     Disable {
         /// What the person types to sign in.
         login: String,

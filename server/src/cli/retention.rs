@@ -32,5 +32,10 @@ pub(super) async fn run(config: &Path, days: u32) -> Result<(), anyhow::Error> {
     say(&format!(
         "{} of the recordings go within {days} days, {held} more would but are held",
         planned.len() - held
+    ))?;
+    let events = db.events_before(retention.records_before_ms(until_ms)).await?;
+    say(&format!(
+        "{events} events are forgotten within {days} days, with all that belongs to them, once \
+         their recordings are gone"
     ))
 }

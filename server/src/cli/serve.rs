@@ -15,6 +15,7 @@ use crate::{
     app::{App, system_clock},
     config::Config,
     grpc, https, log, pki, portal,
+    records::Forgotten,
     report::Report,
     witnesses,
 };
@@ -103,7 +104,7 @@ pub(super) async fn run(path: &Path) -> Result<(), anyhow::Error> {
     ended
 }
 
-/// Deletes what is due, at the start and every hour.
+/// Deletes and forgets what is due, at the start and every hour.
 async fn retention_rounds(app: App) {
     let mut hours = tokio::time::interval(Duration::from_secs(3600));
     hours.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -114,6 +115,19 @@ async fn retention_rounds(app: App) {
             Ok(deleted) => tracing::info!(deleted, "recordings whose time was over are deleted"),
             Err(error) => {
                 tracing::error!(error = %crate::error::chain(&error), "what is due is not deleted; again in an hour");
+            }
+        }
+        match app.forget_due().await {
+            Ok(Forgotten { events: 0, accounts: 0 }) => {}
+            Ok(Forgotten { events, accounts }) => {
+                tracing::info!(
+                    events,
+                    accounts,
+                    "what is older than retention.records_days is forgotten"
+                );
+            }
+            Err(error) => {
+                tracing::error!(error = %crate::error::chain(&error), "what is old is not forgotten; again in an hour");
             }
         }
     }

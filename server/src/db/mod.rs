@@ -14,6 +14,7 @@ pub mod driven;
 pub mod events;
 pub mod grants;
 pub mod limits;
+pub mod records;
 pub mod retention;
 pub mod second_factors;
 pub mod sessions;

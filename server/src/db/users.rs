@@ -135,14 +135,24 @@ impl Db {
         rows.iter().map(user).collect()
     }
 
-    /// Switches an account off or on. Switched off, its sessions end and its running views stop.
+    /// Switches an account off or on. Switched off, its sessions end and its running views stop,
+    /// and in time it is erased; an erased one is unknown.
     ///
     /// # Errors
     /// [`DbError::Missing`], [`DbError::Sql`].
-    pub async fn set_user_disabled(&self, login: &str, disabled: bool) -> Result<(), DbError> {
+    pub async fn set_user_disabled(
+        &self,
+        login: &str,
+        disabled: bool,
+        now_ms: i64,
+    ) -> Result<(), DbError> {
         let mut tx = self.pool.begin().await?;
-        let changed = sqlx::query("UPDATE users SET disabled = ? WHERE login = ?")
+        let changed = sqlx::query(
+            "UPDATE users SET disabled = ?1, disabled_at = CASE WHEN ?1 THEN coalesce(disabled_at, ?2) END
+             WHERE login = ?3 AND erased_at IS NULL",
+        )
             .bind(disabled)
+            .bind(now_ms)
             .bind(login)
             .execute(&mut *tx)
             .await?;
@@ -268,9 +278,9 @@ mod tests {
         assert_eq!(db.user_by_login("ann").await.unwrap(), Some((ann.clone(), "h".into())));
         assert_eq!(db.user(ann.id).await.unwrap(), Some(ann.clone()));
         assert!(matches!(db.add_user(&driver("ann"), "h", 0).await, Err(DbError::Exists(_))));
-        db.set_user_disabled("ann", true).await.unwrap();
+        db.set_user_disabled("ann", true, 1).await.unwrap();
         assert!(db.user(ann.id).await.unwrap().unwrap().disabled);
-        assert!(db.set_user_disabled("bob", true).await.is_err());
+        assert!(db.set_user_disabled("bob", true, 1).await.is_err());
     }
 
     #[tokio::test]

@@ -161,9 +161,10 @@ fn cell(row: &ActShown, reader: Role) -> LogCell {
         purpose: words::purpose(row),
         driver: row.driver.clone(),
         unit: row.unit.as_ref().map(ToString::to_string),
+        // Without a unit the event is forgotten.
         href: match reader {
             Role::Driver | Role::Dispatcher | Role::SafetyManager | Role::PrivacyOfficer => {
-                event.as_ref().map(|event| format!("/events/{event}"))
+                event.as_ref().zip(row.unit.as_ref()).map(|(event, _)| format!("/events/{event}"))
             }
             Role::FleetAdmin | Role::Auditor | Role::Installer | Role::VendorSupport => None,
         },

@@ -39,6 +39,8 @@ pub(crate) fn act(row: &ActShown) -> String {
         "export" => "Recording taken away as a file",
         "delete" => "Recording is deleted",
         "deleted" => "Recording gone: key and pictures destroyed",
+        "event_forgotten" => "Event forgotten: its time was over",
+        "account_erased" => "Account erased: it was off for long",
         "hold" => "Recording kept for a legal ground",
         "release" => "Legal hold ended",
         "sign_in" => "Signed in",
