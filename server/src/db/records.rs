@@ -190,3 +190,51 @@ async fn is_old(
         .await?;
     Ok(row.is_some())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::borrow::Cow;
+
+    use sqlx::{Row as _, SqlitePool, sqlite::SqliteConnectOptions};
+
+    use super::*;
+
+    /// A database of the version before is carried over with what is in it.
+    #[tokio::test]
+    async fn proposals_and_accounts_of_before_are_carried_over() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("temoin.db");
+        let mut before = sqlx::migrate!("migrations/sqlite");
+        before.migrations =
+            Cow::Owned(before.iter().filter(|m| m.version < 7).cloned().collect::<Vec<_>>());
+        let options = SqliteConnectOptions::new().filename(&path).create_if_missing(true);
+        let pool = SqlitePool::connect_with(options).await.unwrap();
+        before.run(&pool).await.unwrap();
+        let rows = "
+            INSERT INTO users (id, login, name, short_name, role, password_hash, log_salt, disabled,
+                               created_at)
+            VALUES ('on', 'on', 'On', 'on', 'driver', 'h', X'00', 0, 1),
+                   ('off', 'off', 'Off', 'off', 'driver', 'h', X'00', 1, 1);
+            INSERT INTO depots VALUES ('d', 'd');
+            INSERT INTO units (id, depot, status) VALUES ('van-1', 'd', 'enrolled');
+            INSERT INTO events VALUES
+                ('e', 'van-1', 'speeding', 1, 1, 1, 'low', 1.0, 'r', '[]', NULL, 'none', 1);
+            INSERT INTO limit_proposals VALUES (7, 'e', 'on', 44.0, 26.0, 90.0, 50.0, NULL, 'a sign',
+                2, 'accepted', 'yes', 'off', 3);";
+        sqlx::raw_sql(rows).execute(&pool).await.unwrap();
+        pool.close().await;
+
+        let db = Db::open(&path).await.unwrap();
+        let kept = db.accepted_limits().await.unwrap();
+        let row = kept.first().unwrap();
+        assert_eq!((row.id, row.proposal.words.as_str()), (7, "a sign"));
+        assert_eq!((row.proposal.taken_kmh, row.proposal.proposed_kmh), (Some(50.0), None));
+        let rows =
+            sqlx::query("SELECT id, disabled_at > 1700000000000 AS since FROM users ORDER BY id")
+                .fetch_all(&db.pool)
+                .await
+                .unwrap();
+        let since: Vec<Option<bool>> = rows.iter().map(|row| row.get("since")).collect();
+        assert_eq!(since, [Some(true), None], "off, on");
+    }
+}
