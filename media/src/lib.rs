@@ -24,6 +24,7 @@ mod scaled_part;
 mod text_mask;
 pub mod transcode;
 pub mod upright_edges;
+pub mod watermark;
 
 #[cfg(test)]
 mod test_pictures;

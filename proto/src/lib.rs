@@ -9,6 +9,7 @@ pub mod events;
 pub mod geo;
 pub mod ids;
 pub mod manifest;
+pub mod mark;
 pub mod perception;
 pub mod picture_stats;
 pub mod samples;

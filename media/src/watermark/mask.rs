@@ -1,0 +1,146 @@
+//! How much the eye lets pass, for each block of 8x8 pixels: little on a flat dark wall, more where it
+//! is bright, much more on texture, which hides it.
+
+use std::time::Duration;
+
+use crate::rounding::index;
+
+/// Side of a block, pixels: also the distance of the nodes that the mark is computed at.
+pub(super) const BLOCK: usize = 8;
+/// Rows of a block that are looked at: every other one tells as much.
+const ROW_STEP: usize = 2;
+/// What passes on a flat black area, grey levels.
+const FLAT: f32 = 0.45;
+/// More for each grey level of brightness: what is seen is a change in proportion (Weber).
+const BY_LUMA: f32 = 0.005;
+/// More for each grey level that neighbouring pixels differ by on average.
+const BY_TEXTURE: f32 = 0.35;
+/// Texture beyond this hides no more, grey levels.
+const MOST_TEXTURE: f32 = 12.0;
+/// How quickly the mask follows the picture: a mask that jumps would itself be seen.
+const FOLLOWS_IN: Duration = Duration::from_millis(300);
+
+/// The mask of a stream of pictures of one size.
+pub(super) struct Mask {
+    width: usize,
+    height: usize,
+    across: usize,
+    down: usize,
+    /// In grey levels, row by row, smoothed over time.
+    levels: Vec<f32>,
+    last: Option<Duration>,
+    texture: Vec<f32>,
+    now: Vec<f32>,
+    luma_sums: Vec<u16>,
+    texture_sums: Vec<u16>,
+}
+
+impl Mask {
+    pub(super) fn new(width: u32, height: u32) -> Self {
+        let (width, height) = (index(width), index(height));
+        let (across, down) = (width.div_ceil(BLOCK), height.div_ceil(BLOCK));
+        let blocks = across * down;
+        Self {
+            width,
+            height,
+            across,
+            down,
+            levels: vec![0.0; blocks],
+            last: None,
+            texture: vec![0.0; blocks],
+            now: vec![0.0; blocks],
+            luma_sums: vec![0; width],
+            texture_sums: vec![0; width],
+        }
+    }
+
+    /// Blocks across and down.
+    pub(super) const fn size(&self) -> (usize, usize) {
+        (self.across, self.down)
+    }
+
+    /// The mask at this picture, grey levels for each block, row by row.
+    pub(super) fn follow(&mut self, luma: &[u8], at: Duration) -> &[f32] {
+        self.measure(luma);
+        self.hide_behind_texture();
+        // A recording that jumps back begins anew.
+        let passed = self.last.and_then(|last| at.checked_sub(last));
+        let part = match passed {
+            Some(passed) => -(-passed.as_secs_f32() / FOLLOWS_IN.as_secs_f32()).exp_m1(),
+            None => 1.0,
+        };
+        self.last = Some(at);
+        for (level, now) in self.levels.iter_mut().zip(&self.now) {
+            *level += (now - *level) * part;
+        }
+        &self.levels
+    }
+
+    /// Texture, and into `now` what brightness alone lets pass, of each block.
+    fn measure(&mut self, luma: &[u8]) {
+        let rows: Vec<&[u8]> = luma.chunks_exact(self.width).take(self.height).collect();
+        let mut texture = self.texture.iter_mut();
+        let mut now = self.now.iter_mut();
+        for block in rows.chunks(BLOCK) {
+            self.luma_sums.fill(0);
+            self.texture_sums.fill(0);
+            let mut looked = 0_u8;
+            for pair in block.chunks(ROW_STEP) {
+                let Some(row) = pair.first() else { continue };
+                let below = pair.get(1).unwrap_or(row);
+                looked += 1;
+                let right = row.get(1..).unwrap_or_default();
+                for (sum, y) in self.luma_sums.iter_mut().zip(*row) {
+                    *sum += u16::from(*y);
+                }
+                let pixels = row.iter().zip(right).zip(*below);
+                for (sum, ((y, right), below)) in self.texture_sums.iter_mut().zip(pixels) {
+                    *sum += u16::from(y.abs_diff(*right)) + u16::from(y.abs_diff(*below));
+                }
+            }
+            let pairs = self.luma_sums.chunks(BLOCK).zip(self.texture_sums.chunks(BLOCK));
+            for (luma, differences) in pairs {
+                let mean = |sums: &[u16]| {
+                    let sum: u32 = sums.iter().map(|s| u32::from(*s)).sum();
+                    ratio(sum, sums.len() * usize::from(looked))
+                };
+                if let (Some(texture), Some(now)) = (texture.next(), now.next()) {
+                    // Two neighbours were compared with.
+                    *texture = mean(differences) / 2.0;
+                    *now = FLAT + BY_LUMA * mean(luma);
+                }
+            }
+        }
+    }
+
+    /// Adds what texture hides. An edge hides nothing on the flat side of it: half of the least of
+    /// the neighbours counts, and half of their mean.
+    fn hide_behind_texture(&mut self) {
+        let rows: Vec<&[f32]> = self.texture.chunks_exact(self.across.max(1)).collect();
+        let mut now = self.now.iter_mut();
+        for y in 0..self.down {
+            let near: Vec<&[f32]> =
+                rows.get(y.saturating_sub(1)..(y + 2).min(self.down)).unwrap_or_default().to_vec();
+            for x in 0..self.across {
+                let (mut least, mut sum, mut n) = (f32::MAX, 0.0, 0.0);
+                for row in &near {
+                    let part = row.get(x.saturating_sub(1)..(x + 2).min(self.across));
+                    for texture in part.unwrap_or_default() {
+                        least = least.min(*texture);
+                        sum += texture;
+                        n += 1.0;
+                    }
+                }
+                if let Some(now) = now.next() {
+                    *now += BY_TEXTURE * (0.5 * (least + sum / n)).clamp(0.0, MOST_TEXTURE);
+                }
+            }
+        }
+    }
+}
+
+/// Of two counts that are far below what single precision holds.
+#[expect(clippy::cast_precision_loss, reason = "sums of one block")]
+const fn ratio(sum: u32, of: usize) -> f32 {
+    sum as f32 / of as f32
+}
