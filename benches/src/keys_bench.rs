@@ -61,7 +61,7 @@ pub async fn figures(programs: &Programs) -> Result<Vec<Figure>> {
             let hashes = log.consistency_proof(from, log.len())?;
             let proof = LogProof::new(&log.entry_proof(index)?, from, &hashes);
             let request = Request::Unwrap { clip, wrapped: wrapped.clone().into(), proof };
-            let Answer::Unwrapped(_) = ask(&mut stream, &request).await? else {
+            let Answer::Unwrapped { .. } = ask(&mut stream, &request).await? else {
                 bail!("the key service refused a good entry");
             };
             to.push(began.elapsed().as_secs_f64() * 1e3);

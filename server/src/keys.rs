@@ -17,9 +17,17 @@ use std::{
 use temoin_access_log::{Action, LogIndex};
 use temoin_keys::{
     Answer, LogProof, PublicKey, Refusal, Request,
-    message::{MAX_ANSWER_LEN, MessageError, SeenHead, WitnessedHead, next_len, read_body, send},
+    message::{
+        MAX_ANSWER_LEN, MAX_MARKS, MessageError, SeenHead, WitnessedHead, next_len, read_body, send,
+    },
 };
-use temoin_proto::{ids::ClipId, manifest::WrappedKey, sealed::ClipKey, wire};
+use temoin_proto::{
+    ids::{ClipId, ViewId},
+    manifest::WrappedKey,
+    mark::MarkKey,
+    sealed::ClipKey,
+    wire,
+};
 use tokio::{net::UnixStream, sync::Mutex as AsyncMutex};
 
 use crate::{
@@ -219,7 +227,8 @@ impl Keys {
         if let Answer::Head(head) = answer { Ok(head) } else { Err(unexpected(answer)) }
     }
 
-    /// A clip's key, against the proof that the log says so.
+    /// A clip's key, and the key of the mark of the view that the entry names, against the proof that
+    /// the log says so.
     ///
     /// # Errors
     /// [`KeyError::NotLogged`] where the entry is of something else; others where the service is
@@ -229,7 +238,7 @@ impl Keys {
         clip: ClipId,
         wrapped: &WrappedKey,
         proof: &LogIndex,
-    ) -> Result<ClipKey, KeyError> {
+    ) -> Result<(ClipKey, Option<MarkKey>), KeyError> {
         if !proof.opens(clip) {
             return Err(KeyError::NotLogged(proof.get()));
         }
@@ -238,7 +247,38 @@ impl Keys {
             Request::Unwrap { clip, wrapped, proof }
         };
         let answer = self.proven(proof.get(), request).await?;
-        if let Answer::Unwrapped(key) = answer { Ok(key) } else { Err(unexpected(answer)) }
+        if let Answer::Unwrapped { key, mark } = answer {
+            Ok((key, mark))
+        } else {
+            Err(unexpected(answer))
+        }
+    }
+
+    /// The keys of the marks of these views of a clip, in the same order, against the entry that says
+    /// that the clip is compared with a leak.
+    ///
+    /// # Errors
+    /// [`KeyError::NotLogged`] where the entry is of something else; others where the service is
+    /// away or refuses.
+    pub async fn marks(
+        &self,
+        clip: ClipId,
+        views: &[ViewId],
+        proof: &LogIndex,
+    ) -> Result<Vec<MarkKey>, KeyError> {
+        if proof.leaf().clip != Some(clip) || proof.leaf().action != Action::TRACE {
+            return Err(KeyError::NotLogged(proof.get()));
+        }
+        let mut keys = Vec::with_capacity(views.len());
+        for part in views.chunks(MAX_MARKS) {
+            let request = |proof| Request::Marks { clip, views: part.to_vec(), proof };
+            let answer = self.proven(proof.get(), request).await?;
+            match answer {
+                Answer::Marks(marks) if marks.len() == part.len() => keys.extend(marks),
+                answer => return Err(unexpected(answer)),
+            }
+        }
+        Ok(keys)
     }
 
     /// Makes the service never give out a clip's key again. Durable when it returns; again is no

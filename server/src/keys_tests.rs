@@ -51,7 +51,7 @@ async fn a_key_comes_only_with_the_entry_of_its_clip() {
     let scene = Scene::new();
     let (clip, key, wrapped) = scene.clip().await;
     let view = scene.entry(Action::VIEW, clip).await;
-    let got = scene.keys.unwrap(clip, &wrapped, &view).await.unwrap();
+    let (got, _) = scene.keys.unwrap(clip, &wrapped, &view).await.unwrap();
     assert_eq!(got.expose(), key.expose());
     let of_another = scene.entry(Action::VIEW, ClipId::new()).await;
     let refused = scene.entry(Action::VIEW_REFUSED, clip).await;

@@ -28,6 +28,7 @@ use temoin_media::{fmp4::Fmp4Error, h264::H264Error};
 use temoin_proto::{
     ids::{ClipId, EventId, GrantId, ViewId},
     manifest::{Manifest, ManifestError},
+    mark::MarkKey,
     sealed::{ClipKey, SealedError, TrackName},
     time::WallTime,
     wire::ClipSignals,
@@ -341,7 +342,10 @@ impl App {
         let how = Opening::of(&proof);
         let track = manifest.track(track).ok_or(AppError::NotFound)?.clone();
         let slot = self.streams().take(session.id)?;
-        let key = self.clip_key(view.clip, &proof).await?;
+        let (key, mark) = self.clip_keys(view.clip, &proof).await?;
+        let mark = mark.ok_or_else(|| {
+            AppError::Internal(format!("the key service gave view {} no mark", view.id))
+        })?;
         let faces = if is_cabin(track.name) && permit.blur_driver_face {
             // No signals at all is no face anywhere: all of the video is blurred.
             let signals = self.signals(&key, &manifest).await?.unwrap_or_default();
@@ -357,6 +361,7 @@ impl App {
             duration_ms: manifest.duration_ms,
             track,
             key,
+            mark,
             faces,
         };
         let watching = Watching {
@@ -496,6 +501,15 @@ impl App {
     }
 
     async fn clip_key(&self, clip: ClipId, proof: &LogIndex) -> Result<ClipKey, AppError> {
+        Ok(self.clip_keys(clip, proof).await?.0)
+    }
+
+    /// The clip's key, and the key of the mark of the view that the entry names.
+    async fn clip_keys(
+        &self,
+        clip: ClipId,
+        proof: &LogIndex,
+    ) -> Result<(ClipKey, Option<MarkKey>), AppError> {
         let wrapped = self.db().wrapped_key(clip).await?.ok_or(AppError::NotFound)?;
         match self.keys().unwrap(clip, &wrapped, proof).await {
             Err(KeyError::Refused(Refusal::Destroyed)) => Err(AppError::NotFound),

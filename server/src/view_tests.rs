@@ -4,7 +4,11 @@ use std::time::Duration;
 
 use futures::StreamExt as _;
 use prost::Message as _;
-use temoin_media::{fmp4::Reader, h264::Decoder};
+use temoin_media::{
+    fmp4::Reader,
+    h264::Decoder,
+    watermark::{Grid, grid::blend_at},
+};
 use temoin_proto::wire::FacePoint;
 
 use super::*;
@@ -312,6 +316,63 @@ async fn a_dispatcher_never_sees_the_drivers_face() {
             assert!(around < 40, "no box for more than 0.5 s blurs all at {at} ms: {around}");
         }
     }
+}
+
+/// How well the mean brightness of each cell follows the signs of a mark, in standard deviations of
+/// what signs that have nothing to do with it would reach.
+fn likeness(mp4: &[u8], key: &MarkKey, track: TrackName) -> f64 {
+    let (grid, signs) = (Grid::of(SIZE.0, SIZE.1), key.signs(track));
+    let (width, height) = (SIZE.0 as usize, SIZE.1 as usize);
+    let (mut sum, mut squares) = (0.0, 0.0);
+    for (at_ms, luma) in pictures(mp4) {
+        let at = blend_at(Duration::from_millis(at_ms));
+        let signs = grid.signs(&signs, at.from);
+        let mut cells = vec![0.0; grid.cells()];
+        for (n, pixel) in luma.iter().enumerate() {
+            let (x, y) = (n % width, n / width);
+            let cell = y * grid.rows() / height * grid.cols() + x * grid.cols() / width;
+            // What is far from grey is the visible mark.
+            cells[cell] += (f64::from(*pixel) - f64::from(LUMA)).clamp(-4.0, 4.0);
+        }
+        for (sign, cell) in signs.iter().zip(cells) {
+            sum += f64::from(*sign) * cell;
+            squares += cell * cell;
+        }
+    }
+    sum / squares.sqrt()
+}
+
+#[tokio::test]
+async fn each_view_carries_the_mark_of_its_own_id() {
+    let s = scene().await;
+    let app = &s.fleet.app;
+    let session = s.fleet.session(&s.driver).await;
+    let mut views = Vec::new();
+    for how in [Opening::Watch, Opening::Export] {
+        let opened = app.open_view(&session, s.event.id, "own_review", how).await.unwrap();
+        for track in [TrackName::Road, TrackName::Cabin] {
+            let stream = app.stream_track(&session, opened.view_id, track).await.unwrap().stream;
+            views.push((opened.view_id, track, read_all(stream).await.unwrap()));
+        }
+    }
+    let clip = *s.event.clip.as_ref().unwrap();
+    let act = Act { clip: Some(clip), ..Act::new(Action::TRACE, None, app.now_ms()) };
+    let entry = app.log().record(app.db(), &act).await.unwrap();
+    let ids: Vec<_> = views.iter().map(|(id, ..)| *id).collect();
+    let keys = app.keys().marks(clip, &ids, &entry).await.unwrap();
+    for (view, track, mp4) in &views {
+        for (id, key) in ids.iter().zip(&keys) {
+            let likeness = likeness(mp4, key, *track);
+            if id == view {
+                assert!(likeness > 20.0, "{track:?}: its own mark is not in it: {likeness}");
+            } else {
+                assert!(likeness.abs() < 6.0, "{track:?}: another view's mark: {likeness}");
+            }
+        }
+    }
+    // The entry of a view tells no marks but its own.
+    let view = app.log().recall(entry.get() - 1).await.unwrap();
+    assert!(app.keys().marks(clip, &ids, &view).await.is_err());
 }
 
 /// Stripes of 8 pixels over the whole picture.

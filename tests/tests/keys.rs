@@ -69,7 +69,7 @@ async fn who_has_no_entry_gets_nothing() -> Result<()> {
     let answer = ask(&socket, &unwrap(other)).await?;
     assert!(matches!(answer, Answer::Refused(Refusal::NotLogged)), "{answer:?}");
     let answer = ask(&socket, &unwrap(entry(&log, clip)?)).await?;
-    assert!(matches!(answer, Answer::Unwrapped(_)), "{answer:?}");
+    assert!(matches!(answer, Answer::Unwrapped { .. }), "{answer:?}");
     drop(log);
 
     // The administrator: no file of the server is, or opens, a keyring.

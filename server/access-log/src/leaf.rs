@@ -108,6 +108,8 @@ word! {
         VIEW_REFUSED = "view_refused";
         /// A recording was exported to a file.
         EXPORT = "export";
+        /// A recording, and all views of it, were compared with a file that leaked.
+        TRACE = "trace";
         /// A recording is to be deleted: from now on nobody sees it.
         DELETE = "delete";
         /// A recording's key and objects are destroyed: the receipt.
@@ -147,6 +149,13 @@ fn check_word(s: &str) -> Result<(), LeafError> {
         && s.starts_with(|c: char| c.is_ascii_lowercase())
         && s.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
     if good { Ok(()) } else { Err(LeafError::Word(s.chars().take(MAX_WORD_LEN).collect())) }
+}
+
+impl Action {
+    /// Whether an entry of this action opens the recording that it names.
+    pub fn opens(&self) -> bool {
+        [Self::VIEW, Self::EXPORT, Self::TRACE].contains(self)
+    }
 }
 
 /// The random salt of one person, 32 bytes. Kept in the server's database, never in the log.

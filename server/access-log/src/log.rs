@@ -73,7 +73,7 @@ use crate::{
     checkpoint::{Checkpoint, CheckpointError, KeyError, LogKey, LogPublicKey},
     chunks::SavedChunk,
     files::{self, FileError, LogFiles, OpenError, OsFiles},
-    leaf::{Action, Leaf, LeafError},
+    leaf::{Leaf, LeafError},
     proof::EntryProof,
     record::{HEADER, Record, RecordError},
     tree::{CHUNK, Chunk, Hash, Tree, TreeError},
@@ -189,11 +189,10 @@ impl LogIndex {
         &self.leaf
     }
 
-    /// True where the entry says that this clip was opened or exported. The entry of one clip, of a
-    /// refusal or of a sign-in opens no other clip.
+    /// True where the entry says that this clip was opened, exported or compared with a leak. The
+    /// entry of one clip, of a refusal or of a sign-in opens no other clip.
     pub fn opens(&self, clip: ClipId) -> bool {
-        self.leaf.clip == Some(clip)
-            && (self.leaf.action == Action::VIEW || self.leaf.action == Action::EXPORT)
+        self.leaf.clip == Some(clip) && self.leaf.action.opens()
     }
 }
 

@@ -158,6 +158,15 @@ fn init(config: &Config) -> Result<(), anyhow::Error> {
     say(&format!("current {}", keyring.public().id))
 }
 
+/// Held by who reads the keyring to write it.
+fn lock_keyring(config: &Config) -> Result<File, anyhow::Error> {
+    let path = config.folder.join("keyring.lock");
+    let lock = File::create(&path).with_context(|| format!("cannot open {}", path.display()))?;
+    rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive)
+        .with_context(|| format!("cannot lock {}", path.display()))?;
+    Ok(lock)
+}
+
 /// Reads the keyring, changes it and puts it back, one at a time.
 fn change(
     at: &At,
@@ -165,10 +174,7 @@ fn change(
     work: impl FnOnce(&mut Keyring) -> Result<(), anyhow::Error>,
 ) -> Result<(), anyhow::Error> {
     let config = Config::read(&at.config)?;
-    let path = config.folder.join("keyring.lock");
-    let lock = File::create(&path).with_context(|| format!("cannot open {}", path.display()))?;
-    rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive)
-        .with_context(|| format!("cannot lock {}", path.display()))?;
+    let lock = lock_keyring(&config)?;
     let guard = config.guard()?;
     let mut ring = Keyring::open(&config.keyring(), guard.as_ref())?;
     let guard = match new {
@@ -236,8 +242,17 @@ fn system_clock() -> Clock {
     })
 }
 
+/// The keyring for a service: one of an earlier version is saved in the present form.
 fn open_keyring(config: &Config) -> Result<Keyring, anyhow::Error> {
-    Ok(Keyring::open(&config.keyring(), config.guard()?.as_ref())?)
+    let lock = lock_keyring(config)?;
+    let guard = config.guard()?;
+    let ring = Keyring::open(&config.keyring(), guard.as_ref())?;
+    if ring.is_upgraded() {
+        ring.save(&config.keyring(), guard.as_ref())?;
+        tracing::info!("the keyring has a secret for the forensic marks now: back it up anew");
+    }
+    drop(lock);
+    Ok(ring)
 }
 
 fn serve(config: Config) -> Result<(), anyhow::Error> {

@@ -1,18 +1,21 @@
 //! The fleet's private keys, in memory and as a sealed file.
 //!
-//! The file is JSON: the format's name, the sealing key as the guard wrapped it, and the keys,
-//! sealed with AES-256-GCM under that sealing key. Each writing takes a fresh sealing key and
+//! The file is JSON: the format's name, the sealing key as the guard wrapped it, and the secret of the
+//! forensic marks with the keys, sealed with AES-256-GCM under that sealing key. Each writing takes a fresh sealing key and
 //! replaces the file as a whole; a crash leaves the old file or the new one.
 //!
-//! INVARIANT: nothing here gives out a private key. A key's name is made of its public half, so one
+//! The secret of the marks never changes: a view of years ago can still be named by its mark.
+//!
+//! INVARIANT: nothing here gives out a private key, or the secret of the marks. A key's name is made of its public half, so one
 //! key never has two names. The keys are wiped from memory when they are dropped.
 
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use temoin_proto::{
-    ids::ClipId,
+    ids::{ClipId, ViewId},
     manifest::WrappedKey,
+    mark::MarkKey,
     sealed::{ClipKey, SealedError, fleet_public_key, generate_fleet_key},
 };
 use zeroize::Zeroizing;
@@ -24,7 +27,9 @@ use crate::{
     place, sealing,
 };
 
-const FORMAT: &str = "temoin keyring v1";
+const FORMAT: &str = "temoin keyring v2";
+/// The format before, without the secret of the marks.
+const FORMAT_1: &str = "temoin keyring v1";
 /// Most keys: a rotation a week for five years.
 const MAX_KEYS: usize = 256;
 /// Largest file, bytes.
@@ -70,8 +75,8 @@ struct File {
 
 impl File {
     /// What the sealed part is bound to.
-    fn context(guard: &WrappedSealingKey) -> Vec<u8> {
-        let mut context = format!("{FORMAT}\0").into_bytes();
+    fn context(format: &str, guard: &WrappedSealingKey) -> Vec<u8> {
+        let mut context = format!("{format}\0").into_bytes();
         // A guard is text and numbers: it always has a JSON form.
         context.extend(serde_json::to_vec(guard).unwrap_or_default());
         context
@@ -100,6 +105,9 @@ impl Key {
 pub struct Keyring {
     old: Vec<Key>,
     current: Key,
+    marks: MarkKey,
+    /// The file has no secret of marks yet.
+    is_upgraded: bool,
 }
 
 impl std::fmt::Debug for Keyring {
@@ -114,7 +122,8 @@ impl Keyring {
     /// # Errors
     /// [`KeyringError::Sealed`].
     pub fn new() -> Result<Self, KeyringError> {
-        Ok(Self { old: Vec::new(), current: Key::generate()? })
+        let marks = MarkKey::generate().ok_or(KeyringError::Random)?;
+        Ok(Self { old: Vec::new(), current: Key::generate()?, marks, is_upgraded: false })
     }
 
     /// Makes the file.
@@ -137,11 +146,12 @@ impl Keyring {
     fn seal(&self, guard: &dyn Guard) -> Result<Vec<u8>, KeyringError> {
         let sealing_key = sealing::new_key().map_err(|_| KeyringError::Random)?;
         let wrapped = guard.wrap(&sealing_key)?;
-        let mut plain = Zeroizing::new(Vec::with_capacity((self.old.len() + 1) * 32));
+        let mut plain = Zeroizing::new(Vec::with_capacity((self.old.len() + 2) * 32));
+        plain.extend_from_slice(self.marks.as_bytes());
         for key in self.old.iter().chain([&self.current]) {
             plain.extend_from_slice(key.private.as_ref());
         }
-        let sealed = sealing::seal(&sealing_key, &File::context(&wrapped), &plain)
+        let sealed = sealing::seal(&sealing_key, &File::context(FORMAT, &wrapped), &plain)
             .map_err(|_| KeyringError::Random)?;
         let file = File { format: FORMAT.to_owned(), guard: wrapped, sealed };
         // Text, numbers and bytes: it always has a JSON form.
@@ -161,15 +171,21 @@ impl Keyring {
         let bytes = std::fs::read(path).map_err(place::failed("read", path))?;
         let file: File = serde_json::from_slice(&bytes)
             .map_err(|e| place::content(path, format!("not a keyring: {e}")))?;
-        if file.format != FORMAT {
+        if ![FORMAT, FORMAT_1].contains(&file.format.as_str()) {
             let what = format!("it is a `{}`, and only `{FORMAT}` is known", file.format);
             return Err(place::content(path, what).into());
         }
         let sealing_key = guard.unwrap(&file.guard)?;
         let damaged = || place::content(path, "its keys are damaged: restore it from a backup");
-        let plain = sealing::open(&sealing_key, &File::context(&file.guard), &file.sealed)
-            .map_err(|_| damaged())?;
-        let (keys, rest) = plain.as_chunks::<32>();
+        let context = File::context(&file.format, &file.guard);
+        let plain = sealing::open(&sealing_key, &context, &file.sealed).map_err(|_| damaged())?;
+        let (secrets, rest) = plain.as_chunks::<32>();
+        let is_upgraded = file.format == FORMAT_1;
+        let (marks, keys) = match secrets.split_first() {
+            Some((marks, keys)) if !is_upgraded => (Some(MarkKey::from_bytes(*marks)), keys),
+            Some(_) | None => (MarkKey::generate(), secrets),
+        };
+        let marks = marks.ok_or(KeyringError::Random)?;
         if !rest.is_empty() || keys.len() > MAX_KEYS {
             return Err(damaged().into());
         }
@@ -178,7 +194,18 @@ impl Keyring {
             .map(|private| Key::new(Zeroizing::new(*private)))
             .collect::<Result<Vec<_>, _>>()?;
         let current = keys.pop().ok_or_else(damaged)?;
-        Ok(Self { old: keys, current })
+        Ok(Self { old: keys, current, marks, is_upgraded })
+    }
+
+    /// Whether the file is of an earlier version and lacks the secret of the marks: it has to be
+    /// saved before a mark is made.
+    pub const fn is_upgraded(&self) -> bool {
+        self.is_upgraded
+    }
+
+    /// The key of a view's mark. Only [`crate::Service`] decides whether it may be given to anybody.
+    pub fn mark(&self, view: ViewId) -> MarkKey {
+        self.marks.of_view(view)
     }
 
     /// The keys' names, the current one last.
@@ -275,6 +302,9 @@ mod tests {
 
         let mut again = Keyring::open(&path, &guard).unwrap();
         assert_eq!(again.ids().collect::<Vec<_>>(), ring.ids().collect::<Vec<_>>());
+        let view = ViewId::new();
+        assert_eq!(again.mark(view), ring.mark(view));
+        assert_ne!(again.mark(view), Keyring::new().unwrap().mark(view), "each has its own secret");
         assert_ne!(again.public(), first);
         assert_eq!(again.unwrap(clip, &wrapped).unwrap().expose(), key.expose());
         assert!(again.unwrap(ClipId::new(), &wrapped).is_err(), "of another clip");
@@ -319,6 +349,30 @@ mod tests {
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640)).unwrap();
         let open = Keyring::open(&path, &good).unwrap_err();
         assert!(matches!(open, KeyringError::Place(PlaceError::Mode { mode: 0o640, .. })));
+    }
+
+    #[test]
+    fn a_keyring_of_the_version_before_gets_its_secret_of_marks_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("keyring");
+        let guard = guard("correct horse battery");
+        let ring = Keyring::new().unwrap();
+        let sealing_key = sealing::new_key().unwrap();
+        let wrapped = guard.wrap(&sealing_key).unwrap();
+        let context = File::context(FORMAT_1, &wrapped);
+        let sealed =
+            sealing::seal(&sealing_key, &context, ring.current.private.as_slice()).unwrap();
+        let file = File { format: FORMAT_1.to_owned(), guard: wrapped, sealed };
+        place::create(&path, &serde_json::to_vec(&file).unwrap()).unwrap();
+
+        let upgraded = Keyring::open(&path, &guard).unwrap();
+        assert!(upgraded.is_upgraded());
+        assert_eq!(upgraded.public(), ring.public());
+        upgraded.save(&path, &guard).unwrap();
+        let again = Keyring::open(&path, &guard).unwrap();
+        assert!(!again.is_upgraded());
+        let view = ViewId::new();
+        assert_eq!(again.mark(view), upgraded.mark(view));
     }
 
     #[test]

@@ -1,24 +1,33 @@
 //! What goes over the socket: frames of a length (u32, big endian) and so many bytes.
 //!
-//! A request is JSON, at most [`MAX_REQUEST_LEN`] bytes. An answer is JSON after a byte `j`, or a
-//! clip's key: a byte `k` and its 32 bytes, so that no JSON text ever holds a key.
+//! A request is JSON, at most [`MAX_REQUEST_LEN`] bytes. An answer is JSON after a byte `j`, or keys,
+//! so that no JSON text ever holds one: after a byte `k` 32 bytes of a clip's key and, where the entry
+//! is of a view, 32 of its mark's key; after a byte `m` 32 bytes for each mark that was asked for.
 //!
 //! INVARIANT: no length from outside makes this process take more memory than the limits.
 
 use serde::{Deserialize, Serialize};
 use temoin_access_log::{Checkpoint, EntryProof, Hash};
-use temoin_proto::{ids::ClipId, manifest::WrappedKey, sealed::ClipKey};
+use temoin_proto::{
+    ids::{ClipId, ViewId},
+    manifest::WrappedKey,
+    mark::MarkKey,
+    sealed::ClipKey,
+};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use zeroize::Zeroizing;
 
 /// Longest request: an entry's proof with a large checkpoint, a consistency proof and a wrapped key.
 pub const MAX_REQUEST_LEN: usize = 64 * 1024;
-/// Longest answer.
-pub const MAX_ANSWER_LEN: usize = 4 * 1024;
+/// Longest answer: the most marks that a request has room for.
+pub const MAX_ANSWER_LEN: usize = 1 + 32 * MAX_MARKS;
+/// Most marks in a request.
+pub const MAX_MARKS: usize = 1000;
 /// Most hashes in a consistency proof: more than any tree needs.
 const MAX_HASHES: usize = 128;
 const JSON: u8 = b'j';
 const KEY: u8 = b'k';
+const MARKS: u8 = b'm';
 
 /// A message that is none.
 #[derive(Debug, thiserror::Error)]
@@ -146,6 +155,16 @@ pub enum Request {
         /// The entry.
         proof: LogProof,
     },
+    /// The keys of the marks of these views, against the entry that says that the clip is compared
+    /// with a leak.
+    Marks {
+        /// The clip.
+        clip: ClipId,
+        /// At most [`MAX_MARKS`].
+        views: Vec<ViewId>,
+        /// The entry.
+        proof: LogProof,
+    },
     /// Never to give out a clip's key again, against the entry that says that it was deleted.
     Destroy {
         /// The clip.
@@ -246,7 +265,14 @@ pub enum Answer {
     /// To [`Request::Head`].
     Head(SeenHead),
     /// To [`Request::Unwrap`].
-    Unwrapped(ClipKey),
+    Unwrapped {
+        /// The clip's key.
+        key: ClipKey,
+        /// The key of the mark of the view that the entry names, if it names one.
+        mark: Option<MarkKey>,
+    },
+    /// To [`Request::Marks`], in the same order.
+    Marks(Vec<MarkKey>),
     /// To [`Request::Destroy`]: durable.
     Destroyed,
     /// To [`Request::Rewrap`].
@@ -296,10 +322,21 @@ impl Answer {
     /// [`MessageError::TooLong`].
     pub fn encode(self) -> Result<Zeroizing<Vec<u8>>, MessageError> {
         let answer = match self {
-            Self::Unwrapped(key) => {
-                let mut bytes = Zeroizing::new(Vec::with_capacity(33));
+            Self::Unwrapped { key, mark } => {
+                let mut bytes = Zeroizing::new(Vec::with_capacity(65));
                 bytes.push(KEY);
                 bytes.extend_from_slice(key.expose());
+                if let Some(mark) = mark {
+                    bytes.extend_from_slice(mark.as_bytes());
+                }
+                return Ok(bytes);
+            }
+            Self::Marks(marks) => {
+                let mut bytes = Zeroizing::new(Vec::with_capacity(1 + 32 * marks.len()));
+                bytes.push(MARKS);
+                for mark in &marks {
+                    bytes.extend_from_slice(mark.as_bytes());
+                }
                 return Ok(bytes);
             }
             Self::Public(key) => JsonAnswer::Public(key),
@@ -321,12 +358,20 @@ impl Answer {
     pub fn decode(bytes: &[u8]) -> Result<Self, MessageError> {
         let bad = |what: String| MessageError::Malformed(what);
         match bytes.split_first() {
-            Some((&KEY, key)) => {
-                let key = Zeroizing::new(
-                    <[u8; 32]>::try_from(key).map_err(|_| bad("not 32 bytes of key".to_owned()))?,
-                );
-                Ok(Self::Unwrapped(ClipKey::from_exposed(*key)))
+            Some((&KEY, keys)) => {
+                let (key, mark) = match keys.as_chunks::<32>() {
+                    ([key], []) => (key, None),
+                    ([key, mark], []) => (key, Some(MarkKey::from_bytes(*mark))),
+                    (_, _) => return Err(bad("not one or two keys".to_owned())),
+                };
+                Ok(Self::Unwrapped { key: ClipKey::from_exposed(*key), mark })
             }
+            Some((&MARKS, marks)) => match marks.as_chunks::<32>() {
+                (marks, []) => {
+                    Ok(Self::Marks(marks.iter().map(|key| MarkKey::from_bytes(*key)).collect()))
+                }
+                (_, _) => Err(bad("not whole keys of marks".to_owned())),
+            },
             Some((&JSON, text)) => {
                 let answer = serde_json::from_slice(text).map_err(|e| bad(e.to_string()))?;
                 Ok(match answer {
@@ -410,6 +455,11 @@ mod tests {
             Request::Public,
             Request::Head,
             Request::Unwrap { clip, wrapped: wrapped.clone(), proof: proof.clone() },
+            Request::Marks {
+                clip,
+                views: vec![ViewId::from_bytes([3; 16]); 2],
+                proof: proof.clone(),
+            },
             Request::Destroy { clip, proof },
             Request::Rewrap { clip, wrapped },
             Request::Witnessed(WitnessedHead {
@@ -425,10 +475,21 @@ mod tests {
         for request in requests() {
             assert_eq!(Request::decode(&request.encode().unwrap()).unwrap(), request);
         }
-        let key = ClipKey::from_exposed([7; 32]);
-        let bytes = Answer::Unwrapped(key).encode().unwrap();
-        let Answer::Unwrapped(key) = Answer::decode(&bytes).unwrap() else { panic!() };
-        assert_eq!(key.expose(), &[7; 32]);
+        let marked = |n: u8| MarkKey::from_bytes([n; 32]);
+        for mark in [None, Some(marked(8))] {
+            let key = ClipKey::from_exposed([7; 32]);
+            let bytes = Answer::Unwrapped { key, mark: mark.clone() }.encode().unwrap();
+            let Answer::Unwrapped { key, mark: again } = Answer::decode(&bytes).unwrap() else {
+                panic!()
+            };
+            assert_eq!((key.expose(), again), (&[7; 32], mark));
+        }
+        for marks in [vec![], vec![marked(1), marked(2)], vec![marked(3); MAX_MARKS]] {
+            let bytes = Answer::Marks(marks.clone()).encode().unwrap();
+            assert!(bytes.len() <= MAX_ANSWER_LEN);
+            let Answer::Marks(again) = Answer::decode(&bytes).unwrap() else { panic!() };
+            assert_eq!(again, marks);
+        }
         let refusal = Refusal::HeadMoved { size: 9 };
         let bytes = Answer::Refused(refusal.clone()).encode().unwrap();
         let Answer::Refused(again) = Answer::decode(&bytes).unwrap() else { panic!() };
@@ -440,7 +501,9 @@ mod tests {
         for bad in ["", "{}", "\"publi\"", "{\"unwrap\":{}}", "{\"public\":1}", "[\"public\"]"] {
             assert!(Request::decode(bad.as_bytes()).is_err(), "{bad}");
         }
-        for bad in [b"".as_slice(), b"k", b"k123", b"j", b"j{}", b"x\"destroyed\""] {
+        for bad in
+            [b"".as_slice(), b"k", b"k123", b"m123", &[b'k'; 98], b"j", b"j{}", b"x\"destroyed\""]
+        {
             assert!(Answer::decode(bad).is_err(), "{bad:?}");
         }
         assert!(matches!(

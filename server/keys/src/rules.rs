@@ -33,10 +33,25 @@ impl Default for Limits {
 /// # Errors
 /// [`Refusal::NotLogged`], [`Refusal::Stale`].
 pub fn opens(leaf: &Leaf, clip: ClipId, now_ms: i64, limits: Limits) -> Result<(), Refusal> {
-    let opened = leaf.action == Action::VIEW || leaf.action == Action::EXPORT;
-    if !opened || leaf.clip != Some(clip) {
+    if !leaf.action.opens() || leaf.clip != Some(clip) {
         return Err(Refusal::NotLogged);
     }
+    is_of_now(leaf, now_ms, limits)
+}
+
+/// Whether this entry, proven to be in the log, says that this clip is compared with a leak now: then
+/// the marks of its views are told.
+///
+/// # Errors
+/// [`Refusal::NotLogged`], [`Refusal::Stale`].
+pub fn traces(leaf: &Leaf, clip: ClipId, now_ms: i64, limits: Limits) -> Result<(), Refusal> {
+    if leaf.action != Action::TRACE || leaf.clip != Some(clip) {
+        return Err(Refusal::NotLogged);
+    }
+    is_of_now(leaf, now_ms, limits)
+}
+
+fn is_of_now(leaf: &Leaf, now_ms: i64, limits: Limits) -> Result<(), Refusal> {
     let age_ms = now_ms.saturating_sub(leaf.at_unix_ms);
     let oldest = i64::from(limits.max_entry_age_s) * 1000;
     let newest = -i64::from(limits.max_future_s) * 1000;

@@ -21,11 +21,15 @@ use std::{
 };
 
 use temoin_access_log::{Checkpoint, Hash, Leaf, LogPublicKey};
-use temoin_proto::{ids::ClipId, manifest::WrappedKey, sealed::SealedError};
+use temoin_proto::{
+    ids::{ClipId, ViewId},
+    manifest::WrappedKey,
+    sealed::SealedError,
+};
 
 use crate::{
     keyring::{Keyring, KeyringError, PlaceError},
-    message::{Answer, LogProof, Refusal, Request, SeenHead, WitnessedHead},
+    message::{Answer, LogProof, MAX_MARKS, Refusal, Request, SeenHead, WitnessedHead},
     place::{self, content, failed},
     rules::{self, Consistency, Follows, Head, Limits, Witnesses},
     seen::Seen,
@@ -216,6 +220,7 @@ impl Service {
             Request::Public => "public",
             Request::Head => "head",
             Request::Unwrap { .. } => "unwrap",
+            Request::Marks { .. } => "marks",
             Request::Destroy { .. } => "destroy",
             Request::Rewrap { .. } => "rewrap",
             Request::Witnessed(_) => "witnessed",
@@ -249,6 +254,7 @@ impl Service {
             Request::Public => Ok(Answer::Public(self.keyring(|ring| Ok(ring.public()))?)),
             Request::Head => Ok(Answer::Head(self.seen())),
             Request::Unwrap { clip, wrapped, proof } => self.unwrap(clip, &wrapped.into(), &proof),
+            Request::Marks { clip, views, proof } => self.marks(clip, &views, &proof),
             Request::Destroy { clip, proof } => self.destroy(clip, &proof),
             Request::Rewrap { clip, wrapped } => {
                 if self.memory().tombstones.contains(clip) {
@@ -280,16 +286,36 @@ impl Service {
         let proven = self.prove(proof)?;
         let now_ms = (self.clock)();
         rules::opens(&proven.leaf, clip, now_ms, self.terms.limits)?;
+        self.may_open(clip, &proven, now_ms)?;
+        let view = proven.leaf.view;
+        self.keyring(|ring| {
+            let key = ring.unwrap(clip, wrapped)?;
+            Ok(Answer::Unwrapped { key, mark: view.map(|view| ring.mark(view)) })
+        })
+    }
+
+    fn marks(&self, clip: ClipId, views: &[ViewId], proof: &LogProof) -> Result<Answer, Refusal> {
+        if views.len() > MAX_MARKS {
+            return Err(Refusal::Malformed);
+        }
+        let proven = self.prove(proof)?;
+        let now_ms = (self.clock)();
+        rules::traces(&proven.leaf, clip, now_ms, self.terms.limits)?;
+        self.may_open(clip, &proven, now_ms)?;
+        self.keyring(|ring| Ok(Answer::Marks(views.iter().map(|view| ring.mark(*view)).collect())))
+    }
+
+    /// Whether anything of this clip is given out now, for an entry that says so.
+    fn may_open(&self, clip: ClipId, proven: &Proven, now_ms: i64) -> Result<(), Refusal> {
         let mut memory = self.memory();
         if memory.tombstones.contains(clip) {
             return Err(Refusal::Destroyed);
         }
-        self.place(&mut memory, &proven)?;
-        if let Some(witnesses) = &self.terms.witnesses {
-            witnesses.are_fresh(memory.cosigned_s, now_ms)?;
+        self.place(&mut memory, proven)?;
+        match &self.terms.witnesses {
+            Some(witnesses) => witnesses.are_fresh(memory.cosigned_s, now_ms),
+            None => Ok(()),
         }
-        drop(memory);
-        self.keyring(|ring| ring.unwrap(clip, wrapped)).map(Answer::Unwrapped)
     }
 
     fn destroy(&self, clip: ClipId, proof: &LogProof) -> Result<Answer, Refusal> {

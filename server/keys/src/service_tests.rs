@@ -84,7 +84,7 @@ impl Bench {
 
     fn unwrap(&self, clip: ClipId, wrapped: &Wrapped, proof: LogProof) -> Result<ClipKey, Refusal> {
         let answer = self.ask(Request::Unwrap { clip, wrapped: wrapped.clone(), proof });
-        if let Answer::Unwrapped(key) = answer { Ok(key) } else { Err(why(answer)) }
+        if let Answer::Unwrapped { key, .. } = answer { Ok(key) } else { Err(why(answer)) }
     }
 
     fn refusal(&self, clip: ClipId, wrapped: &Wrapped, proof: LogProof) -> Refusal {
@@ -112,7 +112,7 @@ fn a_key_opens_only_what_the_log_says() {
     let bench = Bench::new();
     let (clip, key, wrapped) = bench.clip();
     let (other, _, _) = bench.clip();
-    for action in [Action::VIEW, Action::EXPORT] {
+    for action in [Action::VIEW, Action::EXPORT, Action::TRACE] {
         let entry = bench.log(action, clip);
         let got = bench.unwrap(clip, &wrapped, bench.proof(entry)).unwrap();
         assert_eq!(got.expose(), key.expose());
@@ -144,6 +144,43 @@ fn a_key_opens_only_what_the_log_says() {
     assert_eq!(bench.refusal(clip, &wrapped, bench.proof(entry)), Refusal::Stale);
     bench.now_ms.store(NOW_MS - 6_000, Ordering::Relaxed);
     assert_eq!(bench.refusal(clip, &wrapped, bench.proof(entry)), Refusal::Stale, "to come");
+}
+
+#[test]
+fn a_views_mark_is_told_to_who_opens_the_view_and_all_marks_to_who_traces() {
+    let bench = Bench::new();
+    let (clip, _, wrapped) = bench.clip();
+    let view = ViewId::new();
+    let mut leaf = Leaf::new(NOW_MS, Action::VIEW);
+    (leaf.clip, leaf.view) = (Some(clip), Some(view));
+    let opened = bench.log.append(leaf).unwrap().get();
+    let request = Request::Unwrap { clip, wrapped: wrapped.clone(), proof: bench.proof(opened) };
+    let Answer::Unwrapped { mark: Some(mark), .. } = bench.ask(request) else { panic!() };
+
+    let marks = |of: ClipId, views: &[ViewId], entry| {
+        let proof = bench.proof(entry);
+        match bench.ask(Request::Marks { clip: of, views: views.to_vec(), proof }) {
+            Answer::Marks(marks) => Ok(marks),
+            answer => Err(why(answer)),
+        }
+    };
+    let trace = bench.log(Action::TRACE, clip);
+    let other = ViewId::new();
+    let told = marks(clip, &[other, view], trace).unwrap();
+    assert_eq!(told.last(), Some(&mark));
+    assert_ne!(told.first(), Some(&mark));
+    assert_eq!(marks(clip, &vec![view; MAX_MARKS + 1], trace), Err(Refusal::Malformed));
+    for action in [Action::VIEW, Action::EXPORT, Action::DELETE] {
+        let entry = bench.log(action.clone(), clip);
+        assert_eq!(marks(clip, &[view], entry), Err(Refusal::NotLogged), "{action}");
+    }
+    assert_eq!(marks(ClipId::new(), &[view], trace), Err(Refusal::NotLogged));
+    bench.now_ms.fetch_add(15 * 60 * 1000 + 1, Ordering::Relaxed);
+    assert_eq!(marks(clip, &[view], trace), Err(Refusal::Stale));
+    let trace = bench.log(Action::TRACE, clip);
+    let deleted = bench.log(Action::DELETE, clip);
+    bench.destroy(clip, deleted).unwrap();
+    assert_eq!(marks(clip, &[view], trace), Err(Refusal::Destroyed));
 }
 
 #[test]

@@ -37,7 +37,8 @@ pub(super) async fn run(path: &Path) -> Result<(), anyhow::Error> {
                 Answer::Refused(why) => return Err(KeyError::Refused(why).into()),
                 Answer::Public(_)
                 | Answer::Head(_)
-                | Answer::Unwrapped(_)
+                | Answer::Unwrapped { .. }
+                | Answer::Marks(_)
                 | Answer::Destroyed
                 | Answer::Witnessed => return Err(KeyError::Confused.into()),
             }

@@ -1,5 +1,6 @@
 //! What is done to every picture before it is shown: the driver's face blurred where it must be,
-//! and always the viewing's mark, last, so that nothing lies over it.
+//! and always the viewing's two marks: the hidden one, and the visible one last, so that nothing lies
+//! over it.
 
 use std::time::Duration;
 
@@ -7,6 +8,7 @@ use temoin_media::{
     blur::{blur_face, blur_picture},
     burn_in::ViewMark,
     frame::{I420Picture, PictureError},
+    watermark::Embedder,
 };
 use temoin_proto::{perception::PictureBox, wire::FacePoint};
 
@@ -83,7 +85,7 @@ fn possible(p: &FacePoint) -> bool {
         && p.y + p.h > 0.0
 }
 
-/// Blurs what must be blurred, then draws the mark.
+/// Blurs what must be blurred, then puts both marks in.
 ///
 /// # Errors
 /// [`PictureError`]: then the picture must not be shown.
@@ -91,7 +93,8 @@ pub(super) fn paint(
     picture: &mut I420Picture,
     at: Duration,
     faces: &Faces,
-    mark: &ViewMark,
+    hidden: &mut Embedder,
+    visible: &ViewMark,
 ) -> Result<(), PictureError> {
     match faces {
         Faces::Show => {}
@@ -107,7 +110,8 @@ pub(super) fn paint(
             }
         }
     }
-    mark.draw(picture, at);
+    hidden.mark(picture, at);
+    visible.draw(picture, at);
     Ok(())
 }
 

@@ -23,10 +23,12 @@ use temoin_media::{
     frame::I420Picture,
     h264::{AccessUnit, Encoder, EncoderConfig, StreamConfig},
     transcode::Transcoder,
+    watermark::Embedder,
 };
 use temoin_proto::{
     ids::{ClipId, ViewId},
     manifest::Track,
+    mark::MarkKey,
     sealed::ClipKey,
     time::{MonoTime, WallTime},
 };
@@ -177,6 +179,8 @@ pub(super) struct Job {
     pub(super) track: Track,
     /// The clip's key.
     pub(super) key: ClipKey,
+    /// The key of the view's forensic mark.
+    pub(super) mark: MarkKey,
     /// What happens to the driver's face.
     pub(super) faces: Faces,
 }
@@ -294,13 +298,13 @@ fn make(
     streams: &Streams,
     to_viewer: &mpsc::Sender<Result<Piece, io::Error>>,
 ) -> Result<(), AppError> {
-    let Job { view, viewer, began, clip, duration_ms, track, key, faces } = job;
+    let Job { view, viewer, began, clip, duration_ms, track, key, mark: mark_key, faces } = job;
     let duration = Duration::from_millis(duration_ms);
     let mut chunks = TrackReader::new(app, &key, clip, &track)?;
     drop(key);
     let mut reader = Reader::default();
     let mut out = Output { fragments: None, duration, to_viewer };
-    let mut faces = Some(faces);
+    let mut faces = Some((faces, mark_key));
     let mut transcoder = None;
     let stopped = || streams.stopping.load(Ordering::Relaxed) || to_viewer.is_closed();
     while let Some(chunk) = runtime.block_on(chunks.next_chunk())? {
@@ -310,13 +314,15 @@ fn make(
                 return Ok(());
             }
             if transcoder.is_none()
-                && let (Some(stream), Some(faces)) = (reader.stream(), faces.take())
+                && let (Some(stream), Some((faces, mark_key))) = (reader.stream(), faces.take())
             {
                 let size = (stream.width(), stream.height());
                 let mark = ViewMark::new(&view, &viewer, began, size.0, size.1)
                     .map_err(PictureError::from)?;
+                let mut hidden = Embedder::new(&mark_key, track.name, size.0, size.1);
+                drop(mark_key);
                 let edit = move |picture: &mut I420Picture, at: MonoTime| {
-                    paint(picture, at.since(MonoTime::ZERO), &faces, &mark)
+                    paint(picture, at.since(MonoTime::ZERO), &faces, &mut hidden, &mark)
                 };
                 transcoder = Some(
                     Transcoder::new(stream, encoder_config(size), edit)

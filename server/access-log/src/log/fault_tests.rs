@@ -14,7 +14,7 @@ use super::{
     sim_disk::{Disk, Fault, Keep, SimDisk},
     *,
 };
-use crate::{chunks, tree::WholeTree, tree::leaf_hash};
+use crate::{chunks, leaf::Action, tree::WholeTree, tree::leaf_hash};
 
 /// The head is published before each answer.
 const AT_ONCE: Duration = Duration::ZERO;

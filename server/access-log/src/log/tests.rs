@@ -6,7 +6,7 @@ use super::*;
 use crate::{
     files::CHUNKS,
     files::{CHECKPOINT, ENTRIES, KEY, NEW_CHECKPOINT},
-    leaf::{PersonSalt, Purpose},
+    leaf::{Action, PersonSalt, Purpose},
     record::RecordReader,
     tree, verify,
 };
@@ -98,6 +98,7 @@ fn an_index_opens_the_clip_of_its_entry_only() {
     for (action, opens) in [
         (Action::VIEW, true),
         (Action::EXPORT, true),
+        (Action::TRACE, true),
         (Action::VIEW_REFUSED, false),
         (Action::DELETE, false),
         (Action::SIGN_IN, false),
