@@ -43,6 +43,7 @@ pub mod labels;
 pub mod limits_bench;
 pub mod line;
 pub mod machine;
+pub mod mark_cost;
 pub mod motion_score;
 pub mod mounts;
 pub mod nmea_score;

@@ -273,10 +273,11 @@ impl Keys {
         for part in views.chunks(MAX_MARKS) {
             let request = |proof| Request::Marks { clip, views: part.to_vec(), proof };
             let answer = self.proven(proof.get(), request).await?;
-            match answer {
-                Answer::Marks(marks) if marks.len() == part.len() => keys.extend(marks),
-                answer => return Err(unexpected(answer)),
+            let Answer::Marks(marks) = answer else { return Err(unexpected(answer)) };
+            if marks.len() != part.len() {
+                return Err(KeyError::Confused);
             }
+            keys.extend(marks);
         }
         Ok(keys)
     }

@@ -641,7 +641,9 @@ pub fn key_request(data: &[u8]) {
         assert_eq!(again, request);
     }
     let proof = match request {
-        Request::Unwrap { proof, .. } | Request::Destroy { proof, .. } => proof,
+        Request::Unwrap { proof, .. }
+        | Request::Marks { proof, .. }
+        | Request::Destroy { proof, .. } => proof,
         Request::Witnessed(head) => {
             match head.hashes() {
                 Ok(hashes) => assert!(hashes.len() <= 128, "{} hashes", hashes.len()),

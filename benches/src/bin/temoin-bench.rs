@@ -24,7 +24,7 @@ use temoin_benches::{
     keys_bench, limits_bench,
     line::{self, Arrivals, Drove},
     machine::{self, Machine},
-    stats,
+    mark_cost, stats,
     viewing::{self, Views},
 };
 use temoin_hw::{pace::Speed, video_file::PictureSize};
@@ -157,6 +157,8 @@ fn bench(args: &Args) -> Result<()> {
     figures.extend(runtime.block_on(decisions::figures())?);
     say("unwrapping clips' keys");
     figures.extend(runtime.block_on(keys_bench::figures(&fleet.programs))?);
+    say("marking views");
+    figures.extend(mark_cost::figures(&input)?);
     say("looking up speed limits");
     figures.extend(limits_bench::figures()?);
     say("appending to the access log and verifying a million entries");

@@ -159,10 +159,8 @@ fn a_views_mark_is_told_to_who_opens_the_view_and_all_marks_to_who_traces() {
 
     let marks = |of: ClipId, views: &[ViewId], entry| {
         let proof = bench.proof(entry);
-        match bench.ask(Request::Marks { clip: of, views: views.to_vec(), proof }) {
-            Answer::Marks(marks) => Ok(marks),
-            answer => Err(why(answer)),
-        }
+        let answer = bench.ask(Request::Marks { clip: of, views: views.to_vec(), proof });
+        if let Answer::Marks(marks) = answer { Ok(marks) } else { Err(why(answer)) }
     };
     let trace = bench.log(Action::TRACE, clip);
     let other = ViewId::new();
