@@ -10,12 +10,16 @@
 //! |---|---|
 //! | [`grid`] | cells and slots: what both sides agree on |
 //! | [`embed`] | puts the mark in, picture by picture |
+//! | [`residual`] | what a leak's picture has that the original has not, cell by cell |
+//! | [`detect`] | whose mark that is, and how sure |
 //!
 //! How it is found again, and what a finding is worth: `docs/forensic-mark.md`.
 
+pub mod detect;
 pub mod embed;
 pub mod grid;
 mod mask;
+pub mod residual;
 
 pub use embed::Embedder;
 pub use grid::Grid;
