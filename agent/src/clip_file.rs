@@ -3,6 +3,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use prost::Message;
 use temoin_agent_core::{
     drive::Cut,
@@ -13,7 +14,9 @@ use temoin_media::{
     fmp4::{Fmp4Error, Writer},
     h264::{AccessUnit, StreamConfig},
 };
-use temoin_proto::{samples::STANDARD_GRAVITY_MPS2, sealed::TrackName, time::MonoTime, wire};
+use temoin_proto::{
+    mark::MarkKey, samples::STANDARD_GRAVITY_MPS2, sealed::TrackName, time::MonoTime, wire,
+};
 use zeroize::Zeroizing;
 
 use crate::seal::PlainTrack;
@@ -49,7 +52,8 @@ pub(crate) struct ClipFile {
     pub tracks: Vec<PlainTrack>,
 }
 
-/// Writes the tracks of a cut. `others_blurred` says it for each video.
+/// Writes the tracks of a cut. `others_blurred` says it for each video, `mark` is the key of the unit's
+/// mark in all of them.
 ///
 /// # Errors
 /// [`ClipFileError`].
@@ -57,6 +61,7 @@ pub(crate) fn write(
     cut: &Cut,
     streams: &BTreeMap<Video, Arc<StreamConfig>>,
     others_blurred: &BTreeMap<Video, bool>,
+    mark: &MarkKey,
 ) -> Result<ClipFile, ClipFileError> {
     let seen = || cut.tracks.iter().filter(|t| !t.gops.is_empty());
     let origin = seen().filter_map(|t| t.gops.first().map(|g| g.start())).min();
@@ -85,10 +90,7 @@ pub(crate) fn write(
             file.extend_from_slice(&fragment);
         }
         let others_blurred = others_blurred.get(&track.video).copied();
-        let name = match track.video {
-            Video::Shown(camera) => camera.into(),
-            Video::Unblurred(camera) => TrackName::unblurred(camera),
-        };
+        let name = track_name(track.video);
         debug_assert!(file.len() <= most, "{} bytes written, {most} expected", file.len());
         tracks.push(PlainTrack { name, media_type, others_blurred, bytes: file });
     }
@@ -96,10 +98,18 @@ pub(crate) fn write(
         name: TrackName::Signals,
         media_type: "application/x-protobuf; messageType=\"fleet.v1.ClipSignals\"".to_owned(),
         others_blurred: None,
-        bytes: Zeroizing::new(signals(&cut.signals, origin).encode_to_vec()),
+        bytes: Zeroizing::new(signals(&cut.signals, origin, mark).encode_to_vec()),
     });
     let duration_ms = u64::try_from(end.since(origin).as_millis()).unwrap_or(u64::MAX);
     Ok(ClipFile { origin, duration_ms, tracks })
+}
+
+/// The track that a video becomes.
+pub(crate) fn track_name(video: Video) -> TrackName {
+    match video {
+        Video::Shown(camera) => camera.into(),
+        Video::Unblurred(camera) => TrackName::unblurred(camera),
+    }
 }
 
 /// When a GOP's last picture stops being shown, where no other follows: after one more interval.
@@ -110,7 +120,7 @@ fn shown_until(gop: &Gop) -> MonoTime {
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "speeds, g and milliseconds of a clip fit")]
-fn signals(s: &ClipSignals, origin: MonoTime) -> wire::ClipSignals {
+fn signals(s: &ClipSignals, origin: MonoTime, mark: &MarkKey) -> wire::ClipSignals {
     let offset_ms = |at: MonoTime| (at.secs_from(origin) * 1000.0).round() as i32;
     let g = |mps2: f64| (mps2 / STANDARD_GRAVITY_MPS2) as f32;
     wire::ClipSignals {
@@ -149,5 +159,9 @@ fn signals(s: &ClipSignals, origin: MonoTime) -> wire::ClipSignals {
                 h: f.h,
             })
             .collect(),
+        unit_mark: Some(wire::UnitMark {
+            key: Bytes::copy_from_slice(mark.as_bytes()),
+            begin_ns: u64::try_from(origin.since(MonoTime::ZERO).as_nanos()).unwrap_or(u64::MAX),
+        }),
     }
 }

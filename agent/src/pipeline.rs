@@ -37,6 +37,7 @@ use temoin_media::h264::{EncoderConfig, StreamConfig};
 use temoin_proto::{
     convert::EventRecord,
     ids::{ClipId, CommandId, EventId},
+    mark::MarkKey,
     perception::{Observation, Sight},
     samples::{CameraId, Frame, Signal},
     time::{MonoTime, WallTime},
@@ -86,6 +87,8 @@ pub struct ClipJob {
     pub streams: BTreeMap<Video, Arc<StreamConfig>>,
     /// Whether other people were blurred in each video's pictures.
     pub others_blurred: BTreeMap<Video, bool>,
+    /// The key of the unit's mark in them.
+    pub mark: MarkKey,
     /// Monotonic and wall time of one instant, to name the clip's first frame by.
     pub now: (MonoTime, WallTime),
 }
@@ -103,6 +106,8 @@ pub struct Parts {
     pub encoder: EncoderConfig,
     /// What is burnt in beside time and speed: the unit's name.
     pub label: String,
+    /// The key of the unit's own forensic mark, of this run.
+    pub mark: MarkKey,
     /// Perception of each camera that is looked at.
     pub eyes: BTreeMap<CameraId, Eyes>,
     /// What of other people is blurred before encoding.
@@ -160,6 +165,7 @@ impl Pipeline {
             blur: parts.blur.clone(),
             seat: parts.seat,
             label: parts.label.clone(),
+            mark: parts.mark.clone(),
         };
         let recorder = Recorder::new(config, Arc::clone(&parts.health));
         Self {

@@ -98,6 +98,7 @@ impl Run {
             privacy: PrivacyState::Recording,
             encoder: EncoderConfig::new(SIZE.0, SIZE.1, 15),
             label: "van-12".to_owned(),
+            mark: MarkKey::from_bytes([4; 32]),
             eyes: eyes.into_iter().collect(),
             blur,
             seat: DriverSeat::default(),
@@ -264,7 +265,8 @@ fn an_unblurred_video_is_kept_only_where_it_is_ordered() {
         assert_eq!(unblurred.len(), if keep_unblurred { 30 } else { 0 });
         assert!(unblurred.iter().all(|(_, picture)| sharp(picture, PASSENGER)));
 
-        let file = crate::clip_file::write(&job.cut, &job.streams, &job.others_blurred).unwrap();
+        let file = crate::clip_file::write(&job.cut, &job.streams, &job.others_blurred, &job.mark)
+            .unwrap();
         let tracks: Vec<_> = file.tracks.iter().map(|t| (t.name, t.others_blurred)).collect();
         let mut expected = vec![(TrackName::Cabin, Some(true))];
         if keep_unblurred {
@@ -273,6 +275,55 @@ fn an_unblurred_video_is_kept_only_where_it_is_ordered() {
         expected.push((TrackName::Signals, None));
         assert_eq!(tracks, expected);
     }
+}
+
+#[test]
+fn every_clip_carries_the_mark_of_its_unit_and_its_time() {
+    use prost::Message as _;
+    use temoin_media::watermark::{
+        Grid,
+        detect::{Evidence, Finished},
+        residual::{Luma, residual},
+    };
+
+    let mut run = Run::new(None);
+    run.pictures(0..60);
+    run.button(picture_at(59));
+    run.pipeline.end();
+    let job = the_clip(&run);
+    let file =
+        crate::clip_file::write(&job.cut, &job.streams, &job.others_blurred, &job.mark).unwrap();
+    let signals = file.tracks.iter().find(|track| track.name == TrackName::Signals).unwrap();
+    let told = temoin_proto::wire::ClipSignals::decode(signals.bytes.as_slice()).unwrap();
+    let told = told.unit_mark.unwrap();
+    assert_eq!(told.key.as_ref(), run.pipeline.parts.mark.as_bytes());
+    assert_eq!(MonoTime::from_ns(told.begin_ns), file.origin);
+
+    // Nobody has the unmarked pictures any more: what a picture differs in from itself, smoothed.
+    let evidence = |later: Duration| -> Finished {
+        let grid = Grid::of(SIZE.0, SIZE.1);
+        let mut evidence = Evidence::new(grid);
+        for (at, picture) in decoded(&job, Video::Shown(CameraId::Cabin)) {
+            let luma: Vec<f32> = picture.view().luma().iter().map(|y| f32::from(*y)).collect();
+            let (width, height) = (SIZE.0 as usize, SIZE.1 as usize);
+            let of = |luma| Luma { width, height, luma };
+            let flat = vec![0.0; luma.len()];
+            let seen = vec![true; luma.len()];
+            let left = residual(grid, of(&flat), of(&luma), &seen).unwrap();
+            evidence.add(at.since(MonoTime::ZERO) + later, &left);
+        }
+        evidence.finish()
+    };
+    let z = |evidence: &Finished, key: u8| {
+        evidence.z(&MarkKey::from_bytes([key; 32]).signs(TrackName::Cabin))
+    };
+    let there = evidence(Duration::ZERO);
+    assert!(z(&there, 4) > 10.0, "{}", z(&there, 4));
+    for other in 5..100 {
+        assert!(z(&there, other) < 5.0, "another unit, or another run: {}", z(&there, other));
+    }
+    let another_time = evidence(Duration::from_secs(30));
+    assert!(z(&another_time, 4) < 5.0, "another clip: {}", z(&another_time, 4));
 }
 
 #[test]

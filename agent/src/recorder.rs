@@ -1,9 +1,9 @@
-//! From a camera's picture to the core's ring: blur of others, burn-in, encoder. One way for each
-//! camera, and a second one past the blur where the fleet switched that on.
+//! From a camera's picture to the core's ring: blur of others, the unit's mark, burn-in, encoder. One
+//! way for each camera, and a second one past the blur where the fleet switched that on.
 //!
 //! INVARIANT: pictures are in RAM only: those that wait ([`crate::privacy_blur`]) and those in the
-//! encoders. None reaches the encoder of a [`Video::Shown`] without the blur of others that is
-//! configured, and none that of a [`Video::Unblurred`] unless `blur.keep_unblurred` is set.
+//! encoders. None reaches an encoder unmarked, none that of a [`Video::Shown`] without the blur of
+//! others that is configured, and none that of a [`Video::Unblurred`] unless `blur.keep_unblurred` is set.
 //! A crash leaves nothing.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -16,14 +16,17 @@ use temoin_media::{
     burn_in::Label,
     frame::{I420Picture, PictureError},
     h264::{self, Encoder, EncoderConfig, StreamConfig},
+    watermark::Embedder,
 };
 use temoin_proto::{
+    mark::MarkKey,
     perception::Sight,
     samples::{CameraId, Frame},
     time::{MonoTime, WallTime},
 };
 
 use crate::{
+    clip_file::track_name,
     health::{HealthBoard, State},
     perception::DriverSeat,
     pipeline::wall_at,
@@ -43,6 +46,8 @@ pub(crate) struct RecorderConfig {
     pub seat: DriverSeat,
     /// What is burnt in beside time and speed: the unit's name.
     pub label: String,
+    /// The key of the unit's own forensic mark, of this run.
+    pub mark: MarkKey,
 }
 
 /// What is burnt into the pictures of this moment.
@@ -69,6 +74,7 @@ impl Caption {
 /// One video's encoder.
 struct Path {
     encoder: Encoder,
+    mark: Embedder,
     label: Label,
 }
 
@@ -104,6 +110,11 @@ impl Recorder {
     /// Parameters of each video's stream, as far as they are known.
     pub(crate) const fn streams(&self) -> &BTreeMap<Video, Arc<StreamConfig>> {
         &self.streams
+    }
+
+    /// The key of the mark in all pictures of this run.
+    pub(crate) const fn mark(&self) -> &MarkKey {
+        &self.config.mark
     }
 
     /// Whether other people are blurred in each video's pictures.
@@ -235,14 +246,15 @@ impl Recorder {
         let path = match self.paths.entry(video) {
             std::collections::btree_map::Entry::Occupied(e) => e.into_mut(),
             std::collections::btree_map::Entry::Vacant(e) => {
-                let encoder = Encoder::new(EncoderConfig {
-                    width: picture.width(),
-                    height: picture.height(),
-                    ..self.config.encoder.clone()
-                })?;
-                e.insert(Path { encoder, label: Label::default() })
+                let (width, height) = (picture.width(), picture.height());
+                let encoder =
+                    Encoder::new(EncoderConfig { width, height, ..self.config.encoder.clone() })?;
+                let mark = Embedder::new(&self.config.mark, track_name(video), width, height);
+                e.insert(Path { encoder, mark, label: Label::default() })
             }
         };
+        // Its time is the unit's own, so that no two clips of a run have the same signs.
+        path.mark.mark(&mut picture, at.since(MonoTime::ZERO));
         path.label.draw(&mut picture, text)?;
         path.encoder.push(picture, at)?;
         Ok(())

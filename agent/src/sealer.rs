@@ -108,8 +108,8 @@ impl Sealer {
     }
 
     fn keep(&self, job: &ClipJob) -> Result<(), (LostReason, String)> {
-        let file =
-            clip_file::write(&job.cut, &job.streams, &job.others_blurred).map_err(|e| match e {
+        let file = clip_file::write(&job.cut, &job.streams, &job.others_blurred, &job.mark)
+            .map_err(|e| match e {
                 ClipFileError::NoPicture => (LostReason::NoPicture, e.to_string()),
                 ClipFileError::NoStream(_) | ClipFileError::Fmp4(_) => {
                     (LostReason::WriteFailed, e.to_string())

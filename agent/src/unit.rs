@@ -21,6 +21,7 @@ use temoin_hw::{
     sim::Script,
 };
 use temoin_proto::{
+    mark::MarkKey,
     perception::{Observation, Sight},
     samples::{CameraId, Frame},
     time::MonoTime,
@@ -140,6 +141,7 @@ pub fn run(run: Run) -> Result<()> {
         privacy: configured.into(),
         encoder: config.encoder().map_err(anyhow::Error::msg)?,
         label,
+        mark: MarkKey::generate().context("the system gave no random bytes")?,
         eyes,
         blur: config.blur.clone(),
         seat: config.seat(),

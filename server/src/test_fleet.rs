@@ -435,6 +435,7 @@ pub(crate) async fn scene() -> Scene {
         driver_face: (0..10)
             .map(|i| FacePoint { offset_ms: i * 100, x: 0.4, y: 0.3, w: 0.2, h: 0.3 })
             .collect(),
+        unit_mark: None,
     };
     let tracks = [
         (TrackName::Cabin, video(LUMA)),

@@ -320,6 +320,7 @@ fn wire_seeds() -> Vec<(&'static str, &'static str, Vec<u8>)> {
         }],
         position: vec![wire::PositionPoint { offset_ms: 0, lat_deg: 54.0, lon_deg: 7.0 }],
         driver_face: vec![wire::FacePoint { offset_ms: 66, x: 0.4, y: 0.2, w: 0.1, h: 0.2 }],
+        unit_mark: Some(wire::UnitMark { key: vec![7; 32].into(), begin_ns: 5_000_000_000 }),
     };
     let upload = wire::UploadTrackRequest {
         clip_id: id,

@@ -103,6 +103,7 @@ impl Pipeline {
             cut,
             streams: self.recorder.streams().clone(),
             others_blurred: self.recorder.others_blurred(),
+            mark: self.recorder.mark().clone(),
             now: (self.parts.clock.now(), self.parts.clock.wall()),
         })));
     }
