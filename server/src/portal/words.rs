@@ -36,6 +36,7 @@ pub(crate) fn act(row: &ActShown) -> String {
     let what = match step.map_or(action, |(verb, _)| verb) {
         "view" => "Recording opened",
         "view_refused" => "Was refused a recording",
+        "trace" => "Recording and its viewings compared with a leaked file",
         "export" => "Recording taken away as a file",
         "delete" => "Recording is deleted",
         "deleted" => "Recording gone: key and pictures destroyed",
