@@ -2,7 +2,8 @@
 //!
 //! GStreamer decodes any file it knows, turns it upright, scales it into the wanted size with
 //! black bars where the shape differs, and hands out I420. Sound is not decoded. Each frame keeps
-//! its own time; where the file has more frames a second than wanted, some are left out.
+//! its own time; where the file has more frames a second than wanted, some are left out. The file
+//! `/dev/stdin` is what the process was given open: nothing is opened then.
 //!
 //! INVARIANT: at most a few decoded frames are held: the decoder waits for the consumer.
 
@@ -183,6 +184,9 @@ fn element(path: &Path, name: &str, package: &'static str) -> Result<gst::Elemen
     })
 }
 
+/// What is open already, as the system names it.
+pub const STDIN: &str = "/dev/stdin";
+const CORE: &str = "libgstreamer1.0-0";
 const BASE: &str = "gstreamer1.0-plugins-base";
 const GOOD: &str = "gstreamer1.0-plugins-good";
 
@@ -203,8 +207,10 @@ impl Playing {
     fn start(input: &VideoInput, size: PictureSize) -> Result<Self, CameraError> {
         let path = &input.file;
         // GStreamer's own words for a missing file do not name it.
-        std::fs::File::open(path)
-            .map_err(|source| CameraError::Open { path: path.clone(), source })?;
+        if path != Path::new(STDIN) {
+            std::fs::File::open(path)
+                .map_err(|source| CameraError::Open { path: path.clone(), source })?;
+        }
         gst::init().map_err(|e| media(path, format!("GStreamer does not start: {e}")))?;
         quiet_gstreamer();
         let playing = Self::build(path, size)?;
@@ -227,8 +233,13 @@ impl Playing {
 
     fn build(path: &Path, size: PictureSize) -> Result<Self, CameraError> {
         let pipeline = gst::Pipeline::new();
-        let source = element(path, "filesrc", "libgstreamer1.0-0")?;
-        source.set_property("location", path.display().to_string());
+        let source = if path == Path::new(STDIN) {
+            element(path, "fdsrc", CORE)?
+        } else {
+            let source = element(path, "filesrc", CORE)?;
+            source.set_property("location", path.display().to_string());
+            source
+        };
         let decode = element(path, "decodebin", BASE)?;
         // Sound and subtitles are not decoded at all. `ANY`: decoders whose pictures may lie in
         // other memory than the machine's count too.

@@ -14,6 +14,7 @@ pub mod cascade;
 pub mod fmp4;
 pub mod frame;
 pub mod h264;
+pub mod leak;
 pub mod picture_stats;
 pub mod plates;
 pub mod png;
