@@ -52,6 +52,7 @@ use temoin_keys::Request;
 use temoin_media::{
     fmp4::{Fmp4Error, Reader, Units, Writer},
     h264::AccessUnit,
+    leak::{LeakReader, Limits as LeakLimits, write_picture},
 };
 use temoin_proto::{
     convert::{EventRecord, MAX_CLIP_MS, MAX_NUMBERS, MAX_TRACK_LEN},
@@ -67,7 +68,7 @@ use temoin_proto::{
 pub type Target = fn(&[u8]);
 
 /// Every target with its name, which is that of its wrapper and of its corpus.
-pub const TARGETS: [(&str, Target); 29] = [
+pub const TARGETS: [(&str, Target); 30] = [
     ("access_log_entries", access_log_entries),
     ("access_log_leaf", access_log_leaf),
     ("access_log_proof", access_log_proof),
@@ -84,6 +85,7 @@ pub const TARGETS: [(&str, Target); 29] = [
     ("gpx", gpx),
     ("isotp", isotp),
     ("key_request", key_request),
+    ("leak_stream", leak_stream),
     ("limits_file", limits_file),
     ("limits_pbf", limits_pbf),
     ("log_key", log_key),
@@ -293,6 +295,35 @@ pub fn fmp4(data: &[u8]) {
     }
     let again = Units::read(&out).expect("what was written is read");
     assert_eq!((again.stream, again.units), (file.stream, file.units));
+}
+
+/// What a decoder in wrong hands may send: nothing is larger, earlier or more than was said.
+pub fn leak_stream(data: &[u8]) {
+    let limits = LeakLimits { side: 64, pictures: 20 };
+    let mut reader = LeakReader::new(data, limits);
+    let (mut pictures, mut last) = (Vec::new(), None);
+    loop {
+        match reader.next_picture() {
+            Ok(Some(leak)) => {
+                assert!(last.is_none_or(|last| leak.at > last), "times that do not rise");
+                assert!(leak.picture.width().max(leak.picture.height()) <= 64);
+                last = Some(leak.at);
+                pictures.push(leak);
+            }
+            Ok(None) => break,
+            Err(e) => {
+                refused(&e);
+                assert!(matches!(reader.next_picture(), Ok(None)), "goes on after an error");
+                break;
+            }
+        }
+    }
+    assert!(pictures.len() <= limits.pictures);
+    let mut written = Vec::new();
+    for leak in &pictures {
+        write_picture(&mut written, leak.at, &leak.picture).expect("what was read is written");
+    }
+    assert!(data.starts_with(&written), "there is one spelling of a picture");
 }
 
 // Sensors.

@@ -27,7 +27,9 @@ use temoin_access_log::{
 use temoin_keys::{LogProof, Request, Wrapped};
 use temoin_media::{
     fmp4::Writer,
+    frame::I420Picture,
     h264::{AccessUnit, StreamConfig},
+    leak,
 };
 use temoin_proto::{
     convert::EventRecord,
@@ -336,6 +338,23 @@ fn wire_seeds() -> Vec<(&'static str, &'static str, Vec<u8>)> {
     ]
 }
 
+fn leak_seeds() -> Vec<(&'static str, &'static str, Vec<u8>)> {
+    let mut whole = Vec::new();
+    for ms in [0, 40, 80] {
+        let picture = I420Picture::black(16, 8).unwrap();
+        leak::write_picture(&mut whole, Duration::from_millis(ms), &picture).unwrap();
+    }
+    let cut = whole[..whole.len() - 9].to_vec();
+    let mut failed = whole.clone();
+    leak::write_end(&mut whole, Ok(())).unwrap();
+    leak::write_end(&mut failed, Err("the file is cut off after 0.1 s")).unwrap();
+    vec![
+        ("leak_stream", "three_pictures", whole),
+        ("leak_stream", "cut", cut),
+        ("leak_stream", "with_an_error", failed),
+    ]
+}
+
 fn access_log_seeds() -> Vec<(&'static str, &'static str, Vec<u8>)> {
     let key = LogKey::decode(LOG_KEY).unwrap();
     let leaf = |at: i64| {
@@ -373,6 +392,7 @@ fn access_log_seeds() -> Vec<(&'static str, &'static str, Vec<u8>)> {
         ("access_log_proof", "entry_5_of_11", proof.to_text().into_bytes()),
         ("key_request", "unwrap", key_request("unwrap", &proof)),
         ("key_request", "destroy", key_request("destroy", &proof)),
+        ("key_request", "marks", key_request("marks", &proof)),
         ("key_request", "rewrap", key_request("rewrap", &proof)),
         ("key_request", "public", key_request("public", &proof)),
         ("checkpoint", "size_11", head.note().as_bytes().to_vec()),
@@ -396,6 +416,7 @@ fn key_request(name: &str, entry: &EntryProof) -> Vec<u8> {
     let request = match name {
         "unwrap" => Request::Unwrap { clip, wrapped, proof },
         "destroy" => Request::Destroy { clip, proof },
+        "marks" => Request::Marks { clip, views: vec![ViewId::from_bytes([8; 16]); 2], proof },
         "rewrap" => Request::Rewrap { clip, wrapped },
         _ => Request::Public,
     };
@@ -426,6 +447,7 @@ fn binary_seeds_are_of_todays_formats() {
         ("sealed_track", "empty_track", b"\x00\x00\x00\x00\x00\x00\x01".to_vec()),
         ("sealed_track", "as_a_wrapped_key", (0..80).collect()),
     ];
+    seeds.extend(leak_seeds());
     seeds.extend(wire_seeds());
     seeds.extend(access_log_seeds());
     for (target, name, bytes) in seeds {

@@ -30,7 +30,7 @@ fn scene(n: usize) -> I420Picture {
     let width = SIZE.0 as usize;
     for (i, y) in picture.planes_mut().y.iter_mut().enumerate() {
         let (x, row) = (i % width, i / width);
-        let moving = (x + 4 * n) / 40 % 2 == 0 && row > 200;
+        let moving = ((x + 4 * n) / 40).is_multiple_of(2) && row > 200;
         *y = u8::try_from(40 + x / 8 + row / 6 + if moving { 50 } else { 0 }).unwrap();
     }
     picture

@@ -7,20 +7,21 @@ use std::{
     time::Duration,
 };
 
+use anyhow::{Context as _, Result, ensure};
 use temoin_media::leak::{LeakError, LeakPicture, LeakReader, Limits};
 
 const LIMITS: Limits = Limits { side: 320, pictures: 1000 };
 
 /// What the program makes of a file.
-fn decode(path: &Path) -> (Vec<LeakPicture>, Option<LeakError>) {
+fn decode(path: &Path) -> Result<(Vec<LeakPicture>, Option<LeakError>)> {
     let mut child = Command::new(env!("CARGO_BIN_EXE_temoin-decoder"))
         .args(["--side", "320", "--fps", "15", "--most-s", "5"])
-        .stdin(File::open(path).unwrap())
+        .stdin(File::open(path)?)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut reader = LeakReader::new(child.stdout.take().unwrap(), LIMITS);
+        .spawn()?;
+    let output = child.stdout.take().context("no output")?;
+    let mut reader = LeakReader::new(output, LIMITS);
     let mut pictures = Vec::new();
     let error = loop {
         match reader.next_picture() {
@@ -30,21 +31,22 @@ fn decode(path: &Path) -> (Vec<LeakPicture>, Option<LeakError>) {
         }
     };
     drop(reader);
-    let ended = child.wait_with_output().unwrap();
+    let ended = child.wait_with_output()?;
     let said = String::from_utf8_lossy(&ended.stderr);
-    assert!(ended.status.success(), "{}: {said}", path.display());
-    (pictures, error)
+    ensure!(ended.status.success(), "{}: {said}", path.display());
+    Ok((pictures, error))
 }
 
 /// Makes a file with the `ffmpeg` program, which the tests' set-up installs.
-fn ffmpeg(path: &Path, arguments: &str) {
+fn ffmpeg(path: &Path, arguments: &str) -> Result<()> {
     let done = Command::new("ffmpeg")
         .args(["-v", "error", "-y"])
         .args(arguments.split_whitespace())
         .arg(path)
         .output()
-        .expect("ffmpeg is installed by `scripts/setup.sh test`");
-    assert!(done.status.success(), "{arguments}: {}", String::from_utf8_lossy(&done.stderr));
+        .context("ffmpeg is installed by `scripts/setup.sh test`")?;
+    ensure!(done.status.success(), "{arguments}: {}", String::from_utf8_lossy(&done.stderr));
+    Ok(())
 }
 
 #[test]
@@ -62,8 +64,8 @@ fn what_sites_and_phones_make_is_decoded() {
         ("upright.mp4", "-f lavfi -i testsrc2=s=360x640:r=25:d=2 -c:v libx264".to_owned()),
     ] {
         let path = folder.path().join(name);
-        ffmpeg(&path, &arguments);
-        let (pictures, error) = decode(&path);
+        ffmpeg(&path, &arguments).unwrap();
+        let (pictures, error) = decode(&path).unwrap();
         assert!(error.is_none(), "{name}: {error:?}");
         assert!((28..=31).contains(&pictures.len()), "{name}: {} pictures", pictures.len());
         let last = pictures.last().unwrap();
@@ -87,8 +89,8 @@ fn strange_videos_are_decoded_within_the_limits() {
         ("long.mp4", format!("-f lavfi -i testsrc=s=64x64:r=10:d=30 {x264}"), 49..=51),
     ] {
         let path = folder.path().join(name);
-        ffmpeg(&path, &arguments);
-        let (decoded, error) = decode(&path);
+        ffmpeg(&path, &arguments).unwrap();
+        let (decoded, error) = decode(&path).unwrap();
         assert!(error.is_none(), "{name}: {error:?}");
         assert!(pictures.contains(&decoded.len()), "{name}: {} pictures", decoded.len());
     }
@@ -104,10 +106,11 @@ fn what_is_no_video_is_told_in_words() {
     };
     let good = folder.path().join("good.mp4");
     let x264 = "-c:v libx264 -pix_fmt yuv420p";
-    ffmpeg(&good, &format!("-f lavfi -i testsrc2=s=640x360:r=25:d=4 {x264} -movflags +faststart"));
+    ffmpeg(&good, &format!("-f lavfi -i testsrc2=s=640x360:r=25:d=4 {x264} -movflags +faststart"))
+        .unwrap();
     let good = fs::read(good).unwrap();
     let sound = folder.path().join("sound.mp4");
-    ffmpeg(&sound, "-f lavfi -i sine=d=1 -c:a aac");
+    ffmpeg(&sound, "-f lavfi -i sine=d=1 -c:a aac").unwrap();
     let mut torn = good.clone();
     for byte in torn.iter_mut().skip(5000).step_by(97) {
         *byte ^= 0x5a;
@@ -119,14 +122,17 @@ fn what_is_no_video_is_told_in_words() {
         ("sound alone", sound, true),
         (
             "random",
-            file("random", &(0..9000_u32).map(|n| (n * n >> 3) as u8).collect::<Vec<_>>()),
+            file(
+                "random",
+                &(0..9000_u32).map(|n| ((n * n) >> 3).to_le_bytes()[0]).collect::<Vec<_>>(),
+            ),
             true,
         ),
         ("head alone", file("head.mp4", &good[..2000]), true),
         ("cut off", file("cut.mp4", &good[..good.len() / 2]), false),
         ("torn", file("torn.mp4", &torn), false),
     ] {
-        let (pictures, error) = decode(&path);
+        let (pictures, error) = decode(&path).unwrap();
         assert!(!must_fail || (pictures.is_empty() && error.is_some()), "{name}");
         if let Some(error) = error {
             let said = error.to_string();
