@@ -56,6 +56,8 @@ pub struct Embedder {
     field: Vec<i16>,
     /// Two rows of nodes, laid out over the picture's width with half a block more at each side.
     laid: [Vec<i16>; 2],
+    /// [`DITHER`] over the whole width.
+    dither: [Vec<i16>; BLOCK],
     width: usize,
 }
 
@@ -87,6 +89,7 @@ impl Embedder {
             patterns: [None, None],
             field: vec![0; (across + 2) * (down + 2)],
             laid: [vec![0; BLOCK * (across + 1)], vec![0; BLOCK * (across + 1)]],
+            dither: DITHER.map(|row| row.iter().copied().cycle().take(width_px).collect()),
             width: width_px,
         }
     }
@@ -160,9 +163,9 @@ impl Embedder {
         let mut skip = BLOCK / 2;
         for next in nodes {
             lay_across(next, lower);
-            for (weights, dither) in WEIGHTS.iter().zip(&DITHER).skip(skip) {
+            for (weights, dither) in WEIGHTS.iter().zip(&self.dither).skip(skip) {
                 let Some(row) = rows.next() else { return };
-                change_row(row, upper, lower, (*weights, dither));
+                change_row(row, upper, lower, *weights, dither);
             }
             skip = 0;
             std::mem::swap(upper, lower);
@@ -225,40 +228,24 @@ fn lay_across(nodes: &[i16], out: &mut [i16]) {
     for (pair, out) in nodes.windows(2).zip(out.as_chunks_mut::<BLOCK>().0) {
         let &[before, after] = pair else { continue };
         for (value, (b, a)) in out.iter_mut().zip(WEIGHTS) {
-            *value = (before * b + after * a) >> 4;
+            *value = before.wrapping_mul(b).wrapping_add(after.wrapping_mul(a)) >> 4;
         }
     }
 }
 
-/// Changes a row of the picture by what lies between two laid rows.
-fn change_row(
-    row: &mut [u8],
-    upper: &[i16],
-    lower: &[i16],
-    ((b, a), dither): ((i16, i16), &[i16; BLOCK]),
-) {
+/// Changes a row of the picture by what lies between two laid rows. One plain loop over slices: the
+/// compiler makes vectors of it.
+fn change_row(row: &mut [u8], upper: &[i16], lower: &[i16], (b, a): (i16, i16), dither: &[i16]) {
     let skip = BLOCK / 2;
     let (upper, lower) =
         (upper.get(skip..).unwrap_or_default(), lower.get(skip..).unwrap_or_default());
-    let change = |y: &mut u8, upper: i16, lower: i16, dither: i16| {
-        let value = (upper * b + lower * a) >> 4;
-        let changed = (i16::from(*y) + ((value + dither) >> UNIT_BITS)).clamp(0, 255);
+    for (((y, upper), lower), dither) in row.iter_mut().zip(upper).zip(lower).zip(dither) {
+        // Nothing wraps: a node is at most 1000 units. A check would cost more than the sum.
+        let value = upper.wrapping_mul(b).wrapping_add(lower.wrapping_mul(a)) >> 4;
+        let change = value.wrapping_add(*dither) >> UNIT_BITS;
+        let changed = i16::from(*y).wrapping_add(change).clamp(0, 255);
         // Within a byte, as it was clamped.
         *y = changed.to_le_bytes()[0];
-    };
-    let (blocks, rest) = row.as_chunks_mut::<BLOCK>();
-    let (upper_blocks, lower_blocks) = (upper.as_chunks::<BLOCK>().0, lower.as_chunks::<BLOCK>().0);
-    for ((ys, upper), lower) in blocks.iter_mut().zip(upper_blocks).zip(lower_blocks) {
-        for (((y, upper), lower), dither) in ys.iter_mut().zip(upper).zip(lower).zip(dither) {
-            change(y, *upper, *lower, *dither);
-        }
-    }
-    let done = blocks.len() * BLOCK;
-    let left = |laid: &[i16]| laid.get(done..).unwrap_or_default().to_vec();
-    for (((y, upper), lower), dither) in
-        rest.iter_mut().zip(left(upper)).zip(left(lower)).zip(dither)
-    {
-        change(y, upper, lower, *dither);
     }
 }
 

@@ -30,6 +30,9 @@ pub(super) struct Mask {
     levels: Vec<f32>,
     last: Option<Duration>,
     texture: Vec<f32>,
+    /// The least texture of three blocks side by side, and their sum.
+    least: Vec<f32>,
+    sum: Vec<f32>,
     now: Vec<f32>,
     luma_sums: Vec<u16>,
     texture_sums: Vec<u16>,
@@ -48,6 +51,8 @@ impl Mask {
             levels: vec![0.0; blocks],
             last: None,
             texture: vec![0.0; blocks],
+            least: vec![0.0; blocks],
+            sum: vec![0.0; blocks],
             now: vec![0.0; blocks],
             luma_sums: vec![0; width],
             texture_sums: vec![0; width],
@@ -91,11 +96,14 @@ impl Mask {
                 looked += 1;
                 let right = row.get(1..).unwrap_or_default();
                 for (sum, y) in self.luma_sums.iter_mut().zip(*row) {
-                    *sum += u16::from(*y);
+                    // At most four rows of bytes: nothing wraps, and a check costs more than the sum.
+                    *sum = sum.wrapping_add(u16::from(*y));
                 }
                 let pixels = row.iter().zip(right).zip(*below);
                 for (sum, ((y, right), below)) in self.texture_sums.iter_mut().zip(pixels) {
-                    *sum += u16::from(y.abs_diff(*right)) + u16::from(y.abs_diff(*below));
+                    let differences =
+                        u16::from(y.abs_diff(*right)).wrapping_add(u16::from(y.abs_diff(*below)));
+                    *sum = sum.wrapping_add(differences);
                 }
             }
             let pairs = self.luma_sums.chunks(BLOCK).zip(self.texture_sums.chunks(BLOCK));
@@ -114,28 +122,49 @@ impl Mask {
     }
 
     /// Adds what texture hides. An edge hides nothing on the flat side of it: half of the least of
-    /// the neighbours counts, and half of their mean.
+    /// the nine around counts, and half of their mean.
     fn hide_behind_texture(&mut self) {
-        let rows: Vec<&[f32]> = self.texture.chunks_exact(self.across.max(1)).collect();
-        let mut now = self.now.iter_mut();
-        for y in 0..self.down {
-            let near: Vec<&[f32]> =
-                rows.get(y.saturating_sub(1)..(y + 2).min(self.down)).unwrap_or_default().to_vec();
-            for x in 0..self.across {
-                let (mut least, mut sum, mut n) = (f32::MAX, 0.0, 0.0);
-                for row in &near {
-                    let part = row.get(x.saturating_sub(1)..(x + 2).min(self.across));
-                    for texture in part.unwrap_or_default() {
-                        least = least.min(*texture);
-                        sum += texture;
-                        n += 1.0;
-                    }
-                }
-                if let Some(now) = now.next() {
-                    *now += BY_TEXTURE * (0.5 * (least + sum / n)).clamp(0.0, MOST_TEXTURE);
-                }
+        let across = self.across;
+        for (row, (least, sum)) in self
+            .texture
+            .chunks_exact(across)
+            .zip(self.least.chunks_exact_mut(across).zip(self.sum.chunks_exact_mut(across)))
+        {
+            of_three(row, least, f32::min);
+            of_three(row, sum, |a, b| a + b);
+        }
+        for (y, now) in self.now.chunks_exact_mut(across).enumerate() {
+            // At the edges the outer row counts twice, as the outer column does.
+            let rows = [y.saturating_sub(1), y, (y + 1).min(self.down - 1)];
+            let [above, here, below] = rows.map(|y| {
+                let at = y * across..(y + 1) * across;
+                let of = |values: &'_ [f32]| values.get(at.clone()).unwrap_or_default().to_vec();
+                (of(&self.least), of(&self.sum))
+            });
+            let least = above.0.iter().zip(&here.0).zip(&below.0);
+            let sum = above.1.iter().zip(&here.1).zip(&below.1);
+            for ((now, ((a, b), c)), ((d, e), f)) in now.iter_mut().zip(least).zip(sum) {
+                let hides = 0.5 * (a.min(*b).min(*c) + (d + e + f) / 9.0);
+                *now += BY_TEXTURE * hides.clamp(0.0, MOST_TEXTURE);
             }
         }
+    }
+}
+
+/// Each value with both neighbours, the outer ones with themselves.
+fn of_three(row: &[f32], out: &mut [f32], join: impl Fn(f32, f32) -> f32) {
+    for (out, triple) in out.iter_mut().skip(1).zip(row.windows(3)) {
+        if let &[a, b, c] = triple {
+            *out = join(join(a, b), c);
+        }
+    }
+    let ends = |values: &[f32]| Some((*values.first()?, *values.get(1).or(values.first())?));
+    let back: Vec<f32> = row.iter().rev().take(2).copied().collect();
+    if let (Some(out), Some((outer, next))) = (out.first_mut(), ends(row)) {
+        *out = join(join(outer, outer), next);
+    }
+    if let (Some(out), Some((outer, next))) = (out.last_mut(), ends(&back)) {
+        *out = join(join(next, outer), outer);
     }
 }
 
