@@ -10,12 +10,14 @@
 //! |---|---|
 //! | [`grid`] | cells and slots: what both sides agree on |
 //! | [`embed`] | puts the mark in, picture by picture |
+//! | [`register`] | lays a leaked video on the original it came from |
 //!
 //! How it is found again, and what a finding is worth: `docs/forensic-mark.md`.
 
 pub mod embed;
 pub mod grid;
 mod mask;
+pub mod register;
 
 pub use embed::Embedder;
 pub use grid::Grid;
