@@ -10,8 +10,10 @@
 //! |---|---|
 //! | [`grid`] | cells and slots: what both sides agree on |
 //! | [`embed`] | puts the mark in, picture by picture |
+//! | [`register`] | lays a leaked video on the original it came from |
 //! | [`residual`] | what a leak's picture has that the original has not, cell by cell |
 //! | [`detect`] | whose mark that is, and how sure |
+//! | [`trace`] | these three, one after the other |
 //!
 //! How it is found again, and what a finding is worth: `docs/forensic-mark.md`.
 
@@ -19,7 +21,9 @@ pub mod detect;
 pub mod embed;
 pub mod grid;
 mod mask;
+pub mod register;
 pub mod residual;
+pub mod trace;
 
 pub use embed::Embedder;
 pub use grid::Grid;
