@@ -13,6 +13,7 @@
 //! | [`packs`], [`labels`], [`mounts`], [`perception`] | with which networks, against which labels, on which mount, in which order |
 //! | [`eyes`], [`eye_score`], [`driver_score`], [`zone_score`], [`degraded`], [`road_score`], [`distance_score`], [`blur_score`], [`event_score`] | what perception gets right |
 //! | [`motion_score`], [`jair`] | what is right about how the vehicle is driven |
+//! | [`attacks`] | what the forensic mark has to survive |
 //! | [`stats`], [`curves`], [`covered`], [`charts`] | numbers over lists, and pictures of them |
 //!
 //! INVARIANT: a figure names the data it was measured on, how often, and, where there is one, a
@@ -21,6 +22,7 @@
 #![forbid(unsafe_code)]
 
 pub mod access_log_bench;
+pub mod attacks;
 pub mod bare;
 pub mod blur_score;
 pub mod charts;
