@@ -46,6 +46,7 @@ pub mod limits_bench;
 pub mod line;
 pub mod machine;
 pub mod mark_cost;
+pub mod mark_score;
 pub mod motion_score;
 pub mod mounts;
 pub mod nmea_score;

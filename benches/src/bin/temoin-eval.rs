@@ -36,6 +36,9 @@
 //! - `motion.comma.*`, `motion.cloudpose.*`: real cars in ordinary traffic, which nobody labelled, so that
 //!   events are at most false ones; 7 minutes and a few kilometres in all, so that one event makes many
 //!   per 100 km.
+//! - `mark.*`: real clips, marked, filmed from a simulated monitor (`benches/src/attacks.rs`) and traced;
+//!   the line of each trial says how. `mark.unit.least_z_600k`: the mark of the least of them in a plain
+//!   re-encode, looked for without the original, as a unit's own is.
 //! - `gnss.nmea_*`: logs of real receivers through the parser: whether it gets to the end, and
 //!   whether it finds a position where a valid RMC sentence has one.
 //! - `motion.nmea.logs_agreeing`: logs of which every position, time and speed is that of `gpsdecode`,
@@ -57,7 +60,7 @@ use temoin_benches::{
     figures::{self, Figure},
     labels,
     machine::{Machine, checkout, recordings},
-    motion_score, nmea_score,
+    mark_score, motion_score, nmea_score,
     packs::Pack,
     perception::Scores,
     score, watch,
@@ -81,9 +84,12 @@ struct Args {
     /// `telemetry/`, `nmea/`; what is not there is not scored.
     #[arg(long, value_name = "FOLDER")]
     data: Option<PathBuf>,
-    /// Leave out the pictures made worse, which take most of the time.
+    /// Leave out the pictures made worse, and most leaks: they take most of the time.
     #[arg(long)]
     quick: bool,
+    /// Score the forensic mark alone.
+    #[arg(long)]
+    mark_only: bool,
 }
 
 fn main() -> ExitCode {
@@ -132,6 +138,11 @@ fn recorded(
     figures: &mut Vec<Figure>,
     notes: &mut Vec<String>,
 ) -> Result<()> {
+    say("leaks of marked clips");
+    figures.extend(mark_score::figures(data, args.quick, &say)?);
+    if args.mark_only {
+        return Ok(());
+    }
     let folder = tempfile::Builder::new().prefix("temoin-eval-").tempdir()?;
     let parts: [(&str, Part); 3] = [
         ("telemetry", motion),

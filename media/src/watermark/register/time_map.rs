@@ -100,7 +100,7 @@ fn speeds(within: f64) -> Vec<f64> {
 fn centred(row: &Costs) -> Option<Costs> {
     let mut sorted = row.costs.clone();
     let middle = sorted.len() / 2;
-    if sorted.is_empty() || !(row.weight > 0.0) {
+    if sorted.is_empty() || row.weight.is_nan() || row.weight <= 0.0 {
         return None;
     }
     let (_, median, _) = sorted.select_nth_unstable_by(middle, f32::total_cmp);
