@@ -26,6 +26,8 @@ const POINTS: usize = 36;
 const STEPS: usize = 12;
 /// A step that moves no corner by more than this ends the search at a level, its pixels.
 const STILL_PX: f64 = 0.01;
+/// After a move of less than this another warp would not be better, the level's pixels.
+const ENOUGH_PX: f64 = 0.1;
 /// Differences beyond so many deviations do not count (Tukey's biweight has 95 % efficiency there).
 const TUKEY: f32 = 4.685;
 /// Keeps what the picture does not tell where it is, part of the mean of the diagonal.
@@ -48,6 +50,8 @@ pub(super) struct Template {
     pub(super) plane: Plane,
     anchors: Vec<Anchor>,
     level: Level,
+    /// The working size.
+    size: (u32, u32),
 }
 
 impl Template {
@@ -55,16 +59,7 @@ impl Template {
     pub(super) fn new(gray: &Gray, level: &Level) -> Result<Self, RegisterError> {
         let plane = normalised(&scaled(gray, level.size)?, None)?;
         let anchors = anchors_of(&plane, level);
-        Ok(Self { plane, anchors, level: *level })
-    }
-
-    /// How alike the leak is under this map.
-    pub(super) fn likeness(
-        &self,
-        leak: &LeakFrame,
-        map: &Homography,
-    ) -> Result<f64, RegisterError> {
-        Ok(self.plane.likeness(&leak.plane_at(map, &self.level)?, LEAST_SEEN))
+        Ok(Self { plane, anchors, level: *level, size: (gray.width, gray.height) })
     }
 
     /// A better map, and how alike the leak is under it.
@@ -74,19 +69,23 @@ impl Template {
         map: &Homography,
         rounds: usize,
     ) -> Result<(Homography, f64), RegisterError> {
-        let mut best = (*map, self.likeness(leak, map)?);
+        let mut seen = leak.plane_at(map, &self.level)?;
+        let mut best = (*map, self.plane.likeness(&seen, LEAST_SEEN));
         let back = (1.0 / self.level.scale.0, 1.0 / self.level.scale.1);
         for _ in 0..rounds {
-            let seen = leak.plane_at(&best.0, &self.level)?;
             let Some(step) = self.step_towards(&seen)? else { break };
             let moved = best.0.after(&step.rescaled(back, back));
-            let alike = self.likeness(leak, &moved)?;
-            if alike <= best.1 || moved.corners(self.level.size).is_none() {
+            if moved.corners(self.size).is_none() {
                 break;
             }
-            let small = Homography::IDENTITY.distance(&step, self.level.size) < 0.05;
+            seen = leak.plane_at(&moved, &self.level)?;
+            let alike = self.plane.likeness(&seen, LEAST_SEEN);
+            if alike <= best.1 {
+                break;
+            }
+            let change = Homography::IDENTITY.distance(&step, self.level.size);
             best = (moved, alike);
-            if small {
+            if change < ENOUGH_PX {
                 break;
             }
         }

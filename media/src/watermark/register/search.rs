@@ -8,7 +8,7 @@ use super::{
     homography::Homography,
     plane::LeakFrame,
     real,
-    time_map::{Costs, Line, lines},
+    time_map::{Costs, Line, line_near, lines},
     track::{Fit, Templates, seconds},
 };
 
@@ -28,6 +28,12 @@ const FOLLOWED_EVERY_S: f64 = 0.025;
 const LEAST_ALIKE: f64 = 0.15;
 /// Another line, or the other way round, is tried if it is worth this part of the best.
 const WORTH: f64 = 0.6;
+/// Or, once each was looked at closely, if it is not less alike than the best by this.
+const AS_ALIKE: f64 = 0.03;
+/// Frames that are looked at closely for the time map.
+const SHARPENED: usize = 20;
+/// Frames of the original to both sides that each of these is laid on.
+const AROUND: usize = 3;
 /// Lost frames that are looked for by features again.
 const FOUND_AGAIN: usize = 12;
 
@@ -183,11 +189,63 @@ impl Search<'_> {
         fits.extend(self.templates.follow(self.leak, on, start, &known)?);
         let lines = self.timed(&fits, self.limits.most)?;
         let best = lines.first().map_or(0.0, |line| line.cost);
-        let mut out = Vec::new();
+        let mut judged = Vec::new();
         for line in lines.into_iter().filter(|line| line.cost <= WORTH * best) {
+            judged.push(self.sharpened(&fits, line)?);
+        }
+        judged.sort_by(|a, b| b.1.total_cmp(&a.1));
+        let most_alike = judged.first().map_or(0.0, |(_, alike)| *alike);
+        let mut out = Vec::new();
+        for (line, _) in judged.into_iter().filter(|(_, alike)| *alike >= most_alike - AS_ALIKE) {
             out.push(self.finished(mirrored, &fits, line)?);
         }
         Ok(out)
+    }
+
+    /// The line moved by some frames of the original to where the leak, aligned to each of them anew,
+    /// is most alike, and how alike. Where the original's camera moves, a map that was found with a
+    /// frame too late hides that it is too late.
+    fn sharpened(
+        &mut self,
+        fits: &[(usize, Fit)],
+        line: Line,
+    ) -> Result<(Line, f64), RegisterError> {
+        let (search, last) = (self.reference.search, self.reference.frames.len());
+        let every = fits.len().div_ceil(SHARPENED).max(1);
+        let (mut best, mut alike) = (line, 0.0);
+        for _ in 0..2 {
+            let line = best;
+            let mut rows = Vec::new();
+            let mut sum = 0.0;
+            for (n, fit) in fits.iter().skip(every / 2).step_by(every) {
+                let Some(gray) = self.leak.get(*n) else { continue };
+                let frame = LeakFrame::new(gray)?;
+                let leak_s = gray.at.as_secs_f64();
+                let middle = self.reference.nearest(line.at(leak_s));
+                let tried = middle.saturating_sub(AROUND)..(middle + AROUND + 1).min(last);
+                let mut costs = vec![1.0; last];
+                let mut most = 0.0_f64;
+                for (n, cost) in costs.iter_mut().enumerate().take(tried.end).skip(tried.start) {
+                    let at_s = self.reference.time_s(n);
+                    let levels = search.saturating_sub(1)..=search;
+                    let found = self.templates.refine(&frame, &fit.map, at_s, levels)?.alike;
+                    *cost = super::narrow(1.0 - found.max(0.0));
+                    most = most.max(found);
+                }
+                sum += most;
+                rows.push(Costs { leak_s, costs, weight: most });
+            }
+            alike = sum / real(rows.len().max(1));
+            let range = (line.at(0.0) - 0.5, line.at(0.0) + 0.5);
+            let found = line_near(&rows, &self.reference.times_s, self.limits.speed_within, range);
+            let Some(found) = found else { break };
+            best = found;
+            let moved = (best.at(0.0) - line.at(0.0)).abs();
+            if moved < 0.02 {
+                break;
+            }
+        }
+        Ok((best, alike))
     }
 
     /// The lines through time that these fits allow.
@@ -213,24 +271,14 @@ impl Search<'_> {
         line: Line,
     ) -> Result<Registration, RegisterError> {
         let mut done = self.aligned(fits, &line)?;
-        // Maps are better now, so the time is too.
-        let again = self.timed(&done, self.limits.most)?;
-        let (start, end) =
-            (seconds(self.leak, 0), seconds(self.leak, self.leak.len().saturating_sub(1)));
-        let close = |other: &&Line| {
-            (other.at(start) - line.at(start)).abs() < 0.4
-                && (other.at(end) - line.at(end)).abs() < 0.4
-        };
-        let line = again.iter().find(close).copied().unwrap_or(line);
         self.mend(&mut done, &line)?;
         let mut frames = Vec::with_capacity(done.len());
-        for (n, fit) in &done {
-            let Some(gray) = self.leak.get(*n) else { continue };
-            let at_s = line.at(gray.at.as_secs_f64()).clamp(0.0, self.reference.end_s());
-            let at_s = self.templates.snapped(&LeakFrame::new(gray)?, &fit.map, at_s, 1)?;
+        for (n, fit) in done {
+            let Some(gray) = self.leak.get(n) else { continue };
+            let fit = self.snapped(gray, fit, &line)?;
             frames.push(FrameMap {
-                leak: *n,
-                at: Duration::try_from_secs_f64(at_s.max(0.0)).unwrap_or_default(),
+                leak: n,
+                at: Duration::try_from_secs_f64(fit.at_s.max(0.0)).unwrap_or_default(),
                 homography: fit.map.0,
                 quality: fit.alike.clamp(0.0, 1.0),
             });
@@ -238,6 +286,21 @@ impl Search<'_> {
         let quality =
             frames.iter().map(|frame| frame.quality).sum::<f64>() / real(self.leak.len().max(1));
         Ok(Registration { mirrored, offset_s: line.offset_s, speed: line.speed, frames, quality })
+    }
+
+    /// The fit with the frame of the original that the leak's shows, if it is not a time between two:
+    /// screens and phones show a frame earlier or later than the line says.
+    fn snapped(&mut self, gray: &Gray, fit: Fit, line: &Line) -> Result<Fit, RegisterError> {
+        let at_s = line.at(gray.at.as_secs_f64()).clamp(0.0, self.reference.end_s());
+        let fit = Fit { at_s, ..fit };
+        let frame = LeakFrame::new(gray)?;
+        let snapped_s = self.templates.snapped(&frame, &fit.map, at_s, 1)?;
+        if self.reference.nearest(snapped_s) == self.reference.nearest(at_s) {
+            return Ok(Fit { at_s: snapped_s, ..fit });
+        }
+        // The map was found with the other frame.
+        let other = self.templates.refine(&frame, &fit.map, snapped_s, 0..=1)?;
+        Ok(if other.alike > fit.alike { other } else { fit })
     }
 
     /// Each frame within the original's time, from the map of the nearest frame that was followed.

@@ -41,6 +41,27 @@ impl Line {
 /// The lines that fit best, the best first, at most `most`. `times_s` are those of the original's
 /// frames, rising.
 pub(super) fn lines(rows: &[Costs], times_s: &[f64], speed_within: f64, most: usize) -> Vec<Line> {
+    let (from, to) = (f64::NEG_INFINITY, f64::INFINITY);
+    fitted(rows, times_s, speed_within, most, (from, to))
+}
+
+/// The best line whose offset is in this range, seconds.
+pub(super) fn line_near(
+    rows: &[Costs],
+    times_s: &[f64],
+    speed_within: f64,
+    offsets_s: (f64, f64),
+) -> Option<Line> {
+    fitted(rows, times_s, speed_within, 1, offsets_s).into_iter().next()
+}
+
+fn fitted(
+    rows: &[Costs],
+    times_s: &[f64],
+    speed_within: f64,
+    most: usize,
+    offsets_s: (f64, f64),
+) -> Vec<Line> {
     let rows: Vec<Costs> = rows.iter().filter_map(centred).collect();
     let total: f64 = rows.iter().map(|row| row.weight).sum();
     let (Some(first), Some(last)) = (times_s.first(), times_s.last()) else { return Vec::new() };
@@ -65,7 +86,8 @@ pub(super) fn lines(rows: &[Costs], times_s: &[f64], speed_within: f64, most: us
             speed: *speed,
             cost: cost(mid, *speed),
         };
-        speeds.iter().map(of).min_by(|a, b| a.cost.total_cmp(&b.cost))
+        let near = |line: &Line| line.offset_s >= offsets_s.0 && line.offset_s <= offsets_s.1;
+        speeds.iter().map(of).filter(near).min_by(|a, b| a.cost.total_cmp(&b.cost))
     };
     let steps = crate::rounding::round_u32((last - first) / step);
     let mut all: Vec<(f64, Line)> = (0..=steps)
