@@ -12,11 +12,13 @@
 //! | [`embed`] | puts the mark in, picture by picture |
 //! | [`residual`] | what a leak's picture has that the original has not, cell by cell |
 //! | [`detect`] | whose mark that is, and how sure |
+//! | [`fingerprint`] | which clip a leak shows, out of a hundred thousand |
 //!
 //! How it is found again, and what a finding is worth: `docs/forensic-mark.md`.
 
 pub mod detect;
 pub mod embed;
+pub mod fingerprint;
 pub mod grid;
 mod mask;
 pub mod residual;
