@@ -6,6 +6,7 @@
 //! | [`input`], [`line`](mod@line), [`viewing`] | the whole line, out of real processes |
 //! | [`limits_bench`] | the speed limits' file and look-up |
 //! | [`access_log_bench`] | what a durable entry costs, and how a large log behaves |
+//! | [`mark_cost`], [`trace_bench`] | what the forensic mark costs, and finding the clip that a leak shows |
 //! | [`bare`] | the limits: the same work without the line around it |
 //! | [`score`] | what the detectors get right |
 //! | [`nmea_score`] | receivers' logs against gpsd's own decoder |
@@ -56,6 +57,7 @@ pub mod piped;
 pub mod road_score;
 pub mod score;
 pub mod stats;
+pub mod trace_bench;
 pub mod viewing;
 pub mod watch;
 pub mod zone_score;

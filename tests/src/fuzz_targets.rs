@@ -53,6 +53,7 @@ use temoin_media::{
     fmp4::{Fmp4Error, Reader, Units, Writer},
     h264::AccessUnit,
     leak::{LeakReader, Limits as LeakLimits, write_picture},
+    watermark::fingerprint::{Fingerprint, MAX_LOOKS, MAX_WORDS, Query, Search},
 };
 use temoin_proto::{
     convert::{EventRecord, MAX_CLIP_MS, MAX_NUMBERS, MAX_TRACK_LEN},
@@ -68,7 +69,7 @@ use temoin_proto::{
 pub type Target = fn(&[u8]);
 
 /// Every target with its name, which is that of its wrapper and of its corpus.
-pub const TARGETS: [(&str, Target); 30] = [
+pub const TARGETS: [(&str, Target); 31] = [
     ("access_log_entries", access_log_entries),
     ("access_log_leaf", access_log_leaf),
     ("access_log_proof", access_log_proof),
@@ -79,6 +80,7 @@ pub const TARGETS: [(&str, Target); 30] = [
     ("csv_signals", csv_signals),
     ("drive_toml", drive_toml),
     ("event", event),
+    ("fingerprint", fingerprint),
     ("fleet_json", fleet_json),
     ("fmp4", fmp4),
     ("gpsd_json", gpsd_json),
@@ -258,6 +260,28 @@ pub fn sealed_track(data: &[u8]) {
         *byte ^= bits;
     }
     assert!(open_all(&cipher, &sealed).is_err(), "changed, and still opened");
+}
+
+/// A clip's fingerprint, as a manifest brings it: there is one spelling of each, and a search takes
+/// what can be read and nothing else.
+pub fn fingerprint(data: &[u8]) {
+    static QUERY: LazyLock<Query> = LazyLock::new(|| Query::new(&[]));
+    let mut search = Search::new(&QUERY, 1);
+    let taken = search.push((), data);
+    match Fingerprint::from_bytes(data) {
+        Ok(read) => {
+            assert!(read.looks.len() <= MAX_LOOKS, "{} looks", read.looks.len());
+            assert!(read.looks.iter().all(|look| look.words.len() <= MAX_WORDS));
+            assert!(read.looks.is_sorted_by(|a, b| a.at_ms < b.at_ms), "times do not rise");
+            assert_eq!(read.to_bytes().as_deref(), Ok(data));
+            assert_eq!(taken, Ok(()));
+        }
+        Err(e) => {
+            refused(&e);
+            assert_eq!(taken, Err(e));
+        }
+    }
+    assert!(search.finish(1).is_empty(), "found by a leak that shows nothing");
 }
 
 fn in_pieces(data: &[u8], piece: usize) -> Result<Vec<AccessUnit>, Fmp4Error> {

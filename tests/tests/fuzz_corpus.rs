@@ -193,6 +193,8 @@ fn good_seeds_are_accepted() {
     let head = read("checkpoint", "size_11");
     assert_eq!(temoin_access_log::Checkpoint::parse(&head, key.public()).unwrap().size(), 11);
     temoin_media::fmp4::Units::read(&read("fmp4", "two_gops")).unwrap();
+    let looks = temoin_media::watermark::fingerprint::Fingerprint::from_bytes;
+    assert_eq!(looks(&read("fingerprint", "upright_cabin")).unwrap().looks.len(), 5);
     let event = wire::Event::decode(&*read("event", "harsh_braking")).unwrap();
     EventRecord::try_from(event).unwrap();
     Leaf::from_bytes(&read("access_log_leaf", "all_fields")).unwrap();

@@ -24,7 +24,7 @@ use temoin_benches::{
     keys_bench, limits_bench,
     line::{self, Arrivals, Drove},
     machine::{self, Machine},
-    mark_cost, stats,
+    mark_cost, stats, trace_bench,
     viewing::{self, Views},
 };
 use temoin_hw::{pace::Speed, video_file::PictureSize};
@@ -159,6 +159,8 @@ fn bench(args: &Args) -> Result<()> {
     figures.extend(runtime.block_on(keys_bench::figures(&fleet.programs))?);
     say("marking views");
     figures.extend(mark_cost::figures(&input)?);
+    say("finding the clip that a leak shows among a hundred thousand");
+    figures.extend(trace_bench::figures(&input)?);
     say("looking up speed limits");
     figures.extend(limits_bench::figures()?);
     say("appending to the access log and verifying a million entries");

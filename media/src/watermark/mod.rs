@@ -14,11 +14,13 @@
 //! | [`residual`] | what a leak's picture has that the original has not, cell by cell |
 //! | [`detect`] | whose mark that is, and how sure |
 //! | [`trace`] | these three, one after the other |
+//! | [`fingerprint`] | which clip a leak shows, out of a hundred thousand |
 //!
 //! How it is found again, and what a finding is worth: `docs/forensic-mark.md`.
 
 pub mod detect;
 pub mod embed;
+pub mod fingerprint;
 pub mod grid;
 mod mask;
 pub mod register;
