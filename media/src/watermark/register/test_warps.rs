@@ -1,4 +1,5 @@
 //! Leaks with a known truth for the tests: a screen that is filmed, roughly.
+#![expect(clippy::cast_possible_truncation, reason = "places and shades of drawn pictures")]
 
 use std::time::Duration;
 
@@ -136,7 +137,7 @@ pub(super) fn film(original: &[Gray], how: &Filming) -> (Vec<Gray>, Vec<Truth>) 
         })
         .collect();
     let off = ((dice.roll() - 0.5) * 0.1 * lw, (dice.roll() - 0.5) * 0.1 * lh);
-    let phases: Vec<f64> = (0..4).map(|_| dice.roll() * 6.28).collect();
+    let phases: Vec<f64> = (0..4).map(|_| dice.roll() * std::f64::consts::TAU).collect();
     let (mut leak, mut truths) = (Vec::new(), Vec::new());
     let count = (how.length_s * how.fps) as usize;
     for n in 0..count {

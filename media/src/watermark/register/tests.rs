@@ -205,7 +205,7 @@ fn what_cannot_be_worked_on_is_refused() {
     ));
     let many = vec![good.clone(); super::MAX_FRAMES + 1];
     assert!(matches!(register(&reference, &many, &limits), Err(RegisterError::TooLarge { .. })));
-    assert!(register(&reference, &[flat.clone()], &limits).unwrap().is_empty());
+    assert!(register(&reference, std::slice::from_ref(&flat), &limits).unwrap().is_empty());
     let dark = Reference::new(vec![flat]).unwrap();
     assert!(register(&dark, std::slice::from_ref(&good), &limits).unwrap().is_empty());
     let map = super::FrameMap { leak: 0, at: Duration::ZERO, homography: [0.0; 9], quality: 0.0 };
