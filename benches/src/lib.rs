@@ -14,7 +14,7 @@
 //! | [`packs`], [`labels`], [`mounts`], [`perception`] | with which networks, against which labels, on which mount, in which order |
 //! | [`eyes`], [`eye_score`], [`driver_score`], [`zone_score`], [`degraded`], [`road_score`], [`distance_score`], [`blur_score`], [`event_score`] | what perception gets right |
 //! | [`motion_score`], [`jair`] | what is right about how the vehicle is driven |
-//! | [`attacks`] | what the forensic mark has to survive |
+//! | [`attacks`], [`peers`] | what the forensic mark has to survive; another mark, to compare with |
 //! | [`stats`], [`curves`], [`covered`], [`charts`] | numbers over lists, and pictures of them |
 //!
 //! INVARIANT: a figure names the data it was measured on, how often, and, where there is one, a
@@ -52,6 +52,7 @@ pub mod motion_score;
 pub mod mounts;
 pub mod nmea_score;
 pub mod packs;
+pub mod peers;
 pub mod perception;
 pub mod piped;
 pub mod road_score;

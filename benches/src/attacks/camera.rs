@@ -48,6 +48,26 @@ pub(super) fn through([a, b, c]: &Matrix, x: f64, y: f64) -> (f64, f64) {
     (dot(a) / w, dot(b) / w)
 }
 
+/// A homography for places counted from a middle, quick enough for each pixel.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Quick([[f32; 3]; 3]);
+
+impl Quick {
+    pub(super) fn new(map: &Matrix, (middle_x, middle_y): (f64, f64)) -> Self {
+        let shift = [[1.0, 0.0, middle_x], [0.0, 1.0, middle_y], [0.0, 0.0, 1.0]];
+        let moved = product(map, &shift);
+        // A factor is free: make the last number 1, so that single precision does.
+        let [_, _, [_, _, last]] = moved;
+        Self(moved.map(|row| row.map(|c| narrow(c / last))))
+    }
+
+    pub(super) fn at(&self, x: f32, y: f32) -> (f32, f32) {
+        let [[a, b, c], [d, e, f], [g, h, i]] = self.0;
+        let scale = 1.0 / (g * x + h * y + i);
+        ((a * x + b * y + c) * scale, (d * x + e * y + f) * scale)
+    }
+}
+
 /// Where the phone stands in front of the picture.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Pose {
@@ -155,6 +175,9 @@ mod tests {
             assert!((to_x - x).abs() < 1e-6 && (to_y - y).abs() < 1e-6, "{u} {v}: {to_x} {to_y}");
             let (back_u, back_v) = through(&inverse(map), x, y);
             assert!((back_u - u).abs() < 1e-9 && (back_v - v).abs() < 1e-9);
+            let quick = Quick::new(&inverse(map), (960.0, 540.0));
+            let (quick_u, quick_v) = quick.at(narrow(x - 960.0), narrow(y - 540.0));
+            assert!((f64::from(quick_u) - u).abs() < 1e-5 && (f64::from(quick_v) - v).abs() < 1e-5);
         }
     }
 

@@ -83,7 +83,7 @@ impl Noise {
 
     /// The number at a place; the table repeats.
     pub(super) fn at(&self, n: usize) -> f32 {
-        self.table.get(n % NOISE).copied().unwrap_or_default()
+        self.table.get(n & (NOISE - 1)).copied().unwrap_or_default()
     }
 }
 

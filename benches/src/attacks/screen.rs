@@ -93,24 +93,43 @@ impl Stripes {
     }
 
     fn wave(&self, turns: f32) -> f32 {
-        self.cosine.at(turns - turns.floor())
+        // Places begin a little before 0: whole turns are free.
+        let turns = turns + 2.0;
+        self.cosine.at(turns - floor(turns) as f32)
     }
 
-    /// Factors of red, green and blue at a place in monitor pixels, where `pitch` are the monitor
-    /// pixels that one pixel of the phone covers, across and down.
-    pub(super) fn at(&self, x: f32, y: f32, pitch: (f32, f32)) -> Rgb {
-        let (across, twice) = (self.left(pitch.0), self.left(2.0 * pitch.0));
-        let down = self.left(pitch.1);
-        if across + down < 2e-3 {
+    /// How much of each harmonic is seen where `pitch` are the monitor pixels that one pixel of the phone
+    /// covers, across and down.
+    pub(super) fn seen(&self, pitch: (f32, f32)) -> Seen {
+        let strength = 2.0 * self.strength;
+        Seen {
+            first: strength * sinc(STRIPE) * self.left(pitch.0),
+            second: strength * sinc(2.0 * STRIPE) * self.left(2.0 * pitch.0),
+            down: strength * sinc(CLEAR) * self.left(pitch.1),
+        }
+    }
+
+    /// Factors of red, green and blue at a place in monitor pixels.
+    pub(super) fn at(&self, x: f32, y: f32, seen: Seen) -> Rgb {
+        if seen.first + seen.down < 4e-3 {
             return [1.0; 3];
         }
-        let rows = 1.0 + self.strength * 2.0 * sinc(CLEAR) * down * self.wave(y - 0.5);
-        let (first, second) = (2.0 * sinc(STRIPE) * across, 2.0 * sinc(2.0 * STRIPE) * twice);
+        let rows = 1.0 + seen.down * self.wave(y - 0.5);
         [1.0_f32 / 6.0, 0.5, 5.0 / 6.0].map(|middle| {
-            let (one, two) = (self.wave(x - middle), self.wave(2.0 * (x - middle)));
-            (rows * (1.0 + self.strength * (first * one + second * two))).max(0.0)
+            let one = seen.first * self.wave(x - middle);
+            let two =
+                if seen.second < 2e-3 { 0.0 } else { seen.second * self.wave(2.0 * (x - middle)) };
+            (rows * (1.0 + one + two)).max(0.0)
         })
     }
+}
+
+/// What a sensor sees of the stripes: twice the amplitude of the harmonics.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Seen {
+    first: f32,
+    second: f32,
+    down: f32,
 }
 
 /// A light that goes on and off: the backlight's dimming, or a lamp on the mains.
@@ -166,13 +185,14 @@ impl Glare {
 
     pub(super) fn at(&self, x: usize, y: usize) -> f32 {
         let (fx, fy) = (x as f32 / self.cell_px as f32, y as f32 / self.cell_px as f32);
-        let n = floor(fy) * self.across + floor(fx);
+        let (column, row) = (floor(fx), floor(fy));
+        let n = row * self.across + column;
         let pair = |n: usize| {
             let two = self.values.get(n..n + 2).and_then(|two| two.first_chunk::<2>());
             two.copied().unwrap_or_default()
         };
         let ([a, b], [c, d]) = (pair(n), pair(n + self.across));
-        let (right, low) = (fx.fract(), fy.fract());
+        let (right, low) = (fx - column as f32, fy - row as f32);
         let upper = a + (b - a) * right;
         upper + (c + (d - c) * right - upper) * low
     }
@@ -193,7 +213,7 @@ mod tests {
         {
             refreshes.seen(from_s, length_s, 0.0, &mut seen);
             let sum: f32 = seen.iter().map(|(_, part)| part).sum();
-            assert!((seen.len() as i32 - count).abs() <= 1 && (sum - 1.0).abs() < 0.01, "{seen:?}");
+            assert!(seen.len().abs_diff(count) <= 1 && (sum - 1.0).abs() < 0.01, "{seen:?}");
         }
         // The lower edge is written later.
         let (mut top, mut bottom) = (0.0, 0.0);
@@ -210,7 +230,8 @@ mod tests {
     fn stripes_are_seen_from_near_and_not_from_afar() {
         let stripes = Stripes::new(0.3, 1.0);
         let contrast = |pitch: f32| {
-            let values = (0..200_u32).map(|n| stripes.at(n as f32 * pitch, 0.5, (pitch, pitch))[0]);
+            let values = (0..200_u32)
+                .map(|n| stripes.at(n as f32 * pitch, 0.5, stripes.seen((pitch, pitch)))[0]);
             let (low, high) = values.fold((9.0_f32, 0.0_f32), |(l, h), v| (l.min(v), h.max(v)));
             high - low
         };

@@ -319,12 +319,13 @@ fn caption(picture: &mut I420Picture, top: f32, seed: u64) {
     let letter_h = 0.07;
     let letter_w = letter_h * 0.7 / shape;
     let left = 0.1;
+    let mut random = Random::of(seed, "letters");
+    let line: Vec<u64> = (0..64).map(|_| random.bits()).collect();
     let letters = |u: f32, v: f32| {
         let across = (u - left) / letter_w;
         let (n, x, y) = (across.floor(), across.fract() / 0.8, (v - top) / letter_h);
         let inside = (0.0..1.0).contains(&x) && (0.0..1.0).contains(&y) && across >= 0.0;
-        let mut random = Random::of(seed, "letter");
-        let bits = (0..=floor(n.max(0.0))).fold(0, |_, _| random.bits());
+        let bits = line.get(floor(n.max(0.0))).copied().unwrap_or(0);
         let gap = bits >> 60 < 3;
         let cell = floor(x * 3.0) + 3 * floor(y * 5.0);
         inside && !gap && u < 0.9 && (bits >> cell) & 1 == 1

@@ -56,12 +56,13 @@ fn straightened_psnr(clip: &Clip, how: &Filming, seed: u64) -> f64 {
         Filming { shake_px: 0.0, pose: Pose { distortion: 0.0, ..how.pose }, ..how.clone() };
     let film = filmed(clip, &still, seed);
     let map = still.pose.homography(96.0 / 54.0, still.phone);
+    let pixel = |at: f64| light::floor(light::narrow(at));
     let (mut pairs, luma) = (Vec::new(), clip.pictures[0].1.view().luma());
     for (n, own) in luma.iter().enumerate() {
         let (u, v) = ((n % 96) as f64 + 0.5, (n / 96) as f64 + 0.5);
         let (x, y) = camera::through(&map, u / 96.0, v / 54.0);
         if (0.5..159.0).contains(&x) && (0.5..89.0).contains(&y) {
-            pairs.push((f64::from(film[0][y as usize * 160 + x as usize]), f64::from(*own)));
+            pairs.push((f64::from(film[0][pixel(y) * 160 + pixel(x)]), f64::from(*own)));
         }
     }
     let r = crate::stats::correlation(&pairs).unwrap();
@@ -91,13 +92,33 @@ fn every_attack_gives_a_clip_with_rising_times_and_even_sides() {
     let clip = street(64, 36, 6, 12.0);
     for attack in Attack::all() {
         assert_eq!(Attack::named(attack.name()), Some(attack));
-        // Filming is tried above, with few pixels.
+        // Filming is tried above, with few pixels, and uploading below.
         if !attack.films() {
-            let leak = attack.apply(&clip, 3).unwrap();
-            leak.check().unwrap();
-            let (width, height) = leak.size().unwrap();
-            assert!(width % 2 == 0 && height % 2 == 0, "{}", attack.name());
+            let made = attack.altered(&clip, 3).unwrap();
+            made.check().unwrap();
+            let same = matches!(attack, Attack::Camcord(_) | Attack::Item(_));
+            assert_eq!(made == clip, same, "{}", attack.name());
         }
     }
+    let leak = Attack::Item(Item::Mirror).apply(&clip, 3).unwrap();
+    leak.check().unwrap();
+    assert_eq!(leak.size().unwrap(), (64, 36));
     assert_eq!(even(35.2), 36);
+}
+
+#[test]
+fn a_visible_mark_is_cut_away_where_its_place_is() {
+    let size = (960, 540);
+    let middle = Part { x: 0.4, y: 0.45, w: 0.2, h: 0.1 };
+    let wide = Part { x: 0.1, y: 0.45, w: 0.5, h: 0.1 };
+    for seed in 0..20 {
+        assert!(Attack::Camcord(Severity::SiteOnly).shows(wide, size, seed));
+        for severity in Severity::ALL {
+            assert!(Attack::Camcord(severity).shows(middle, size, seed), "{severity:?} {seed}");
+        }
+        assert!(!Attack::PortraitCrop.shows(wide, size, seed));
+    }
+    let corner = Part { x: 0.0, y: 0.0, w: 0.2, h: 0.1 };
+    let cut = |seed| !Attack::Item(Item::Crop).shows(corner, size, seed);
+    assert!((0..20).all(cut));
 }
