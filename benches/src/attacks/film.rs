@@ -6,7 +6,7 @@
 //! and sharpening make a picture of it.
 //!
 //! INVARIANT: nothing here knows of the mark or of what looks for it. Each range below is what phones,
-//! monitors and hands do, or what WATERMARK.md's prototype named; where there is no source it says
+//! monitors and hands do, or what the prototype of the mark named; where there is no source it says
 //! 'own choice'.
 
 use std::collections::BTreeMap;
@@ -94,7 +94,7 @@ struct Grade {
     small: f32,
 }
 
-/// Tilt, shake and fill span what WATERMARK.md says of its prototype: 1 to 7 degrees at the mildest,
+/// Tilt, shake and fill span what the prototype of the mark tried: 1 to 7 degrees at the mildest,
 /// 22 to 34 at the hardest, 1 to 12 pixels, 45 to 60 % of the picture filled at the hardest. Readout:
 /// measured phones lie between 10 and 30 ms. Distortion after the phone's own correction: below 1 %.
 /// Veil: a matt office monitor at 250 cd/m² in 300 lux reflects about 1 %. Blur: the lens alone;
