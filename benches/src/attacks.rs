@@ -82,7 +82,7 @@ pub enum Attack {
     PortraitCrop,
 }
 
-/// The phone's own coding, kbit/s: 1 to 3 Mbit/s (WATERMARK.md), less for the harder ones.
+/// The phone's own coding, kbit/s: 1 to 3 Mbit/s (the prototype of the mark), less for the harder ones.
 fn phone_kbit(severity: Severity, seed: u64) -> u32 {
     let range = match severity {
         Severity::SiteOnly | Severity::Mild => [2500.0, 3000.0],

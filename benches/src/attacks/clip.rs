@@ -158,7 +158,7 @@ pub struct Coding {
 }
 
 impl Coding {
-    /// What a site for short videos makes of an upload: slow, 480p. The issue and WATERMARK.md name
+    /// What a site for short videos makes of an upload: slow, 480p. The prototype of the mark named
     /// 480p and 600 to 900 kbit/s.
     pub const fn site(kbit: u32) -> Self {
         Self { rate: Rate::Kbit(kbit), preset: "medium", b_pictures: 3, shorter_side: Some(480) }

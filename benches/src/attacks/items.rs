@@ -136,12 +136,11 @@ impl Item {
                 Filming { shake_px: hard.shake_px, readout_s: hard.readout_s, ..best }
             }
             Self::Defocus => Filming { blur_px: hard.blur_px, ..best },
-            // Seen at its worst where the monitor's pixels are as large as the phone's; the phone is then in
-            // focus.
+            // At its worst where the monitor's pixels are as large as the phone's, with a sharp lens.
             Self::Moire => {
                 let fill = Random::of(seed, "moire").within([0.85, 1.0]);
                 let pose = Pose { fill, roll_deg: 2.0, ..best.pose };
-                Filming { stripes: 1.0, pose, ..best }
+                Filming { stripes: 1.0, blur_px: 0.22, pose, ..best }
             }
             Self::Flicker => Filming {
                 flicker: hard.flicker,

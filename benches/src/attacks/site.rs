@@ -76,7 +76,7 @@ impl Edit {
     }
 
     /// One way of editing of this severity. Half of the seeds are mirrored: the odd ones. Speed ±5 %,
-    /// caption, sticker, wiped mark and 600 to 900 kbit/s are of WATERMARK.md; how much of each at which
+    /// caption, sticker, wiped mark and 600 to 900 kbit/s are those of the prototype; how much of each at which
     /// severity is own choice.
     pub fn draw(severity: Severity, seed: u64) -> Self {
         let mut random = Random::of(seed, "site");
