@@ -16,6 +16,7 @@ fn only_the_agreed_edges() {
         ("temoin-witness", vec!["temoin-access-log"]),
         ("temoin-agent", vec!["temoin-agent-core", "temoin-hw", "temoin-media", "temoin-proto"]),
         ("temoin-keys", vec!["temoin-access-log", "temoin-proto"]),
+        ("temoin-decoder", vec!["temoin-hw", "temoin-media", "temoin-proto"]),
         ("temoin-server", vec!["temoin-access-log", "temoin-keys", "temoin-media", "temoin-proto"]),
     ]);
     let out = Command::new(env!("CARGO"))
