@@ -74,12 +74,11 @@ fn key(view: u128) -> MarkKey {
     MarkKey::from_bytes([7; 32]).of_view(ViewId::from_bytes(view.to_be_bytes()))
 }
 
-/// The figures, and a line for each trial.
+/// The figures, and a line for each trial; so many leaks of each kind.
 ///
 /// # Errors
 /// Where there is no ffmpeg, or a recording cannot be used.
-pub fn figures(data: &Path, quick: bool, say: &dyn Fn(&str)) -> Result<Vec<Figure>> {
-    let seeds: u64 = if quick { 1 } else { 3 };
+pub fn figures(data: &Path, seeds: u64, say: &dyn Fn(&str)) -> Result<Vec<Figure>> {
     let (mut trials, mut psnr, mut unit_z, mut seconds) = (vec![], vec![], vec![], vec![]);
     let mut names = Vec::new();
     for path in recordings(data)? {

@@ -84,11 +84,14 @@ struct Args {
     /// `telemetry/`, `nmea/`; what is not there is not scored.
     #[arg(long, value_name = "FOLDER")]
     data: Option<PathBuf>,
-    /// Leave out the pictures made worse, and most leaks: they take most of the time.
+    /// Leave out the pictures made worse and the leaks, which take most of the time.
     #[arg(long)]
     quick: bool,
+    /// Leaks of each kind that the forensic mark is scored with; a leak takes minutes.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    leaks: u64,
     /// Score the forensic mark alone.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "quick")]
     mark_only: bool,
 }
 
@@ -138,8 +141,12 @@ fn recorded(
     figures: &mut Vec<Figure>,
     notes: &mut Vec<String>,
 ) -> Result<()> {
-    say("leaks of marked clips");
-    figures.extend(mark_score::figures(data, args.quick, &say)?);
+    if args.quick {
+        notes.push("mark.*: left out, as --quick asks".to_owned());
+    } else {
+        say("leaks of marked clips");
+        figures.extend(mark_score::figures(data, args.leaks.max(1), &say)?);
+    }
     if args.mark_only {
         return Ok(());
     }
