@@ -1,9 +1,9 @@
 //! Whether the forensic mark names the view that a leak came from: real clips are marked, attacked
 //! ([`crate::attacks`]) and traced.
 //!
-//! A view counts as named where its p-value, for [`VIEWS`] views and all registrations that were tried,
-//! is at most [`BOUND`]. Whether an innocent view is named is tried with [`DECOYS`] of them; the bound
-//! itself rests on no trial (`docs/forensic-mark.md`).
+//! A view counts as named where its p-value, for 10,000 views and all registrations that were tried, is
+//! at most 1e-9. Whether an innocent view is named is tried with a thousand of them; the bound itself
+//! rests on no trial (`docs/forensic-mark.md`).
 
 use std::{
     path::{Path, PathBuf},
