@@ -3,7 +3,7 @@
 //! Every word of the leak, under each way in which the leak may lie (turned, mirrored), goes into one
 //! table; a bit for each possible word says whether it is in there. The search is one pass over the
 //! bytes as they lie in the database, with no index of them: most words fall at the bit, and what is
-//! left of a clip is checked for agreement in place and time ([`super::agreement`]). How often each
+//! left of a clip is checked for agreement in place and time (`agreement.rs`). How often each
 //! word comes in *this* database is counted on the way: a word that half of the clips have, as that
 //! of a seat that all of a vehicle's pictures show, says little.
 //!
