@@ -144,7 +144,11 @@ impl<R: Read> LeakReader<R> {
                 self.from.read_exact(&mut text)?;
                 let text = String::from_utf8_lossy(&text);
                 // It comes from strangers: nothing of it moves the cursor of a terminal.
-                Err(LeakError::File(text.chars().filter(|c| !c.is_control()).collect()))
+                let text: String = text.chars().filter(|c| !c.is_control()).collect();
+                if text.trim().is_empty() {
+                    return Err(LeakError::Malformed("an error without words"));
+                }
+                Err(LeakError::File(text))
             }
             _ => Err(LeakError::Malformed("an unknown record")),
         }
@@ -255,11 +259,13 @@ mod tests {
             ("an odd picture", [head(3, 3), vec![0; 13]].concat(), 0),
             ("no area", head(0, 0), 0),
             ("a huge text", vec![ERROR, 0xff, 0xff], 0),
+            ("no text", vec![ERROR, 0, 0], 0),
             ("time runs backwards", backwards, 1),
             ("cut off", cut[..cut.len() - 10].to_vec(), 0),
         ] {
             let (read, error) = read(&bytes);
-            assert!(error.is_some() && read.len() == pictures, "{name}: {error:?}");
+            let said = error.as_ref().is_some_and(|error| !error.to_string().is_empty());
+            assert!(said && read.len() == pictures, "{name}: {error:?}");
         }
     }
 }
