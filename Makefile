@@ -33,7 +33,7 @@ PACK = scripts/models.sh || echo "going on without what is missing: device healt
 demo: setup ## a whole demo fleet: server, portal, one unit on a recorded drive (DEMO_ONCE=1: ends by itself)
 	@$(PACK)
 	@echo "building (release; the first time takes many minutes)"
-	@cargo build --release --locked -p temoin-keys -p temoin-server -p temoin-witness -p temoin-agent -p temoin-tests -p temoin-benches --bins
+	@cargo build --release --locked -p temoin-keys -p temoin-decoder -p temoin-server -p temoin-witness -p temoin-agent -p temoin-tests -p temoin-benches --bins
 	@$(RUNTIME); exec "$(CARGO_TARGET_DIR)/release/temoin-demo"
 
 .PHONY: test
@@ -50,7 +50,7 @@ bench: models ## measure; writes target/bench.json and benches/RESULTS.md
 .PHONY: eval
 eval: models ## score perception and events on recorded data; writes target/eval.json and target/eval/*.png
 	@scripts/setup.sh eval || echo "going on without gpsdecode: receivers' logs are not compared with it"
-	@cargo build --release --locked -p temoin-keys -p temoin-server -p temoin-witness -p temoin-agent -p temoin-tests -p temoin-benches --bins
+	@cargo build --release --locked -p temoin-keys -p temoin-decoder -p temoin-server -p temoin-witness -p temoin-agent -p temoin-tests -p temoin-benches --bins
 	@$(RUNTIME); mkdir -p target; "$(CARGO_TARGET_DIR)/release/temoin-eval" --out target/eval.json
 
 .PHONY: train

@@ -11,7 +11,7 @@ cd "$(dirname "$0")/.."
 
 step() { printf '\n== %s  (%s s)\n' "$1" "$SECONDS"; }
 # The same packages each time: others would switch on other features and build everything anew.
-packages=(-p temoin-keys -p temoin-server -p temoin-witness -p temoin-agent -p temoin-tests -p temoin-benches)
+packages=(-p temoin-keys -p temoin-decoder -p temoin-server -p temoin-witness -p temoin-agent -p temoin-tests -p temoin-benches)
 
 step "build (release; the first time takes many minutes)"
 cargo build --release --locked "${packages[@]}" --bins

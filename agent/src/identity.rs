@@ -327,6 +327,7 @@ mod tests {
                 ciphertext: vec![0; 48],
             },
             agent_version: String::new(),
+            fingerprints: Vec::new(),
         };
         let signed = manifest.sign(identity.signing_key());
         assert_eq!(Manifest::verify(&signed, &request.public_key), Ok(manifest));

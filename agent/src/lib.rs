@@ -31,6 +31,7 @@ pub mod model_pack;
 pub mod mount_file;
 pub mod net;
 pub mod odometer;
+pub mod outlines;
 pub mod perception;
 pub mod pipeline;
 pub mod privacy_blur;

@@ -55,6 +55,7 @@ use crate::{
     metrics::Metrics,
     mount_file,
     odometer::Driven,
+    outlines::Outlines,
     perception::DriverSeat,
     privacy_blur::BlurConfig,
     recorder::{Caption, Recorder, RecorderConfig},
@@ -89,6 +90,8 @@ pub struct ClipJob {
     pub others_blurred: BTreeMap<Video, bool>,
     /// The key of the unit's mark in them.
     pub mark: MarkKey,
+    /// What the pictures of each camera look like in outline.
+    pub outlines: Outlines,
     /// Monotonic and wall time of one instant, to name the clip's first frame by.
     pub now: (MonoTime, WallTime),
 }

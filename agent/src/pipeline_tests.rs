@@ -283,7 +283,7 @@ fn every_clip_carries_the_mark_of_its_unit_and_its_time() {
     use temoin_media::watermark::{
         Grid,
         detect::{Evidence, Finished},
-        residual::{Luma, residual},
+        residual::{Luma, residual_of_itself},
     };
 
     let mut run = Run::new(None);
@@ -306,10 +306,9 @@ fn every_clip_carries_the_mark_of_its_unit_and_its_time() {
         for (at, picture) in decoded(&job, Video::Shown(CameraId::Cabin)) {
             let luma: Vec<f32> = picture.view().luma().iter().map(|y| f32::from(*y)).collect();
             let (width, height) = (SIZE.0 as usize, SIZE.1 as usize);
-            let of = |luma| Luma { width, height, luma };
-            let flat = vec![0.0; luma.len()];
             let seen = vec![true; luma.len()];
-            let left = residual(grid, of(&flat), of(&luma), &seen).unwrap();
+            let luma = Luma { width, height, luma: &luma };
+            let left = residual_of_itself(grid, luma, &seen).unwrap();
             evidence.add(at.since(MonoTime::ZERO) + later, &left);
         }
         evidence.finish()

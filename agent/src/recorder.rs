@@ -28,6 +28,7 @@ use temoin_proto::{
 use crate::{
     clip_file::track_name,
     health::{HealthBoard, State},
+    outlines::Outlines,
     perception::DriverSeat,
     pipeline::wall_at,
     privacy_blur::{BlurConfig, CameraBlur, blurred},
@@ -86,6 +87,7 @@ pub(crate) struct Recorder {
     blurs: BTreeMap<CameraId, CameraBlur>,
     paths: BTreeMap<Video, Path>,
     streams: BTreeMap<Video, Arc<StreamConfig>>,
+    outlines: Outlines,
 }
 
 impl Recorder {
@@ -104,12 +106,18 @@ impl Recorder {
             blurs: BTreeMap::new(),
             paths: BTreeMap::new(),
             streams: BTreeMap::new(),
+            outlines: Outlines::default(),
         }
     }
 
     /// Parameters of each video's stream, as far as they are known.
     pub(crate) const fn streams(&self) -> &BTreeMap<Video, Arc<StreamConfig>> {
         &self.streams
+    }
+
+    /// What the last pictures of each camera look like in outline.
+    pub(crate) const fn outlines(&self) -> &Outlines {
+        &self.outlines
     }
 
     /// The key of the mark in all pictures of this run.
@@ -210,6 +218,7 @@ impl Recorder {
     /// Forgets what waits and what was seen, as a change of the privacy state asks.
     pub(crate) fn wipe(&mut self) {
         self.blurs.values_mut().for_each(CameraBlur::wipe);
+        self.outlines = Outlines::default();
     }
 
     fn record(&mut self, (frame, cover): (Frame, Option<Cover>), caption: &Caption) {
@@ -220,7 +229,14 @@ impl Recorder {
             let copy = I420Picture::from_frame(frame.clone());
             self.encode_or_say(video, copy, at, &text);
         }
-        self.encode_or_say(Video::Shown(camera), blurred(frame, cover.as_ref()), at, &text);
+        let picture = blurred(frame, cover.as_ref());
+        if let Ok(picture) = &picture
+            && let Err(e) = self.outlines.look(camera, at, &picture.view())
+        {
+            // The clip is recorded all the same; it is not found by a leak of these seconds.
+            tracing::warn!(camera = camera.as_str(), "a picture's outline: {e}");
+        }
+        self.encode_or_say(Video::Shown(camera), picture, at, &text);
     }
 
     fn encode_or_say(

@@ -4,6 +4,7 @@
 //! INVARIANT: this is the only way from pictures to bytes that may touch the disk. What goes in
 //! lies in RAM only; what comes out the unit itself cannot open.
 
+use bytes::Bytes;
 use ring::digest;
 use temoin_proto::{
     ids::{ClipId, EventId},
@@ -40,6 +41,8 @@ pub struct ClipFacts {
     pub duration_ms: u64,
     /// Where the event begins and ends, milliseconds from the clip's start.
     pub event_ms: (u64, u64),
+    /// What its pictures look like in outline, so that it can be found by a file that leaked.
+    pub fingerprints: Vec<Bytes>,
 }
 
 /// A clip that may touch the disk.
@@ -92,6 +95,7 @@ pub fn seal(
         tracks: described,
         wrapped_key,
         agent_version: env!("CARGO_PKG_VERSION").to_owned(),
+        fingerprints: facts.fingerprints,
     }
     .sign(identity.signing_key());
     Ok(SealedClip { clip: facts.clip, event: facts.event, manifest, tracks })

@@ -126,6 +126,7 @@ impl Sealer {
             start: wall_at(file.origin, job.now),
             duration_ms: file.duration_ms,
             event_ms: (in_clip(job.event_span.0), in_clip(job.event_span.1)),
+            fingerprints: job.outlines.fingerprints(file.origin, file.duration_ms),
         };
         let sealed = seal(facts, file.tracks, &self.identity)
             .map_err(|e| (LostReason::WriteFailed, e.to_string()))?;

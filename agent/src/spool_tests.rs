@@ -42,6 +42,7 @@ fn sealed(clip: ClipId, event: EventId, len: usize) -> SealedClip {
             ciphertext: vec![0; 48],
         },
         agent_version: "0".into(),
+        fingerprints: Vec::new(),
     };
     let manifest = wire::SignedManifest {
         manifest: wire::Manifest::from(&manifest).encode_to_vec().into(),

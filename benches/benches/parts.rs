@@ -247,7 +247,7 @@ fn marks(c: &mut Criterion) {
     let began = WallTime { unix_ms: NOW_MS, uncertainty_ms: 5 };
     let mark = ViewMark::new(&ViewId::new(), "K. Lindner", began, WIDTH, HEIGHT).unwrap();
     c.bench_function("burn-in/mark of a view", |b| {
-        b.iter(|| mark.draw(&mut picture, black_box(Duration::from_secs(7))));
+        b.iter(|| mark.draw(&mut picture, black_box(Duration::from_secs(7)), &[]));
     });
 }
 

@@ -1,13 +1,15 @@
 //! The devices of a unit: cameras, GNSS, IMU, vehicle bus, button, lamp, speaker and clock.
 //! One file per device kind, each behind a trait of [`device`]; `replay` and `sim` stand in for
-//! all of them at once.
+//! all of them at once. [`mapped_file`] is the disk's part: a large file, mapped.
 //!
 //! INVARIANT: everything that leaves this crate is on the unit's own monotonic time line
 //! ([`temoin_proto::time::MonoTime`]) and in vehicle axes (ISO 8855: x forward, y left, z up).
 //! No device clock and no device axis gets past it.
 //!
+//! INVARIANT: one call in [`mapped_file`] is the only `unsafe` here.
+//!
 //! Nothing here writes to disk: a crash leaves nothing behind.
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 pub mod camera_v4l2;
 pub mod can_frame;
@@ -24,6 +26,7 @@ pub mod gnss_serial;
 pub mod gpsd;
 pub mod gpx;
 pub mod isotp;
+pub mod mapped_file;
 pub mod nmea;
 pub mod obd;
 pub mod pace;

@@ -122,7 +122,7 @@ fn main() -> Result<(), Error> {
     let began = WallTime { unix_ms: 1_795_269_802_000, uncertainty_ms: 5 };
     let mark = ViewMark::new(&ViewId::new(), "A. Berg", began, WIDTH, HEIGHT)?;
     each("view mark", 1000, |n| {
-        mark.draw(&mut out, Duration::from_secs(n.into()));
+        mark.draw(&mut out, Duration::from_secs(n.into()), &[]);
         Ok(())
     })?;
     each("blur a face", 1000, |_| Ok(blur_face(&mut out, &face)?))?;
@@ -184,7 +184,7 @@ fn main() -> Result<(), Error> {
         let (began, busy) = (Instant::now(), cpu()?);
         let config = EncoderConfig { effort, ..base.clone() };
         let mut transcoder = Transcoder::new(&stream, config, |picture, at| {
-            mark.draw(picture, at.since(MonoTime::ZERO));
+            mark.draw(picture, at.since(MonoTime::ZERO), &[]);
             Ok(())
         })?;
         let mut first = None;

@@ -7,9 +7,9 @@
 //! INVARIANT: text is readable on any background: light glyphs on a dark box or with a dark edge,
 //! and no colour underneath. Characters that the font lacks are drawn as their base letter or `?`.
 
-use std::time::Duration;
+use std::{ops::Range, time::Duration};
 
-use temoin_proto::{ids::ViewId, time::WallTime};
+use temoin_proto::{ids::ViewId, perception::PictureBox, time::WallTime};
 
 use crate::{
     frame::{I420Picture, PictureError},
@@ -107,8 +107,11 @@ fn boxed(line: &str, cap_height: f64) -> Result<Mask, PictureError> {
     Mask::render(&[line.to_owned()], cap_height, Style::Boxed)
 }
 
+/// Places that are tried for a mark to keep clear of what must be seen.
+const PLACES: u64 = 12;
+
 /// The visible mark of one viewing: who, when, and the view's id. Its place is a pure function of
-/// the view and of the media time.
+/// the view, of the media time and of what must be seen.
 pub struct ViewMark {
     seed: u64,
     size: (u32, u32),
@@ -146,27 +149,71 @@ impl ViewMark {
         Ok(Self { seed, size: (width, height), mask })
     }
 
-    /// Draws the mark where it is at `media_time`.
-    pub fn draw(&self, picture: &mut I420Picture, media_time: Duration) {
-        let (x, y) = self.place(media_time);
+    /// Draws the mark where it is at `media_time`. `clear` is what must be seen during
+    /// [`ViewMark::stay`].
+    pub fn draw(&self, picture: &mut I420Picture, media_time: Duration, clear: &[PictureBox]) {
+        let (x, y) = self.place(media_time, clear);
         self.mask.blend(picture, x, y);
+    }
+
+    /// From when to when the mark is where it is at `media_time`.
+    pub fn stay(media_time: Duration) -> Range<Duration> {
+        let step =
+            u32::try_from(media_time.as_millis() / MARK_STAY.as_millis()).unwrap_or(u32::MAX);
+        let from = MARK_STAY.saturating_mul(step);
+        from..from.saturating_add(MARK_STAY)
     }
 
     /// Top left corner of the mark at `media_time`, pixels.
     ///
     /// It is in the upper and in the lower part of the picture by turns, so that it always moves,
     /// anywhere between left and right; never in the middle, where what matters happens, and not
-    /// on the unit's own line.
-    pub fn place(&self, media_time: Duration) -> (u32, u32) {
-        let (width, height) = self.size;
+    /// on the unit's own line. Some places are tried, and the first is taken that is clear of what must
+    /// be seen, on the other side where there is none on this one; where none is, the clearest.
+    pub fn place(&self, media_time: Duration, clear: &[PictureBox]) -> (u32, u32) {
         let step = u64::try_from(media_time.as_millis() / MARK_STAY.as_millis()).unwrap_or(0);
-        let random = mix(self.seed ^ mix(step));
-        let upper = (step ^ self.seed) & 1 == 0;
+        let mut best = (f32::INFINITY, (0, 0));
+        for attempt in 0..PLACES {
+            let place = self.candidate(step, attempt);
+            let hidden = clear.iter().map(|must| self.covers(place, must)).sum::<f32>();
+            if hidden < best.0 {
+                best = (hidden, place);
+            }
+            if hidden <= 0.0 {
+                break;
+            }
+        }
+        best.1
+    }
+
+    /// How much of this it covers at this place, part of the picture.
+    #[expect(clippy::cast_precision_loss, reason = "places in a picture")]
+    fn covers(&self, (x, y): (u32, u32), must: &PictureBox) -> f32 {
+        let (width, height) = (self.size.0.max(1) as f32, self.size.1.max(1) as f32);
+        let both = |from: u32, len: u32, all: f32, a: f32, b: f32| {
+            let (from, to) = (from as f32 / all, (from + len) as f32 / all);
+            (to.min(b) - from.max(a)).max(0.0)
+        };
+        both(x, self.mask.width, width, must.x, must.x + must.w)
+            * both(y, self.mask.height, height, must.y, must.y + must.h)
+    }
+
+    /// Anywhere at first; then, little being free, in the corners.
+    fn candidate(&self, step: u64, attempt: u64) -> (u32, u32) {
+        let (width, height) = self.size;
+        let random = mix(self.seed ^ mix(step) ^ attempt.wrapping_mul(0xa076_1d64_78bd_642f));
+        // First all on the side whose turn it is.
+        let corner = attempt.checked_sub(PLACES - 4);
+        let own_side = corner.map_or(attempt < PLACES / 2, |corner| corner < 2);
+        let upper = ((step ^ self.seed) & 1 == 0) == own_side;
         let room_x = u64::from(width.saturating_sub(self.mask.width));
         let (edge, band) = (height / 24, height / 16);
         let room_y = u64::from(band);
         let pick = |random: u64, room: u64| u32::try_from(random % (room + 1)).unwrap_or(0);
-        let x = pick(random & 0xffff_ffff, room_x);
+        let x = match corner {
+            None => pick(random & 0xffff_ffff, room_x),
+            Some(corner) => pick(if (corner ^ random) & 1 == 0 { 0 } else { room_x }, room_x),
+        };
         let dy = pick(random >> 32, room_y);
         let y = if upper {
             edge + dy
@@ -222,8 +269,8 @@ mod tests {
 
             let mark = mark();
             let mut picture = flat(luma);
-            mark.draw(&mut picture, Duration::ZERO);
-            let (x, y) = mark.place(Duration::ZERO);
+            mark.draw(&mut picture, Duration::ZERO, &[]);
+            let (x, y) = mark.place(Duration::ZERO, &[]);
             let (dark, light) = range(&picture, x as usize, y as usize, 300, 60);
             assert!(light - dark > 80, "mark on {luma}: {dark} to {light}");
         }
@@ -252,7 +299,7 @@ mod tests {
         let (w, h) = (mark.mask.width, mark.mask.height);
         let mut places = Vec::new();
         for s in 0..600 {
-            let (x, y) = mark.place(Duration::from_secs(s));
+            let (x, y) = mark.place(Duration::from_secs(s), &[]);
             assert!(x + w <= 1280 && y + h <= 720 - 26, "({x}, {y}) + {w}x{h}");
             let middle = y < 720 * 65 / 100 && y + h > 720 * 35 / 100;
             assert!(!middle, "({x}, {y}) + {w}x{h}");
@@ -267,9 +314,36 @@ mod tests {
         places.dedup();
         assert!(places.len() > 150, "few places: {}", places.len());
         assert_eq!(
-            mark.place(Duration::from_secs(9)),
-            super::tests::mark().place(Duration::from_secs(9))
+            mark.place(Duration::from_secs(9), &[]),
+            super::tests::mark().place(Duration::from_secs(9), &[])
         );
+    }
+
+    #[test]
+    fn the_mark_keeps_clear_of_what_must_be_seen() {
+        let mark = mark();
+        let face = PictureBox { x: 0.35, y: 0.02, w: 0.3, h: 0.5 };
+        let road = PictureBox { x: 0.35, y: 0.3, w: 0.3, h: 0.45 };
+        let wall = PictureBox { x: 0.0, y: 0.0, w: 1.0, h: 0.3 };
+        let slim = |must: PictureBox| PictureBox { x: 0.46, w: 0.08, ..must };
+        for clear in [vec![face], vec![road], vec![slim(face), slim(road)], vec![wall]] {
+            let mut covered = 0;
+            for s in 0..600 {
+                let at = Duration::from_secs(s);
+                let place = mark.place(at, &clear);
+                assert!(ViewMark::stay(at).contains(&at));
+                assert_eq!(place, mark.place(ViewMark::stay(at).start, &clear), "it stays");
+                covered += u32::from(clear.iter().any(|must| mark.covers(place, must) > 0.0));
+            }
+            assert_eq!(covered, 0, "{clear:?}");
+        }
+        let narrow: Vec<_> =
+            (0..600).map(|s| mark.place(Duration::from_secs(s), &[slim(face)])).collect();
+        assert!(narrow.iter().any(|(_, y)| *y < 200), "beside the face, too");
+        // Where all must be seen, it is there all the same.
+        let all = [PictureBox { x: 0.0, y: 0.0, w: 1.0, h: 1.0 }];
+        let (x, y) = mark.place(Duration::ZERO, &all);
+        assert!(x + mark.mask.width <= 1280 && y + mark.mask.height <= 720);
     }
 
     #[test]
@@ -277,7 +351,7 @@ mod tests {
         let began = WallTime { unix_ms: 0, uncertainty_ms: 0 };
         let at = |n| {
             let mark = ViewMark::new(&ViewId::from_bytes([n; 16]), "a", began, 640, 360).unwrap();
-            (0..10).map(|s| mark.place(Duration::from_secs(3 * s))).collect::<Vec<_>>()
+            (0..10).map(|s| mark.place(Duration::from_secs(3 * s), &[])).collect::<Vec<_>>()
         };
         assert_ne!(at(1), at(2));
     }
@@ -292,7 +366,8 @@ mod tests {
                 let began = WallTime { unix_ms: i64::MAX, uncertainty_ms: 0 };
                 let view = ViewId::new();
                 let mark = ViewMark::new(&view, text, began, width, height).unwrap();
-                mark.draw(&mut picture, Duration::MAX);
+                let (nowhere, all) = (f32::NAN, PictureBox { x: 0.0, y: 0.0, w: 1.0, h: 1.0 });
+                mark.draw(&mut picture, Duration::MAX, &[PictureBox { x: nowhere, ..all }, all]);
             }
         }
     }

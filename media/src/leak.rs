@@ -14,6 +14,10 @@
 //! Numbers are big endian. INVARIANT: no number from outside makes the reader take more memory than
 //! [`Limits`] say.
 
+mod bars;
+
+pub use bars::{BarSearch, Bars};
+
 use std::{
     io::{self, Read, Write},
     time::Duration,

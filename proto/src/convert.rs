@@ -5,7 +5,9 @@ use bytes::Bytes;
 use crate::{
     events::{EventKind, EventKindError, Number, Severity},
     ids::{ClipId, EventId, IdError, RunId},
-    manifest::{Manifest, RESTRICTION, Track, VERSION, WrappedKey},
+    manifest::{
+        MAX_FINGERPRINT_LEN, MAX_FINGERPRINTS, Manifest, RESTRICTION, Track, VERSION, WrappedKey,
+    },
     sealed::{TrackName, sealed_len},
     time::WallTime,
     wire,
@@ -237,6 +239,7 @@ impl From<&Manifest> for wire::Manifest {
             wrapped_key: Some((&m.wrapped_key).into()),
             restriction: RESTRICTION.to_owned(),
             agent_version: m.agent_version.clone(),
+            fingerprints: m.fingerprints.clone(),
         }
     }
 }
@@ -258,6 +261,11 @@ impl TryFrom<wire::Manifest> for Manifest {
         }
         if m.tracks.is_empty() {
             return Err(ConvertError::Missing("tracks"));
+        }
+        if m.fingerprints.len() > MAX_FINGERPRINTS
+            || m.fingerprints.iter().any(|f| f.len() > MAX_FINGERPRINT_LEN)
+        {
+            return Err(bad("fingerprints", m.fingerprints.len()));
         }
         let mut tracks: Vec<Track> = Vec::with_capacity(TrackName::ALL.len());
         for t in m.tracks {
@@ -296,6 +304,7 @@ impl TryFrom<wire::Manifest> for Manifest {
             tracks,
             wrapped_key: m.wrapped_key.ok_or(ConvertError::Missing("wrapped_key"))?.try_into()?,
             agent_version: short("agent_version", m.agent_version)?,
+            fingerprints: m.fingerprints,
         })
     }
 }

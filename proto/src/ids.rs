@@ -104,6 +104,10 @@ uuid_id! {
     HoldId
 }
 uuid_id! {
+    /// One trace: a file that leaked, compared with the fleet's recordings.
+    TraceId
+}
+uuid_id! {
     /// One order of the fleet to a unit.
     CommandId
 }

@@ -3,6 +3,7 @@
 //! INVARIANT: what is verified is the byte string that was signed. A manifest is parsed only out
 //! of bytes whose signature held, and is never serialised again to check it.
 
+use bytes::Bytes;
 use ring::signature::{ED25519, Ed25519KeyPair, UnparsedPublicKey};
 
 use crate::{
@@ -15,6 +16,10 @@ use crate::{
 
 /// The only use that a clip is recorded for; carried in every manifest.
 pub const RESTRICTION: &str = "fleet-safety-only; no advertising; no training";
+/// Fingerprints that a clip has at most: one for each camera that is recorded.
+pub const MAX_FINGERPRINTS: usize = 2;
+/// Longest fingerprint, bytes: ten minutes of pictures have 36 kB.
+pub const MAX_FINGERPRINT_LEN: usize = 64 * 1024;
 /// The current version of the manifest.
 pub const VERSION: u32 = 1;
 
@@ -70,6 +75,10 @@ pub struct Manifest {
     pub wrapped_key: WrappedKey,
     /// Version of the agent that made it.
     pub agent_version: String,
+    /// What the pictures of each camera look like in outline, so that the clip can be found by a file
+    /// that leaked: at most [`MAX_FINGERPRINTS`] of at most [`MAX_FINGERPRINT_LEN`] bytes. What they say is
+    /// the media crate's matter.
+    pub fingerprints: Vec<Bytes>,
 }
 
 impl Manifest {
@@ -84,7 +93,7 @@ impl Manifest {
         let signature = key.sign(&signed_bytes(&manifest));
         wire::SignedManifest {
             manifest: manifest.into(),
-            signature: bytes::Bytes::copy_from_slice(signature.as_ref()),
+            signature: Bytes::copy_from_slice(signature.as_ref()),
         }
     }
 
@@ -145,6 +154,7 @@ mod tests {
                 ciphertext: vec![2; 48],
             },
             agent_version: "0.1.0".into(),
+            fingerprints: vec![Bytes::from_static(&[1, 2, 3])],
         }
     }
 
@@ -172,6 +182,15 @@ mod tests {
         manifest.tracks[0].sealed_len = 27;
         let refused = Manifest::verify(&manifest.sign(&key), key.public_key().as_ref());
         assert!(matches!(refused, Err(ManifestError::Shape(_))), "{refused:?}");
+
+        for (count, len, good) in
+            [(2, MAX_FINGERPRINT_LEN, true), (3, 1, false), (1, MAX_FINGERPRINT_LEN + 1, false)]
+        {
+            let mut manifest = sample();
+            manifest.fingerprints = vec![vec![7; len].into(); count];
+            let read = Manifest::verify(&manifest.sign(&key), key.public_key().as_ref());
+            assert_eq!(read.is_ok(), good, "{count} of {len} bytes: {read:?}");
+        }
 
         for (name, others_blurred, good) in [
             (TrackName::Road, Some(false), true),

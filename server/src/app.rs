@@ -21,6 +21,7 @@ use crate::{
     pki::{Pki, PkiError},
     report::Report,
     sign_in_key::{SignInKey, SignInKeyError},
+    trace::Traces,
     view::Streams,
     witnesses::{WitnessError, Witnesses},
 };
@@ -90,6 +91,7 @@ struct Parts {
     objects: Arc<dyn Objects>,
     partials: Partials,
     streams: Arc<Streams>,
+    traces: Arc<Traces>,
     report: Report,
     clock: Clock,
     /// Held as long as the server runs.
@@ -128,6 +130,7 @@ impl App {
         let keys = Keys::new(&config.keys_socket(), log.clone(), Arc::clone(&witnesses));
         let parts = Parts {
             streams: Arc::new(Streams::new(config.views)),
+            traces: Arc::default(),
             guard: Guard::new()?,
             config,
             db,
@@ -229,6 +232,10 @@ impl App {
 
     pub(crate) fn streams(&self) -> &Arc<Streams> {
         &self.parts.streams
+    }
+
+    pub(crate) fn traces(&self) -> &Arc<Traces> {
+        &self.parts.traces
     }
 
     pub(crate) fn report(&self) -> &Report {

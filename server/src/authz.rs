@@ -21,7 +21,7 @@ use cedar_policy::{
 };
 use temoin_proto::ids::{EventId, UserId};
 
-use crate::db::units::Unit;
+use crate::{db::units::Unit, grants::Grant};
 
 mod facts;
 mod words;
@@ -120,6 +120,8 @@ acts! {
         OpenRequest = "open_request",
         /// Read all of the access log's hashes.
         VerifyLog = "verify_log",
+        /// Compare a file that leaked with recordings and their viewings.
+        TraceLeak = "trace_leak",
     }
 }
 acts! {
@@ -371,7 +373,7 @@ impl Authz {
             GrantKind::BreakGlass | GrantKind::Request => {
                 self.event_with(who, EventAct::See, event, granted)
             }
-            GrantKind::Deletion | GrantKind::Diagnostics => Ok(false),
+            GrantKind::Deletion | GrantKind::Diagnostics | GrantKind::Trace => Ok(false),
         };
         // It gives nothing to who asks: somebody else deletes.
         if kind == GrantKind::Deletion {
@@ -420,7 +422,26 @@ impl Authz {
     /// # Errors
     /// [`AuthzError`]: then the answer is no.
     pub fn fleet(&self, who: &Asker, act: FleetAct) -> Result<bool, AuthzError> {
-        self.ask(who, act.as_str(), facts::fleet()?, None, &HashSet::new())
+        self.fleet_with(who, act, &who.granted(Grant::covers_fleet))
+    }
+
+    fn fleet_with(
+        &self,
+        who: &Asker,
+        act: FleetAct,
+        granted: &HashSet<GrantKind>,
+    ) -> Result<bool, AuthzError> {
+        self.ask(who, act.as_str(), facts::fleet()?, None, granted)
+    }
+
+    /// Whether a grant would let this person trace leaks, who may not without.
+    ///
+    /// # Errors
+    /// [`AuthzError`]: then the answer is no.
+    pub fn may_ask_trace(&self, who: &Asker) -> Result<bool, AuthzError> {
+        let with = HashSet::from([GrantKind::Trace]);
+        Ok(self.fleet_with(who, FleetAct::TraceLeak, &with)?
+            && !self.fleet(who, FleetAct::TraceLeak)?)
     }
 
     /// Whether this person may do this about something that a second person is asked for.

@@ -38,10 +38,15 @@ fn asker(role: Role, granted: &[GrantKind]) -> Asker {
         purpose,
         number: "R-1".into(),
         words: "why".into(),
-        scope: if kind == GrantKind::Diagnostics {
-            Scope::Unit("van-1".parse().unwrap())
-        } else {
-            Scope::Event(EVENT)
+        scope: match kind {
+            GrantKind::Diagnostics => Scope::Unit("van-1".parse().unwrap()),
+            GrantKind::Trace => Scope::Fleet,
+            GrantKind::LiftBlur
+            | GrantKind::Export
+            | GrantKind::Retention
+            | GrantKind::Deletion
+            | GrantKind::Request
+            | GrantKind::BreakGlass => Scope::Event(EVENT),
         },
         asked_ms: NOW_MS - 2,
         decide_by_ms: NOW_MS,
@@ -187,6 +192,7 @@ fn matrix() -> String {
             &[GrantKind::Request, GrantKind::LiftBlur, GrantKind::Export],
             &[GrantKind::BreakGlass],
             &[GrantKind::Diagnostics],
+            &[GrantKind::Trace],
         ] {
             let with = asker(*role, granted);
             let names: Vec<_> = granted.iter().map(|kind| kind.as_str()).collect();
@@ -208,12 +214,19 @@ fn matrix() -> String {
                 line(&mut out, &format!("score: {name}"), &["see_score".to_owned()]);
             }
         }
-        let fleet: Vec<_> = FleetAct::ALL
-            .iter()
-            .filter(|act| authz.fleet(&me, **act).unwrap())
-            .map(|act| act.as_str().to_owned())
-            .collect();
-        line(&mut out, "the fleet", &fleet);
+        for (name, granted) in [("the fleet", &[][..]), ("the fleet, + trace", &[GrantKind::Trace])]
+        {
+            let who = asker(*role, granted);
+            let before = |act: &FleetAct| !granted.is_empty() && authz.fleet(&me, *act).unwrap();
+            let fleet: Vec<_> = FleetAct::ALL
+                .iter()
+                .filter(|act| authz.fleet(&who, **act).unwrap() && !before(act))
+                .map(|act| act.as_str().to_owned())
+                .collect();
+            if granted.is_empty() || !fleet.is_empty() {
+                line(&mut out, name, &fleet);
+            }
+        }
         for (name, installer, granted) in [
             ("unit that I put in", Some(ME), &[][..]),
             ("unit that another put in", Some(OTHER), &[]),
@@ -306,7 +319,9 @@ fn who_may(authz: &Authz, act: AskAct, kind: GrantKind, asker_role: Role) -> Vec
 fn may_ask_at_all(authz: &Authz, role: Role, kind: GrantKind) -> bool {
     let diagnostics = kind == GrantKind::Diagnostics && role == Role::VendorSupport;
     let request = kind == GrantKind::Request;
+    let trace = kind == GrantKind::Trace && authz.may_ask_trace(&asker(role, &[])).unwrap();
     diagnostics
+        || trace
         || !request
             && [&[][..], &[GrantKind::Request]].iter().any(|granted| {
                 let who = asker(role, granted);

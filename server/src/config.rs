@@ -47,6 +47,9 @@ pub struct Config {
     /// Limits of viewing.
     #[serde(default)]
     pub views: Views,
+    /// Tracing of leaks.
+    #[serde(default)]
+    pub trace: Trace,
     /// How long recordings are kept.
     #[serde(default)]
     pub retention: Retention,
@@ -151,6 +154,20 @@ impl Default for Views {
     }
 }
 
+/// Tracing of leaks.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Trace {
+    /// The accepted chance that a whole trace names anybody who had no part.
+    pub bound: f64,
+}
+
+impl Default for Trace {
+    fn default() -> Self {
+        Self { bound: crate::trace::BOUND }
+    }
+}
+
 /// Signing in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -224,6 +241,7 @@ impl Config {
             objects: Objects::default(),
             keys: Keys::default(),
             views: Views::default(),
+            trace: Trace::default(),
             retention: Retention::default(),
             sign_in: SignIn::default(),
             log_rules: LogRules::default(),
@@ -265,6 +283,12 @@ impl Config {
                 "`views.max_streams` and `views.max_streams_per_session` are at least 1".to_owned(),
             );
         }
+        if !(1e-30..=1e-3).contains(&self.trace.bound) {
+            problems.push(format!(
+                "`trace.bound` is {:e}: it is 1e-30 to 1e-3, and 1e-9 where nothing speaks against it",
+                self.trace.bound
+            ));
+        }
         problems.extend(self.retention.mistakes());
         if !STEP_UP_AFTER_S.contains(&self.sign_in.step_up_after_s) {
             problems.push(format!(
@@ -303,6 +327,11 @@ impl Config {
         self.folder.join(&self.keys.socket)
     }
 
+    /// Where the command line hands files in to be traced.
+    pub fn trace_socket(&self) -> PathBuf {
+        self.path("trace.sock")
+    }
+
     /// The server's secret for signing in.
     pub fn sign_in_key(&self) -> PathBuf {
         self.path("sign-in.key")
@@ -339,6 +368,8 @@ mod tests {
             (base.replace("[grpc]", "certificate = \"a\"\n[grpc]"), "go together"),
             (format!("{base}[views]\nmax_streams = 0\n"), "at least 1"),
             (format!("{base}[log]\nquorum = 0\n"), "at least 1"),
+            (format!("{base}[trace]\nbound = 0.5\n"), "1e-9"),
+            (format!("{base}[trace]\nbound = nan\n"), "1e-9"),
             (format!("{base}[log]\ncosigned_within_s = 0\n"), "at least 1"),
             (
                 format!("{base}[[witness]]\nname = \"w\"\nkey = \"x\"\nurl = \"http://x\"\n"),

@@ -20,6 +20,8 @@ pub enum Scope {
     Event(EventId),
     /// One unit.
     Unit(UnitId),
+    /// All of the fleet.
+    Fleet,
     /// What a unit or a driver did from a time on until before another, milliseconds since 1970.
     /// With both, only what that driver did with that unit.
     Span {
@@ -108,7 +110,8 @@ impl GrantKind {
             | Self::Retention
             | Self::Deletion
             | Self::BreakGlass
-            | Self::Diagnostics => true,
+            | Self::Diagnostics
+            | Self::Trace => true,
             // It is registered, told to the driver and in the log; lifting a blur or exporting for
             // it takes a second person again.
             Self::Request => false,
@@ -119,9 +122,12 @@ impl GrantKind {
     pub const fn decide_within_ms(self) -> i64 {
         match self {
             Self::BreakGlass => 4 * HOUR_MS,
-            Self::LiftBlur | Self::Export | Self::Retention | Self::Request | Self::Diagnostics => {
-                72 * HOUR_MS
-            }
+            Self::LiftBlur
+            | Self::Export
+            | Self::Retention
+            | Self::Request
+            | Self::Diagnostics
+            | Self::Trace => 72 * HOUR_MS,
             // The clip's own time ends before.
             Self::Deletion => 30 * 24 * HOUR_MS,
         }
@@ -136,7 +142,8 @@ impl GrantKind {
             | Self::Export
             | Self::Retention
             | Self::Deletion
-            | Self::Diagnostics => 24 * HOUR_MS,
+            | Self::Diagnostics
+            | Self::Trace => 24 * HOUR_MS,
             Self::Request => 30 * 24 * HOUR_MS,
         }
     }
@@ -176,7 +183,7 @@ impl Grant {
     pub fn covers(&self, event: &EventFacts) -> bool {
         match &self.scope {
             Scope::Event(id) => *id == event.id,
-            Scope::Unit(_) => false,
+            Scope::Unit(_) | Scope::Fleet => false,
             Scope::Span { unit, driver, from_ms, to_ms } => {
                 (unit.is_some() || driver.is_some())
                     && unit.as_ref().is_none_or(|u| event.unit.as_ref() == Some(u))
@@ -184,6 +191,11 @@ impl Grant {
                     && (*from_ms..*to_ms).contains(&event.start_ms)
             }
         }
+    }
+
+    /// Whether it is for all of the fleet.
+    pub fn covers_fleet(&self) -> bool {
+        self.scope == Scope::Fleet
     }
 
     /// Whether it is for this unit.
@@ -275,6 +287,7 @@ mod tests {
             (Scope::Event(event.id), true),
             (Scope::Event(EventId::from_bytes([5; 16])), false),
             (Scope::Unit(unit), false),
+            (Scope::Fleet, false),
             (span(Some("van-1"), None, 500, 501), true),
             (span(Some("van-1"), None, 0, 500), false),
             (span(Some("van-1"), None, 501, 600), false),

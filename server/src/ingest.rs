@@ -8,6 +8,7 @@
 //! INVARIANT: a unit touches only its own events and clips, and a manifest counts only with the
 //! signature of the unit that the certificate names.
 
+use temoin_media::watermark::fingerprint::Fingerprint;
 use temoin_proto::{
     convert::{EventRecord, MAX_MARKS, Mark},
     ids::{ClipId, CommandId},
@@ -223,9 +224,16 @@ impl FleetService for Fleet {
             let offsets = manifest.tracks.iter().map(whole).collect();
             return Ok(Response::new(BeginClipResponse { offsets, complete: true }));
         }
-        db.begin_clip(&manifest, &signed, &unit.signing_public_key, self.app.now_ms())
-            .await
-            .map_err(internal)?;
+        let fingerprints = readable(&manifest);
+        db.begin_clip(
+            &manifest,
+            &signed,
+            &unit.signing_public_key,
+            &fingerprints,
+            self.app.now_ms(),
+        )
+        .await
+        .map_err(internal)?;
         let (clip, known) = self.own_clip(&unit, manifest.clip.as_bytes()).await?;
         if known != manifest {
             return Err(Status::already_exists("the clip was begun with another manifest"));
@@ -349,6 +357,24 @@ impl FleetService for Fleet {
             fleet_key: self.app.keys().public().await.ok(),
         }))
     }
+}
+
+/// The fingerprints that can be searched, at most one for each camera. A clip is kept without them too:
+/// then a leak of it is not found by itself.
+fn readable(manifest: &Manifest) -> Vec<(TrackName, bytes::Bytes)> {
+    let mut found: Vec<(TrackName, bytes::Bytes)> = Vec::new();
+    for bytes in &manifest.fingerprints {
+        match Fingerprint::from_bytes(bytes) {
+            Ok(fingerprint) if found.iter().all(|(track, _)| *track != fingerprint.track) => {
+                found.push((fingerprint.track, bytes.clone()));
+            }
+            Ok(_) => tracing::warn!(clip = %manifest.clip, "a second fingerprint of one camera"),
+            Err(error) => {
+                tracing::warn!(clip = %manifest.clip, %error, "a fingerprint is not kept")
+            }
+        }
+    }
+    found
 }
 
 fn heartbeat_facts(beat: HeartbeatRequest, now_ms: i64) -> Result<HeartbeatFacts, Status> {

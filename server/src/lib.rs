@@ -60,5 +60,6 @@ mod test_fleet;
 #[cfg(test)]
 mod test_keys;
 pub mod totp;
+pub mod trace;
 pub mod view;
 pub mod witnesses;

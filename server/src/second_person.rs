@@ -87,7 +87,8 @@ impl App {
                 | GrantKind::Retention
                 | GrantKind::Deletion
                 | GrantKind::Request
-                | GrantKind::Diagnostics => {
+                | GrantKind::Diagnostics
+                | GrantKind::Trace => {
                     AppError::Refused("Your role cannot have this, or you have it already.")
                 }
             });
@@ -166,6 +167,24 @@ impl App {
         }
         let (kind, purpose) = (GrantKind::Diagnostics, Purpose::Request);
         self.store(&who, kind, purpose, (String::new(), words), Scope::Unit(unit), None).await
+    }
+
+    /// Asks to trace leaks.
+    ///
+    /// # Errors
+    /// [`AppError::NotFound`] for whose office it is not, [`AppError::Refused`] where they may already,
+    /// [`AppError::Invalid`].
+    pub async fn ask_trace(&self, who: &User, words: &str) -> Result<GrantId, AppError> {
+        let who = self.asker(who).await?;
+        if self.authz().fleet(&who, FleetAct::TraceLeak)? {
+            return Err(AppError::Refused("You were let do this already, and it still holds."));
+        }
+        if !self.authz().may_ask_trace(&who)? {
+            return Err(AppError::NotFound);
+        }
+        let words = written(words, "What leaked, and where it was seen")?;
+        let (kind, purpose) = (GrantKind::Trace, Purpose::Request);
+        self.store(&who, kind, purpose, (String::new(), words), Scope::Fleet, None).await
     }
 
     /// Decides as the second person.
@@ -335,7 +354,7 @@ impl App {
         let action = action(&format!("{verb}_{}", grant.kind.as_str()))?;
         let event = match grant.scope {
             Scope::Event(event) => Some(event),
-            Scope::Unit(_) | Scope::Span { .. } => None,
+            Scope::Unit(_) | Scope::Fleet | Scope::Span { .. } => None,
         };
         let act = Act {
             driver,
@@ -349,7 +368,8 @@ impl App {
     }
 }
 
-fn facts(row: &GrantRow) -> AskFacts {
+/// What the policies are told of a grant.
+pub(crate) fn facts(row: &GrantRow) -> AskFacts {
     AskFacts {
         kind: row.grant.kind,
         asker: row.grant.asker,

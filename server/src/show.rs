@@ -406,14 +406,10 @@ impl App {
     pub(crate) async fn asker(&self, who: &User) -> Result<Asker, AppError> {
         let now_ms = self.now_ms();
         let grants = match who.role {
-            Role::SafetyManager | Role::PrivacyOfficer | Role::VendorSupport => {
+            Role::SafetyManager | Role::PrivacyOfficer | Role::Auditor | Role::VendorSupport => {
                 self.db().held_grants(who.id, now_ms).await?
             }
-            Role::Driver
-            | Role::Dispatcher
-            | Role::FleetAdmin
-            | Role::Auditor
-            | Role::Installer => Vec::new(),
+            Role::Driver | Role::Dispatcher | Role::FleetAdmin | Role::Installer => Vec::new(),
         };
         Ok(Asker { user: who.clone(), grants, now_ms })
     }

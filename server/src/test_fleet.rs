@@ -312,6 +312,16 @@ impl TestUnit {
 
     /// A clip of these tracks, sealed and signed.
     pub(crate) fn clip(&self, event: &EventRecord, tracks: &[(TrackName, Vec<u8>)]) -> TestClip {
+        self.clip_with(event, tracks, &[])
+    }
+
+    /// The same with fingerprints.
+    pub(crate) fn clip_with(
+        &self,
+        event: &EventRecord,
+        tracks: &[(TrackName, Vec<u8>)],
+        fingerprints: &[bytes::Bytes],
+    ) -> TestClip {
         let clip = event.clip.clone().unwrap();
         let key = ClipKey::generate().unwrap();
         let wrapped_key =
@@ -343,6 +353,7 @@ impl TestUnit {
                 .collect(),
             wrapped_key,
             agent_version: "test".into(),
+            fingerprints: fingerprints.to_vec(),
         };
         let signed = manifest.sign(&self.key);
         TestClip { manifest, signed, sealed }

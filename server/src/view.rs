@@ -16,6 +16,7 @@
 //! A crash leaves an entry in the log and perhaps a row; the person opens the clip again, which is
 //! another view.
 
+mod original;
 mod paint;
 mod read;
 mod stream;
@@ -190,7 +191,8 @@ impl Asker {
             GrantKind::LiftBlur
             | GrantKind::Retention
             | GrantKind::Deletion
-            | GrantKind::Diagnostics => false,
+            | GrantKind::Diagnostics
+            | GrantKind::Trace => false,
         })
         .map(|g| g.id)
     }
@@ -346,12 +348,17 @@ impl App {
         let mark = mark.ok_or_else(|| {
             AppError::Internal(format!("the key service gave view {} no mark", view.id))
         })?;
-        let faces = if is_cabin(track.name) && permit.blur_driver_face {
-            // No signals at all is no face anywhere: all of the video is blurred.
+        let scene = if is_cabin(track.name) {
+            // No signals at all is no face anywhere: all of a video with blur is blurred.
             let signals = self.signals(&key, &manifest).await?.unwrap_or_default();
-            paint::Faces::Blur(paint::FaceTrack::new(&signals.driver_face))
+            let face = paint::FaceTrack::new(&signals.driver_face);
+            if permit.blur_driver_face {
+                paint::Scene::BlurredDriver(face)
+            } else {
+                paint::Scene::Driver(face)
+            }
         } else {
-            paint::Faces::Show
+            paint::Scene::Road
         };
         let job = stream::Job {
             view: view.id,
@@ -362,7 +369,7 @@ impl App {
             track,
             key,
             mark,
-            faces,
+            scene,
         };
         let watching = Watching {
             app: self.clone(),
@@ -500,7 +507,11 @@ impl App {
         Ok(stored.manifest().map_err(PictureError::from)?)
     }
 
-    async fn clip_key(&self, clip: ClipId, proof: &LogIndex) -> Result<ClipKey, AppError> {
+    pub(crate) async fn clip_key(
+        &self,
+        clip: ClipId,
+        proof: &LogIndex,
+    ) -> Result<ClipKey, AppError> {
         Ok(self.clip_keys(clip, proof).await?.0)
     }
 

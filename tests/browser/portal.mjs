@@ -2,7 +2,7 @@
 // PORTAL: https://localhost:PORT, PASSWORD: everybody's, SHOTS: a folder for screenshots.
 import assert from 'node:assert/strict';
 import { createHmac } from 'node:crypto';
-import { stat } from 'node:fs/promises';
+import { readFile, stat, writeFile } from 'node:fs/promises';
 import { chromium } from 'playwright-core';
 
 const { PORTAL, PASSWORD, SHOTS } = process.env;
@@ -18,6 +18,8 @@ const browser = await chromium.launch({
 });
 
 const problems = [];
+/** A file that left the fleet. */
+let leak;
 /** Secret and last step of everybody who has a second factor. */
 const factors = new Map();
 /** What `sign_in.step_up_after_s` is here, with room. */
@@ -255,9 +257,53 @@ try {
     const downloaded = page.waitForEvent('download');
     const ask = () => page.getByTestId('export-road').click();
     const download = await sensitive(page, ask, downloaded);
-    const { size } = await stat(await download.path());
-    assert.ok(size > 10_000, `an export of ${size} bytes`);
+    leak = await readFile(await download.path());
+    assert.ok(leak.length > 10_000, `an export of ${leak.length} bytes`);
     await page.screenshot({ path: `${SHOTS}/sam-event.png`, fullPage: true });
+  });
+  // What Sam took away is seen where it should not be.
+  await as('ada', DESKTOP, async (page) => {
+    await page.goto(`${PORTAL}/traces`);
+    assert.equal(await page.getByTestId('trace-file').count(), 0, 'no file without a second person');
+    await page.getByTestId('trace-words').fill('On a video site since this morning.');
+    const waits = page.getByTestId('trace-wait').waitFor();
+    await sensitive(page, () => page.getByTestId('trace-ask-send').click(), waits);
+    await shot(page, 'traces-waiting');
+  });
+  await as('pia', PHONE, async (page) => {
+    await page.goto(`${PORTAL}/requests`);
+    const nothing = page.getByTestId('waiting').getByText('Nothing waits').waitFor();
+    await sensitive(page, () => page.getByTestId('grant').click(), nothing);
+  });
+  await as('ada', DESKTOP, async (page) => {
+    await page.goto(`${PORTAL}/traces`);
+    await shot(page, 'traces-hand-in');
+    await page.getByTestId('trace-file').setInputFiles({ name: 'leak.mp4', mimeType: 'video/mp4', buffer: leak });
+    await Promise.all([page.waitForNavigation(), page.getByTestId('trace-send').click()]);
+    await shot(page, 'trace-runs');
+    await page.getByTestId('report-html').waitFor({ timeout: 240_000 });
+    assert.match(await page.getByTestId('trace-said').innerText(), /opened by Sam Ortiz, safety manager/);
+    await shot(page, 'trace-ended');
+    for (const [kind, begins] of [['html', '<!doctype html>'], ['pdf', '%PDF-']]) {
+      const downloaded = page.waitForEvent('download');
+      await page.getByTestId(`report-${kind}`).click();
+      const report = await readFile(await (await downloaded).path());
+      assert.ok(report.toString('latin1').toLowerCase().startsWith(begins.toLowerCase()), kind);
+      await writeFile(`${SHOTS}/report.${kind}`, report);
+    }
+    const alone = await browser.newPage();
+    await alone.goto(`file://${SHOTS}/report.html`);
+    assert.match(await alone.getByText('What this does not show').innerText(), /./);
+    for (const viewport of [DESKTOP, PHONE]) {
+      await alone.setViewportSize(viewport);
+      await shot(alone, 'report');
+    }
+    await alone.close();
+  });
+  await as('pia', PHONE, async (page) => {
+    await page.goto(`${PORTAL}/traces`);
+    assert.match(await page.getByTestId('trace').innerText(), /Ended[^]*Sam Ortiz/);
+    await shot(page, 'traces');
   });
   await as('dana', PHONE, async (page) => {
     await page.goto(`${PORTAL}/access-log`);
@@ -266,6 +312,7 @@ try {
     assert.match(log, /Granted as the second person: export a file[^]*Pia Laurent/);
     assert.match(log, /Asked a second person: export a file[^]*Sam Ortiz/);
     assert.match(log, /Recording opened[^]*road camera \d+[^]*Kai Lindner/, 'how long is told');
+    assert.match(log, /viewings compared with a leaked file[^]*Ada Brandt/);
     await page.screenshot({ path: `${SHOTS}/dana-log.png`, fullPage: true });
   });
   await as('ada', DESKTOP, async (page) => {

@@ -243,6 +243,7 @@ fn manifest_seed() -> Manifest {
             ciphertext: vec![5; 48],
         },
         agent_version: "0.1.0".to_owned(),
+        fingerprints: vec![vec![1, 2, 255, 143, 0, 0].into()],
     }
 }
 

@@ -1,7 +1,12 @@
 //! There is one way to pixels: every other one that somebody may try gives nothing, with a real
 //! server, a real key service and a real unit's recording. Ciphertext is all that can be had.
 
-use std::{fs, path::Path, time::Duration};
+use std::{
+    fs,
+    os::unix::fs::{FileTypeExt as _, PermissionsExt as _},
+    path::Path,
+    time::Duration,
+};
 
 use anyhow::{Context, Result, ensure};
 use reqwest::StatusCode;
@@ -141,13 +146,35 @@ async fn every_other_way_gives_nothing() -> Result<()> {
     ensure!(status != StatusCode::OK, "another fleet's session: {status}");
 
     // What lies on the server's disk: the whole data folder, the database and the objects in it.
+    let (mut sockets, mut read) = (Vec::new(), 0);
     for file in storage::files(&fleet.server_folder())? {
+        if fs::metadata(&file).is_ok_and(|file| file.file_type().is_socket()) {
+            sockets.push(file);
+            continue;
+        }
+        read += 1;
         let bytes = match fs::read(&file) {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => continue,
             read => read.with_context(|| file.display().to_string())?,
         };
         ensure!(!is_video(&bytes), "{} holds a video", file.display());
     }
+    ensure!(read > 5, "only {read} files in the data folder");
+    // And who may connect there: the command line hands in files that leaked, and has a report back. Not
+    // without a grant, whatever it says.
+    let [socket] = sockets.as_slice() else { anyhow::bail!("sockets: {sockets:?}") };
+    let mode = fs::metadata(socket)?.permissions().mode() & 0o777;
+    ensure!(mode == 0o600, "{} may be opened by others: {mode:o}", socket.display());
+    let leak = second.path().join("leak.mp4");
+    fs::write(&leak, b"no video")?;
+    let config = fleet.server_folder().join("config.toml").display().to_string();
+    let grant = "0198f0e4-0000-7000-8000-000000000000";
+    let leak = leak.display().to_string();
+    let mut trace =
+        command(&fleet.programs.server, &["trace", &leak, "--grant", grant, "--config", &config]);
+    let refused = trace.current_dir(second.path()).output()?;
+    let said = String::from_utf8_lossy(&refused.stderr);
+    ensure!(!refused.status.success() && said.contains("no such grant"), "{said}");
     // The command line has no command that shows a picture.
     let help = run(command(&fleet.programs.server, &["--help"]), None)?;
     for word in ["export", "decrypt", "unseal", "extract", "clip"] {

@@ -1,15 +1,15 @@
 //! The limits file and the fleet's corrections on the unit's disk.
 //!
-//! The file is read at places, not mapped: under a memory map an error of the disk, or a file that
-//! somebody cuts, ends the process, and with it the recording. A positioned read costs about a
-//! microsecond, and the system keeps the same pages in its cache either way.
+//! The limits file is mapped, and the kernel copies out of the map ([`MappedFile`]): a failing disk or
+//! a file that somebody cuts is an error of the look-up, not the end of the recording.
 
-use std::{fs, fs::File, os::unix::fs::FileExt as _, path::Path};
+use std::{fs, path::Path};
 
 use temoin_agent_core::limits::{
     LimitsError, Map, Overrides, ReadAt,
     overrides::{OverridesError, OverridesFile},
 };
+use temoin_hw::mapped_file::{MappedError, MappedFile};
 
 use crate::durable::FileError;
 
@@ -18,10 +18,7 @@ const MAX_OVERRIDES_LEN: u64 = 4 << 20;
 
 /// An opened limits file.
 #[derive(Debug)]
-pub struct MapFile {
-    file: File,
-    length: u64,
-}
+pub struct MapFile(MappedFile);
 
 /// Why a file of limits or corrections cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +26,9 @@ pub enum OpenError {
     /// The system refused.
     #[error(transparent)]
     File(#[from] FileError),
+    /// It cannot be opened, or is no file.
+    #[error(transparent)]
+    Mapped(#[from] MappedError),
     /// It is no limits file, or damaged.
     #[error("`{path}`: {what}")]
     Limits {
@@ -53,20 +53,18 @@ impl MapFile {
     /// # Errors
     /// Where it cannot be read, is none, or is damaged.
     pub fn open(path: &Path) -> Result<Map<Self>, OpenError> {
-        let file = File::open(path).map_err(FileError::new("open", path))?;
-        let length = file.metadata().map_err(FileError::new("read", path))?.len();
-        Map::open(Self { file, length })
+        Map::open(Self(MappedFile::open(path)?))
             .map_err(|what| OpenError::Limits { path: path.display().to_string(), what })
     }
 }
 
 impl ReadAt for MapFile {
     fn length(&self) -> u64 {
-        self.length
+        self.0.length()
     }
 
     fn read_at(&self, offset: u64, to: &mut [u8]) -> Result<(), String> {
-        self.file.read_exact_at(to, offset).map_err(|e| e.to_string())
+        self.0.read_at(offset, to).map_err(|e| e.to_string())
     }
 }
 

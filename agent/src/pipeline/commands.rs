@@ -104,6 +104,7 @@ impl Pipeline {
             streams: self.recorder.streams().clone(),
             others_blurred: self.recorder.others_blurred(),
             mark: self.recorder.mark().clone(),
+            outlines: self.recorder.outlines().clone(),
             now: (self.parts.clock.now(), self.parts.clock.wall()),
         })));
     }

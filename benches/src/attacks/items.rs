@@ -171,29 +171,7 @@ impl Item {
 
     /// The phone's coder.
     pub(super) const fn phone(self) -> Coding {
-        let kbit = match self {
-            Self::PhoneCoding => 1000,
-            Self::Filmed
-            | Self::Perspective
-            | Self::Distortion
-            | Self::SmallInFrame
-            | Self::Shake
-            | Self::RollingShutter
-            | Self::Defocus
-            | Self::Moire
-            | Self::Flicker
-            | Self::Glare
-            | Self::Exposure
-            | Self::Noise
-            | Self::FrameRate
-            | Self::Crop
-            | Self::Mirror
-            | Self::Speed
-            | Self::Caption
-            | Self::Stickers
-            | Self::WipedMark
-            | Self::LowRate => 3000,
-        };
+        let kbit = if matches!(self, Self::PhoneCoding) { 1000 } else { 3000 };
         Coding::phone(kbit)
     }
 

@@ -43,6 +43,13 @@ pub struct CellResidual {
     pub weights: Vec<f32>,
 }
 
+/// The residual of a picture against itself, smoothed: what a mark leaves of which nobody has the pictures
+/// without it, as of the unit's. `seen` and the result are as of [`residual`].
+pub fn residual_of_itself(grid: Grid, leak: Luma<'_>, seen: &[bool]) -> Option<CellResidual> {
+    let flat = vec![0.0; leak.luma.len()];
+    residual(grid, Luma { luma: &flat, ..leak }, leak, seen)
+}
+
 /// The residual of a leak's picture against the original. `seen` is false where the leak shows
 /// nothing of the original. None where the sizes contradict each other or the pictures are smaller
 /// than the grid.

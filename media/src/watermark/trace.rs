@@ -4,11 +4,13 @@
 //!
 //! INVARIANT: nothing here knows a key.
 
+use std::time::Duration;
+
 use super::{
     detect::{Evidence, Finished},
     grid::Grid,
-    register::{Gray, Limits, Reference, RegisterError, Registration, align, register},
-    residual::{Luma, residual},
+    register::{FrameMap, Gray, Limits, Reference, RegisterError, Registration, align, register},
+    residual::{CellResidual, Luma, residual, residual_of_itself},
 };
 use crate::rounding::index;
 
@@ -39,10 +41,40 @@ pub fn trace(
     Ok(traced)
 }
 
+/// What a leak says of the signs that are in the original's pictures too: the unit's own mark, whose
+/// time is `begin` where the original's is 0. Nobody has the pictures without it; so what is looked at is
+/// what the leak differs in from itself, smoothed.
+///
+/// # Errors
+/// [`RegisterError::Degenerate`].
+pub fn of_unit(
+    reference: &Reference,
+    leak: &[Gray],
+    registration: &Registration,
+    begin: Duration,
+) -> Result<Finished, RegisterError> {
+    collected(reference, leak, registration, |grid, map, aligned, seen| {
+        (map.at + begin, residual_of_itself(grid, aligned, seen))
+    })
+}
+
 fn evidence(
     reference: &Reference,
     leak: &[Gray],
     registration: &Registration,
+) -> Result<Finished, RegisterError> {
+    collected(reference, leak, registration, |grid, map, aligned, seen| {
+        let original = reference.at(map.at);
+        (map.at, residual(grid, Luma { luma: &original, ..aligned }, aligned, seen))
+    })
+}
+
+/// Adds up what each picture that lies on the original leaves, and when in the signs' time.
+fn collected(
+    reference: &Reference,
+    leak: &[Gray],
+    registration: &Registration,
+    left: impl Fn(Grid, &FrameMap, Luma<'_>, &[bool]) -> (Duration, Option<CellResidual>),
 ) -> Result<Finished, RegisterError> {
     let (width, height) = reference.size();
     let grid = Grid::of(width, height);
@@ -51,11 +83,9 @@ fn evidence(
     for map in &registration.frames {
         let Some(picture) = leak.get(map.leak) else { continue };
         let aligned = align(reference, picture, map)?;
-        let original = reference.at(map.at);
-        let of = |luma| Luma { width, height, luma };
-        let left = residual(grid, of(&original), of(&aligned.luma), &aligned.valid);
-        if let Some(left) = left {
-            evidence.add(map.at, &left);
+        let luma = Luma { width, height, luma: &aligned.luma };
+        if let (at, Some(left)) = left(grid, map, luma, &aligned.valid) {
+            evidence.add(at, &left);
         }
     }
     Ok(evidence.finish())

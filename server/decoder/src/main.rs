@@ -40,7 +40,10 @@ struct Args {
     /// Pictures a second, at most.
     #[arg(long, default_value_t = 15)]
     fps: u32,
-    /// How much of the file, seconds.
+    /// Where in the file to begin, seconds.
+    #[arg(long, default_value_t = 0.0)]
+    from_s: f64,
+    /// How much of it, seconds.
     #[arg(long, default_value_t = 60)]
     most_s: u32,
 }
@@ -57,11 +60,12 @@ fn main() -> ExitCode {
 
 fn run(args: &Args) -> anyhow::Result<()> {
     ensure!((1..=600).contains(&args.most_s), "--most-s has to be 1 to 600");
+    ensure!((0.0..=86_400.0).contains(&args.from_s), "--from-s has to be 0 to 86400");
     let size = PictureSize { width: args.side, height: args.side, fps: args.fps }.check()?;
     plugins::load().context("cannot load GStreamer's decoders")?;
     sandbox::enter().context("cannot give up what decoding does not need")?;
     let mut out = BufWriter::new(io::stdout().lock());
-    match decode(size, args.most_s, &mut out) {
+    match decode(size, args, &mut out) {
         Ok(()) => write_end(&mut out, Ok(()))?,
         Err(Failed::File(error)) => write_end(&mut out, Err(&reason(&error)))?,
         // Nobody reads any more: enough was seen.
@@ -76,10 +80,11 @@ enum Failed {
     Output(io::Error),
 }
 
-fn decode(size: PictureSize, most_s: u32, out: &mut impl io::Write) -> Result<(), Failed> {
+fn decode(size: PictureSize, args: &Args, out: &mut impl io::Write) -> Result<(), Failed> {
     let input = VideoInput {
         file: STDIN.into(),
-        length_s: Some(f64::from(most_s)),
+        start_s: args.from_s,
+        length_s: Some(f64::from(args.most_s)),
         ..VideoInput::default()
     };
     let mut video =

@@ -103,5 +103,7 @@ named! {
         BreakGlass = "break_glass" / "Break-glass",
         /// The vendor sees how a unit does; no picture.
         Diagnostics = "diagnostics" / "Diagnostics",
+        /// Files that leaked are compared with recordings and their viewings.
+        Trace = "trace" / "Trace a leak",
     }
 }

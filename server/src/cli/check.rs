@@ -47,6 +47,9 @@ pub(super) async fn run(path: &Path) -> Result<(), anyhow::Error> {
             problems.push(format!("{} is missing: restore it from a backup", file.display()));
         }
     }
+    if let Err(error) = crate::trace::find_decoder() {
+        problems.push(error.to_string());
+    }
     if problems.is_empty() {
         if config.witnesses.is_empty() {
             say(witnesses::none_configured())?;

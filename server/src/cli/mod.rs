@@ -6,6 +6,7 @@ pub(crate) mod init;
 mod retention;
 mod rewrap;
 mod serve;
+mod trace;
 mod verify_log;
 
 use std::{
@@ -31,7 +32,9 @@ Examples:
   temoin-server unit enrol-code van-12 --out ticket.toml --config /var/lib/temoin/config.toml
   temoin-server serve --config /var/lib/temoin/config.toml
 
-All but `init` and `serve` work while the server runs.";
+  temoin-server trace leak.mp4 --grant 0198f0e4-... --config /var/lib/temoin/config.toml
+
+All but `init` and `serve` work while the server runs; `trace` works then only.";
 
 /// The fleet server of Temoin.
 #[derive(Debug, Parser)]
@@ -83,6 +86,9 @@ enum Command {
         #[command(flatten)]
         at: At,
     },
+    /// Finds the recording that a leaked video shows, and whose view of it it was. The server must run: it
+    /// does the work, logs it, and shows it in the portal.
+    Trace(trace::Trace),
     /// Prints who may do what, as the policies of this build decide it, and which of these rights
     /// each address of the portal asks for.
     Rights,
@@ -258,6 +264,7 @@ async fn dispatch(command: Command) -> Result<(), anyhow::Error> {
         Command::Rewrap(at) => rewrap::run(&at.config).await,
         Command::VerifyLog(at) => verify_log::run(&at.config),
         Command::Retention { days, at } => retention::run(&at.config, days).await,
+        Command::Trace(trace) => trace::run(trace).await,
         Command::Rights => say(crate::portal::rights().trim_end()),
         Command::Depot(Depot::Add { name, at }) => admin::add_depot(&at.config, &name).await,
         Command::User(User::Add(add)) => admin::add_user(add).await,

@@ -17,6 +17,7 @@ use crate::{
     grpc, https, log, pki, portal,
     records::Forgotten,
     report::Report,
+    trace::socket,
     witnesses,
 };
 
@@ -73,6 +74,7 @@ pub(super) async fn run(path: &Path) -> Result<(), anyhow::Error> {
     let rounds = tokio::spawn(retention_rounds(app.clone()));
     let witnesses = tokio::spawn(witnesses::rounds(app.clone()));
     let waiting = tokio::spawn(log::rounds(app.clone()));
+    let tracing_here = tokio::spawn(trace_requests(app.clone()));
     let (mut units, mut people) = (units, people);
     let ended = tokio::select! {
         name = signalled => {
@@ -86,6 +88,7 @@ pub(super) async fn run(path: &Path) -> Result<(), anyhow::Error> {
     rounds.abort();
     witnesses.abort();
     waiting.abort();
+    tracing_here.abort();
     app.streams().stop_all();
     stop.send_replace(true);
     let all = async {
@@ -102,6 +105,13 @@ pub(super) async fn run(path: &Path) -> Result<(), anyhow::Error> {
         tracing::warn!("some connections did not end in time and were cut off");
     }
     ended
+}
+
+/// Traces what is handed in on the command line.
+async fn trace_requests(app: App) {
+    if let Err(error) = socket::serve(app).await {
+        tracing::error!(%error, "files cannot be traced on the command line; in the portal they can");
+    }
 }
 
 /// Deletes and forgets what is due, at the start and every hour.

@@ -1,9 +1,11 @@
 //! Clips: their signed manifests, whether they are complete, and their wrapped keys.
 
+use bytes::Bytes;
 use sqlx::Row;
 use temoin_proto::{
     ids::{ClipId, UnitId},
     manifest::{Manifest, ManifestError, WrappedKey},
+    sealed::TrackName,
     wire::SignedManifest,
 };
 
@@ -22,6 +24,17 @@ pub struct StoredClip {
     pub complete: bool,
 }
 
+/// What one camera's pictures of a clip look like in outline.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredFingerprint {
+    /// The clip.
+    pub clip: ClipId,
+    /// The camera's track.
+    pub track: TrackName,
+    /// As [`temoin_media::watermark::fingerprint`] has it.
+    pub bytes: Vec<u8>,
+}
+
 impl StoredClip {
     /// The manifest, its signature checked again: what the database holds is not trusted.
     ///
@@ -33,7 +46,8 @@ impl StoredClip {
 }
 
 impl Db {
-    /// Registers a clip with its verified manifest and its wrapped key. A known clip stays.
+    /// Registers a clip with its verified manifest, its wrapped key and its fingerprints. A known clip
+    /// stays.
     ///
     /// # Errors
     /// [`DbError::Sql`].
@@ -42,6 +56,7 @@ impl Db {
         manifest: &Manifest,
         original: &SignedManifest,
         signing_public_key: &[u8],
+        fingerprints: &[(TrackName, Bytes)],
         now_ms: i64,
     ) -> Result<(), DbError> {
         let mut tx = self.pool.begin_with("BEGIN IMMEDIATE").await?;
@@ -70,9 +85,55 @@ impl Db {
             .bind(&manifest.wrapped_key.ciphertext)
             .execute(&mut *tx)
             .await?;
+            for (track, bytes) in fingerprints {
+                sqlx::query("INSERT INTO fingerprints (clip, track, bytes) VALUES (?, ?, ?)")
+                    .bind(manifest.clip.to_string())
+                    .bind(track.as_str())
+                    .bind(bytes.as_ref())
+                    .execute(&mut *tx)
+                    .await?;
+            }
         }
         tx.commit().await?;
         Ok(())
+    }
+
+    /// At most `limit` fingerprints of complete clips, or of this one only, those behind `after` in the
+    /// order of clips and tracks.
+    ///
+    /// # Errors
+    /// [`DbError`].
+    pub async fn fingerprints(
+        &self,
+        of: Option<ClipId>,
+        after: Option<(ClipId, TrackName)>,
+        limit: u32,
+    ) -> Result<Vec<StoredFingerprint>, DbError> {
+        let (clip, track) = after.unzip();
+        let rows = sqlx::query(
+            "SELECT f.clip, f.track, f.bytes FROM fingerprints f JOIN clips c ON c.id = f.clip
+             WHERE c.complete_at IS NOT NULL AND (f.clip, f.track) > (?1, ?2)
+               AND (?4 IS NULL OR f.clip = ?4)
+             ORDER BY f.clip, f.track LIMIT ?3",
+        )
+        .bind(clip.map(|clip| clip.to_string()).unwrap_or_default())
+        .bind(track.map_or("", TrackName::as_str))
+        .bind(i64::from(limit))
+        .bind(of.map(|clip| clip.to_string()))
+        .fetch_all(&self.pool)
+        .await?;
+        rows.iter()
+            .map(|row| {
+                let track: String = row.try_get("track")?;
+                let name = TrackName::from_name(&track);
+                let track = name.ok_or(DbError::Content { column: "track", value: track })?;
+                Ok(StoredFingerprint {
+                    clip: parsed(row, "clip")?,
+                    track,
+                    bytes: row.try_get("bytes")?,
+                })
+            })
+            .collect()
     }
 
     /// The clip with this id.

@@ -5,7 +5,7 @@ use temoin_proto::ids::{EventId, GrantId, UserId};
 
 use super::{Db, DbError, parsed, parsed_opt};
 use crate::{
-    authz::Role,
+    authz::{GrantKind, Role},
     grants::{Decision, Grant, Scope},
 };
 
@@ -45,6 +45,7 @@ fn scope(row: &SqliteRow) -> Result<Scope, DbError> {
             Scope::Span { unit, driver: parsed_opt(row, "driver")?, from_ms, to_ms }
         }
         (None, Some(unit), None) => Scope::Unit(unit),
+        (None, None, None) if parsed::<GrantKind>(row, "kind")? == GrantKind::Trace => Scope::Fleet,
         (None, None, None) => {
             return Err(DbError::Content { column: "event", value: "no scope".to_owned() });
         }
@@ -98,6 +99,7 @@ impl Db {
         let (event, unit, driver, span) = match &grant.scope {
             Scope::Event(event) => (Some(event.to_string()), None, None, None),
             Scope::Unit(unit) => (None, Some(unit.to_string()), None, None),
+            Scope::Fleet => (None, None, None, None),
             Scope::Span { unit, driver, from_ms, to_ms } => (
                 None,
                 unit.as_ref().map(ToString::to_string),

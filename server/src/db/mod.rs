@@ -18,6 +18,7 @@ pub mod records;
 pub mod retention;
 pub mod second_factors;
 pub mod sessions;
+pub mod traces;
 pub mod units;
 pub mod users;
 pub mod views;

@@ -39,15 +39,17 @@ const FORGET_EVENT: [&str; 11] = [
 ];
 
 /// What ended before `?1`.
-const FORGET: [&str; 5] = [
+const FORGET: [&str; 6] = [
     // A shift outlives its events: it says who drove.
     "DELETE FROM shifts WHERE to_at < ?1 AND NOT EXISTS (
          SELECT 1 FROM events e
          WHERE e.unit = shifts.unit AND e.start_at >= shifts.from_at AND e.start_at < shifts.to_at)",
     "DELETE FROM faults WHERE to_at < ?1",
+    "DELETE FROM traces WHERE at < ?1",
     "DELETE FROM grants
      WHERE max(decide_by, coalesce(decided_at, asked_at) + holds_ms) < ?1
-       AND NOT EXISTS (SELECT 1 FROM views v WHERE v.grant_id = grants.id)",
+       AND NOT EXISTS (SELECT 1 FROM views v WHERE v.grant_id = grants.id)
+       AND NOT EXISTS (SELECT 1 FROM traces t WHERE t.grant_id = grants.id)",
     "DELETE FROM commands WHERE created_at < ?1",
     "DELETE FROM notices WHERE at < ?1",
 ];

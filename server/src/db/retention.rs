@@ -152,6 +152,7 @@ impl Db {
         }
         for statement in [
             "DELETE FROM wrapped_keys WHERE clip = ?1",
+            "DELETE FROM fingerprints WHERE clip = ?1",
             "UPDATE events SET clip_absent_because = ?2 WHERE clip = ?1",
         ] {
             sqlx::query(statement).bind(clip.to_string()).bind(because).execute(&mut *tx).await?;

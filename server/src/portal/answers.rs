@@ -61,10 +61,15 @@ const fn nav(role: Role) -> &'static [(&'static str, &'static str)] {
             ("/requests", "Requests"),
             ("/access-log", "Access log"),
         ],
-        Role::PrivacyOfficer => {
-            &[("/events", "Events"), ("/requests", "Requests"), ("/access-log", "Access log")]
+        Role::PrivacyOfficer => &[
+            ("/events", "Events"),
+            ("/requests", "Requests"),
+            ("/traces", "Traces"),
+            ("/access-log", "Access log"),
+        ],
+        Role::Auditor => {
+            &[("/requests", "Requests"), ("/traces", "Traces"), ("/access-log", "Access log")]
         }
-        Role::Auditor => &[("/requests", "Requests"), ("/access-log", "Access log")],
         Role::Installer => &[("/units", "Units"), ("/access-log", "Access log")],
         Role::VendorSupport => {
             &[("/units", "Units"), ("/requests", "Requests"), ("/access-log", "Access log")]

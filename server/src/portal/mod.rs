@@ -38,6 +38,7 @@ mod public_log;
 mod requests;
 mod routes;
 mod sign_in;
+mod traces;
 mod units;
 mod views;
 mod words;
@@ -76,7 +77,14 @@ const MAX_FORM: usize = 16 * 1024;
 pub fn router(app: App) -> Router {
     routes::ALL
         .iter()
-        .fold(Router::new(), |router, route| router.route(route.path, (route.handlers)()))
+        .fold(Router::new(), |router, route| {
+            let handlers = (route.handlers)();
+            let handlers = match route.most_bytes.first() {
+                Some(most) => handlers.layer(DefaultBodyLimit::max(*most)),
+                None => handlers,
+            };
+            router.route(route.path, handlers)
+        })
         .fallback(unknown)
         .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(MAX_FORM))

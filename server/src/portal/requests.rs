@@ -221,6 +221,7 @@ fn cell(ask: &AskShown, reader: Role) -> AskCell {
     let (scope, event) = match &grant.scope {
         Scope::Event(event) => (format!("Event {event}"), Some(event)),
         Scope::Unit(unit) => (format!("Unit {unit}"), None),
+        Scope::Fleet => ("Any recording that the file may show".to_owned(), None),
         Scope::Span { unit, from_ms, to_ms, driver } => {
             let unit = unit.as_ref().map_or_else(|| "every van".to_owned(), ToString::to_string);
             let driver = if driver.is_some() { ", one driver" } else { "" };
@@ -286,7 +287,10 @@ pub(crate) fn beyond(shown: &Shown, reader: Role) -> Option<BeyondCell> {
                     GrantKind::Deletion => {
                         "Before the day on which it would go. The privacy officer decides."
                     }
-                    GrantKind::Request | GrantKind::BreakGlass | GrantKind::Diagnostics => "",
+                    GrantKind::Request
+                    | GrantKind::BreakGlass
+                    | GrantKind::Diagnostics
+                    | GrantKind::Trace => "",
                 },
                 purposes: named(purposes),
             })
@@ -322,7 +326,7 @@ fn asked(fields: &AskForm) -> Result<(GrantKind, EventId, Purpose), AppError> {
         GrantKind::LiftBlur | GrantKind::Export | GrantKind::Retention => {
             fields.purpose.parse().map_err(|_| wrong("Say what you need it for."))?
         }
-        GrantKind::Request | GrantKind::Diagnostics => {
+        GrantKind::Request | GrantKind::Diagnostics | GrantKind::Trace => {
             return Err(wrong("That is asked for in another form."));
         }
     };

@@ -21,6 +21,7 @@ use crate::{
     db::users::User,
     sessions::Stage,
     test_fleet::{START_MS, Scene, client, event_at, scene},
+    trace::TraceState,
     view::Opening,
 };
 
@@ -155,6 +156,23 @@ async fn use_of(s: &Scene, path: &str, method: &str) -> (User, String, String) {
             let officer = s.fleet.user("rel", Role::PrivacyOfficer, "north").await;
             let hold = app.hold(&officer, s.event.id, "court", "").await.unwrap();
             (officer, path.replace("{hold}", &hold.to_string()), String::new())
+        }
+        (_, "/traces" | "/traces/ask") => (who(&s.auditor), at(path), "words=why".into()),
+        ("get", "/traces/{trace}" | "/traces/{trace}/{file}") => {
+            let login = if path.contains("{file}") { "tra" } else { "trb" };
+            let officer = s.fleet.user(login, Role::PrivacyOfficer, "north").await;
+            let grant = app.ask_trace(&s.auditor, "why").await.unwrap();
+            app.decide(&officer, grant, true, "").await.unwrap();
+            let mut file = crate::trace::file::Incoming::new().unwrap();
+            file.push(b"no video").unwrap();
+            let trace = app.begin_trace(&s.auditor, file.finish().unwrap(), None).await.unwrap();
+            app.end(&s.auditor, grant).await.unwrap();
+            // One at a time.
+            while let TraceState::Runs(_) = app.trace_shown(&officer, trace).await.unwrap().state {
+                tokio::task::yield_now().await;
+            }
+            let path = path.replace("{trace}", &trace.to_string()).replace("{file}", "report.html");
+            (officer, path, String::new())
         }
         ("get", "/access-log/{index}/proof") => {
             // Signing the manager in made an entry.

@@ -8,7 +8,7 @@ use crate::app::App;
 
 use super::{
     access_log, account, assets, drivers, events, healthz, home, public_log, requests, sign_in,
-    units, views,
+    traces, units, views,
 };
 
 /// What decides about a use of an address.
@@ -28,6 +28,8 @@ pub(super) struct Route {
     pub(super) path: &'static str,
     /// What answers.
     pub(super) handlers: fn() -> MethodRouter<App>,
+    /// The longest body that it takes, bytes, where that is not a form's; else empty.
+    pub(super) most_bytes: &'static [usize],
     /// Each method, and what decides about it.
     pub(super) uses: &'static [(&'static str, Right)],
 }
@@ -50,11 +52,12 @@ pub(super) fn rights() -> String {
 }
 
 macro_rules! routes {
-    ($($path:literal { $($method:ident $handler:path => $right:expr,)+ })+) => {
+    ($($path:literal $(at most $most:path;)? { $($method:ident $handler:path => $right:expr,)+ })+) => {
         /// Every address.
         pub(super) const ALL: &[Route] = &[$(Route {
             path: $path,
             handlers: || MethodRouter::new()$(.$method($handler))+,
+            most_bytes: &[$($most)?],
             uses: &[$((stringify!($method), $right)),+],
         },)+];
     };
@@ -116,6 +119,13 @@ routes! {
     "/requests/holds/{hold}/release" { post requests::release => Asks(&["hold_clip"]), }
     "/requests/{grant}/decide" { post requests::decide => Asks(&["see_ask", "approve"]), }
     "/requests/{grant}/end" { post requests::end => Asks(&["see_ask"]), }
+    "/traces" at most traces::MAX_BODY; {
+        get traces::list => Asks(&["see_ask", "trace_leak"]),
+        post traces::hand_in => Asks(&["trace_leak"]),
+    }
+    "/traces/ask" { post traces::ask => Asks(&["trace_leak"]), }
+    "/traces/{trace}" { get traces::one => Asks(&["see_ask"]), }
+    "/traces/{trace}/{file}" { get traces::file => Asks(&["see_ask"]), }
     "/units" { get units::list => Asks(&["see_unit", "command_unit"]), }
     "/units/{unit}/commands" { post units::command => Asks(&["see_unit", "command_unit"]), }
     "/access-log" { get access_log::list => Asks(&["see_log_entry", "verify_log"]), }

@@ -37,6 +37,7 @@ pub(crate) fn act(row: &ActShown) -> String {
         "view" => "Recording opened",
         "view_refused" => "Was refused a recording",
         "trace" => "Recording and its viewings compared with a leaked file",
+        "trace_begun" => "A leaked file was handed in to be traced",
         "export" => "Recording taken away as a file",
         "delete" => "Recording is deleted",
         "deleted" => "Recording gone: key and pictures destroyed",

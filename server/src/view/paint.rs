@@ -2,7 +2,7 @@
 //! and always the viewing's two marks: the hidden one, and the visible one last, so that nothing lies
 //! over it.
 
-use std::time::Duration;
+use std::{ops::Range, time::Duration};
 
 use temoin_media::{
     blur::{blur_face, blur_picture},
@@ -18,12 +18,29 @@ const LONGEST_GAP_MS: i64 = 500;
 /// A box smaller than this part of the picture is no driver's face in a cabin camera.
 const SMALLEST_SIDE: f32 = 0.02;
 
-/// What happens to the driver's face.
-pub(super) enum Faces {
-    /// It is shown.
-    Show,
-    /// It is blurred, and with it the whole picture where its place is not known.
-    Blur(FaceTrack),
+/// Where the road lies ahead, and what drives on it, in a camera that was put up as the installer's guide
+/// says. Own choice: the middle of the picture, from above the horizon to where the lane is some metres
+/// away.
+const ROAD_AHEAD: PictureBox = PictureBox { x: 0.35, y: 0.3, w: 0.3, h: 0.45 };
+
+/// What is in the picture that must be blurred, or must be seen.
+pub(super) enum Scene {
+    /// The road.
+    Road,
+    /// The driver, whose face is shown.
+    Driver(FaceTrack),
+    /// The driver, whose face is blurred, and with it the whole picture where its place is not known.
+    BlurredDriver(FaceTrack),
+}
+
+impl Scene {
+    /// What the visible mark must not lie on while it stays where it is.
+    fn clear(&self, stay: &Range<Duration>) -> Vec<PictureBox> {
+        match self {
+            Self::Road => vec![ROAD_AHEAD],
+            Self::Driver(face) | Self::BlurredDriver(face) => face.within(stay),
+        }
+    }
 }
 
 /// Where the driver's face is over the clip's time.
@@ -51,6 +68,14 @@ impl FaceTrack {
             .collect();
         points.sort_by_key(|(at, _)| *at);
         Self { points }
+    }
+
+    /// Where it is between these times.
+    fn within(&self, span: &Range<Duration>) -> Vec<PictureBox> {
+        let ms = |at: Duration| i64::try_from(at.as_millis()).unwrap_or(i64::MAX);
+        let from = self.points.partition_point(|(at, _)| *at < ms(span.start));
+        let to = self.points.partition_point(|(at, _)| *at < ms(span.end));
+        self.points.get(from..to).unwrap_or_default().iter().map(|(_, face)| *face).collect()
     }
 
     /// What must be blurred at this time: the boxes before and after it, where they are at most
@@ -92,13 +117,13 @@ fn possible(p: &FacePoint) -> bool {
 pub(super) fn paint(
     picture: &mut I420Picture,
     at: Duration,
-    faces: &Faces,
+    scene: &Scene,
     hidden: &mut Embedder,
     visible: &ViewMark,
 ) -> Result<(), PictureError> {
-    match faces {
-        Faces::Show => {}
-        Faces::Blur(track) => {
+    match scene {
+        Scene::Road | Scene::Driver(_) => {}
+        Scene::BlurredDriver(track) => {
             let at_ms = i64::try_from(at.as_millis()).unwrap_or(i64::MAX);
             match track.area_at(at_ms) {
                 Area::Whole => blur_picture(picture)?,
@@ -111,7 +136,7 @@ pub(super) fn paint(
         }
     }
     hidden.mark(picture, at);
-    visible.draw(picture, at);
+    visible.draw(picture, at, &scene.clear(&ViewMark::stay(at)));
     Ok(())
 }
 
@@ -155,6 +180,20 @@ mod tests {
             assert_eq!(xs(track.area_at(at)), expected, "{at}");
         }
         assert_eq!(FaceTrack::new(&[]).area_at(0), Area::Whole);
+    }
+
+    #[test]
+    fn the_visible_mark_keeps_clear_of_faces_and_of_the_road_ahead() {
+        let s = Duration::from_secs;
+        assert_eq!(Scene::Road.clear(&(s(0)..s(3))), [ROAD_AHEAD]);
+        let track = || FaceTrack::new(&[point(2999, 0.1), point(3000, 0.2), point(5999, 0.3)]);
+        for scene in [Scene::Driver(track()), Scene::BlurredDriver(track())] {
+            let xs =
+                |from, to| scene.clear(&(s(from)..s(to))).iter().map(|b| b.x).collect::<Vec<_>>();
+            assert_eq!(xs(3, 6), [0.2, 0.3]);
+            assert_eq!(xs(0, 3), [0.1]);
+            assert!(xs(6, 9).is_empty());
+        }
     }
 
     #[test]

@@ -37,7 +37,7 @@ use tokio_stream::wrappers::ReceiverStream;
 
 use super::{
     PictureError, TrackStream,
-    paint::{Faces, paint},
+    paint::{Scene, paint},
     read::TrackReader,
 };
 use crate::{
@@ -181,8 +181,8 @@ pub(super) struct Job {
     pub(super) key: ClipKey,
     /// The key of the view's forensic mark.
     pub(super) mark: MarkKey,
-    /// What happens to the driver's face.
-    pub(super) faces: Faces,
+    /// What is in the pictures.
+    pub(super) scene: Scene,
 }
 
 /// Watches over a running stream. `sent_ms` is how much video was sent, milliseconds.
@@ -298,13 +298,13 @@ fn make(
     streams: &Streams,
     to_viewer: &mpsc::Sender<Result<Piece, io::Error>>,
 ) -> Result<(), AppError> {
-    let Job { view, viewer, began, clip, duration_ms, track, key, mark: mark_key, faces } = job;
+    let Job { view, viewer, began, clip, duration_ms, track, key, mark: mark_key, scene } = job;
     let duration = Duration::from_millis(duration_ms);
     let mut chunks = TrackReader::new(app, &key, clip, &track)?;
     drop(key);
     let mut reader = Reader::default();
     let mut out = Output { fragments: None, duration, to_viewer };
-    let mut faces = Some((faces, mark_key));
+    let mut scene = Some((scene, mark_key));
     let mut transcoder = None;
     let stopped = || streams.stopping.load(Ordering::Relaxed) || to_viewer.is_closed();
     while let Some(chunk) = runtime.block_on(chunks.next_chunk())? {
@@ -314,7 +314,7 @@ fn make(
                 return Ok(());
             }
             if transcoder.is_none()
-                && let (Some(stream), Some((faces, mark_key))) = (reader.stream(), faces.take())
+                && let (Some(stream), Some((scene, mark_key))) = (reader.stream(), scene.take())
             {
                 let size = (stream.width(), stream.height());
                 let mark = ViewMark::new(&view, &viewer, began, size.0, size.1)
@@ -322,7 +322,7 @@ fn make(
                 let mut hidden = Embedder::new(&mark_key, track.name, size.0, size.1);
                 drop(mark_key);
                 let edit = move |picture: &mut I420Picture, at: MonoTime| {
-                    paint(picture, at.since(MonoTime::ZERO), &faces, &mut hidden, &mark)
+                    paint(picture, at.since(MonoTime::ZERO), &scene, &mut hidden, &mark)
                 };
                 transcoder = Some(
                     Transcoder::new(stream, encoder_config(size), edit)

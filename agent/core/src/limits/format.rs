@@ -6,9 +6,9 @@
 //! index     12 bytes a tile, by key: key, offset in the tiles, CRC-32 of the tile
 //! tiles     see `tile`
 //! ```
-//! Opening reads all but the tiles. A look-up reads one page of the index and the tile: positioned
-//! reads, so that a failing disk is an error and not the death of the process, as it would be under a
-//! memory map. In RAM stay the profiles and one key for each page of the index.
+//! Opening reads all but the tiles. A look-up copies one page of the index and the tile out of the
+//! file: what is checked is then what is decoded, whatever becomes of a file that is memory-mapped. In
+//! RAM stay the profiles and one key for each page of the index.
 //!
 //! INVARIANT: bytes whose checksum is wrong are never believed: the limit is unknown there.
 

@@ -86,6 +86,12 @@ fn whole(x: f32) -> i16 {
     x.round() as i16
 }
 
+/// At most 128 * 256^2, so it never wraps; that it may lets the compiler take eight at a time.
+fn product_of(a: &[i16; 128], b: &[i16; 128]) -> i32 {
+    let products = a.iter().zip(b).map(|(p, q)| i32::from(*p).wrapping_mul(i32::from(*q)));
+    products.fold(0, i32::wrapping_add)
+}
+
 /// Pairs of places, of the first and of the second.
 pub(super) fn matches(a: &Features, b: &Features) -> Vec<(Point, Point)> {
     // Best and second best product, and whose, for each of both.
@@ -94,8 +100,7 @@ pub(super) fn matches(a: &Features, b: &Features) -> Vec<(Point, Point)> {
     for (n, row) in a.rows.iter().enumerate() {
         let (mut best, mut second, mut whose) = (i32::MIN, i32::MIN, usize::MAX);
         for ((m, other), back) in b.rows.iter().enumerate().zip(&mut of_b) {
-            let product: i32 =
-                row.iter().zip(other).map(|(p, q)| i32::from(*p) * i32::from(*q)).sum();
+            let product = product_of(row, other);
             if product > best {
                 (second, best, whose) = (best, product, m);
             } else if product > second {

@@ -91,7 +91,7 @@ impl Plane {
             ab += weight * a * b;
             aa += weight * a * a;
             bb += weight * b * b;
-            count += u32::from(known);
+            count = count.wrapping_add(u32::from(known));
         }
         let enough = f64::from(count) >= least * super::real(self.values.len());
         if enough && aa > 0.0 && bb > 0.0 { f64::from(ab / (aa * bb).sqrt()) } else { 0.0 }

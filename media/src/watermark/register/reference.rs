@@ -135,11 +135,13 @@ impl Reference {
 
 /// The mean difference where the leak is known.
 fn cost(leak: &[u8], small: &[u8]) -> f32 {
+    // At most 255 for each of some 16 million pixels: it never wraps.
     let (mut sum, mut count) = (0_u32, 0_u32);
     for (a, b) in leak.iter().zip(small) {
         let known = u32::from(*a != 0);
-        sum += known * u32::from(a.abs_diff(*b).min(MOST_DIFFERENCE));
-        count += known;
+        let difference = u32::from(a.abs_diff(*b).min(MOST_DIFFERENCE));
+        sum = sum.wrapping_add(known.wrapping_mul(difference));
+        count = count.wrapping_add(known);
     }
     #[expect(clippy::cast_precision_loss, reason = "sums over a small picture")]
     let mean = sum as f32 / count.max(1) as f32;

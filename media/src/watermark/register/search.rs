@@ -8,12 +8,19 @@ use super::{
     homography::Homography,
     plane::LeakFrame,
     real,
+    refine::shared,
     time_map::{Costs, Line, line_near, lines},
     track::{Fit, Templates, seconds},
 };
 
 /// Frames of the leak in which the screen is looked for.
 const PROBES: usize = 10;
+/// After so many of them the rest is not looked at if it went well so far.
+const SURE_AFTER: usize = 5;
+/// A probe that is so alike was found,
+const CLEARLY_ALIKE: f64 = 0.45;
+/// if the other way round is at most this part as alike: a road is like its mirror image.
+const MUCH_BETTER: f64 = 0.75;
 /// Of these, in every so manieth without features too.
 const BORDERS_EVERY: usize = 3;
 /// Features of a frame of the leak.
@@ -26,14 +33,27 @@ const TIMED: usize = 60;
 const FOLLOWED_EVERY_S: f64 = 0.025;
 /// The least likeness of a probe to go on with.
 const LEAST_ALIKE: f64 = 0.15;
+/// Two frames' maps agree if their corners are this close, part of the leak's longer side: hands shake.
+const AGREED: f64 = 0.08;
+/// How far a guess may be bent to fit, of half of the longer side. Own choice: validate.
+const GUESS_BEND: Option<f64> = Some(0.05);
 /// Another line, or the other way round, is tried if it is worth this part of the best.
-const WORTH: f64 = 0.6;
+const WORTH: f64 = 0.45;
 /// Or, once each was looked at closely, if it is not less alike than the best by this.
 const AS_ALIKE: f64 = 0.03;
 /// Frames that are looked at closely for the time map.
-const SHARPENED: usize = 20;
+const SHARPENED: usize = 12;
 /// Frames of the original to both sides that each of these is laid on.
-const AROUND: usize = 3;
+const AROUND: usize = 5;
+/// How often the line is moved and looked at anew, at each of two levels.
+const CLIMBS: usize = 5;
+/// It stays if it moves by less, seconds.
+const STILL_S: f64 = 0.06;
+/// How far a frame's map bends away from that of the frames around: a pixel of 640. Own choice:
+/// validate.
+const BEND: Option<f64> = Some(0.003);
+/// Frames that a correction is shared by.
+const SHARING: usize = 24;
 /// Lost frames that are looked for by features again.
 const FOUND_AGAIN: usize = 12;
 
@@ -47,7 +67,7 @@ pub fn register(
     leak: &[Gray],
     limits: &Limits,
 ) -> Result<Vec<Registration>, RegisterError> {
-    check(leak)?;
+    let leak_size = check(leak)?;
     let mut search = Search {
         templates: Templates::new(reference),
         reference,
@@ -58,20 +78,41 @@ pub fn register(
     let probes = search.probes()?;
     let best = |mirrored: bool| {
         let same = |(_, fit): &&(usize, Fit)| fit.map.is_mirrored(reference.size) == mirrored;
-        probes.iter().filter(same).max_by(|a, b| a.1.alike.total_cmp(&b.1.alike)).copied()
+        let all: Vec<(usize, Fit)> = probes.iter().filter(same).copied().collect();
+        most_agreed(&all, reference.size, leak_size)
     };
     let mut starts: Vec<(usize, Fit)> = [best(false), best(true)].into_iter().flatten().collect();
     starts.sort_by(|a, b| b.1.alike.total_cmp(&a.1.alike));
     let most_alike = starts.first().map_or(0.0, |start| start.1.alike);
     starts.retain(|start| start.1.alike >= LEAST_ALIKE.max(0.75 * most_alike));
-    let mut out = Vec::new();
+    let mut judged = Vec::new();
+    let mut ways = Vec::new();
     for start in starts {
-        out.extend(search.from(start, &probes)?);
+        let fits = search.followed(start, &probes)?;
+        judged.extend(search.judged_lines(&fits)?.into_iter().map(|line| (ways.len(), line)));
+        ways.push((start.1.map.is_mirrored(reference.size), fits));
+    }
+    judged.sort_by(|a, b| b.1.alike.total_cmp(&a.1.alike));
+    let most_alike = judged.first().map_or(0.0, |(_, judged)| judged.alike);
+    judged.retain(|(_, judged)| judged.alike >= most_alike - AS_ALIKE);
+    let mut out = Vec::new();
+    for (way, judged) in judged.into_iter().take(limits.most.max(1)) {
+        if let Some((mirrored, fits)) = ways.get(way) {
+            out.push(search.finished(*mirrored, fits, &judged)?);
+        }
     }
     out.retain(|found| found.quality >= limits.least_quality);
     out.sort_by(|a, b| b.quality.total_cmp(&a.quality));
-    out.truncate(limits.most.max(1));
     Ok(out)
+}
+
+/// A line that was looked at closely.
+struct Judged {
+    line: Line,
+    /// How alike the leak is along it.
+    alike: f64,
+    /// Some frames' fits along it.
+    samples: Vec<(usize, Fit)>,
 }
 
 struct Search<'a> {
@@ -86,12 +127,17 @@ impl Search<'_> {
     /// The best fits of some frames of the leak, spread over it.
     fn probes(&mut self) -> Result<Vec<(usize, Fit)>, RegisterError> {
         let count = PROBES.min(self.leak.len());
-        let mut out = Vec::new();
-        for probe in 0..count {
+        let mut out: Vec<(usize, Fit)> = Vec::new();
+        // Every other first, so that what is seen early is seen all over the leak.
+        let order = (0..count).step_by(2).chain((1..count).step_by(2));
+        for (turn, probe) in order.enumerate() {
+            if turn >= SURE_AFTER && is_sure(&out, turn) {
+                break;
+            }
             let n = (2 * probe + 1) * self.leak.len() / (2 * count);
             let Some(gray) = self.leak.get(n) else { continue };
             let mut maps = self.maps_by_features(gray)?;
-            if probe % BORDERS_EVERY == 0 || count < BORDERS_EVERY {
+            if turn % BORDERS_EVERY == 0 {
                 maps.extend(border::guesses(gray, self.reference.size)?);
             }
             let frame = LeakFrame::new(gray)?;
@@ -155,7 +201,8 @@ impl Search<'_> {
         for _ in 0..2 {
             let Some(bytes) = self.templates.bytes(frame, &fit.map)? else { break };
             let at_s = self.reference.time_s(self.reference.best(&bytes).0);
-            let next = self.templates.refine(frame, &fit.map, at_s, search..=search + 1)?;
+            let next =
+                self.templates.refine(frame, &fit.map, at_s, search..=search + 1, GUESS_BEND)?;
             if next.alike <= fit.alike {
                 break;
             }
@@ -164,12 +211,12 @@ impl Search<'_> {
         Ok(fit)
     }
 
-    /// All registrations from one fit of one frame.
-    fn from(
+    /// The fits of all frames, from that of one.
+    fn followed(
         &mut self,
         start: (usize, Fit),
         probes: &[(usize, Fit)],
-    ) -> Result<Vec<Registration>, RegisterError> {
+    ) -> Result<Vec<(usize, Fit)>, RegisterError> {
         let mirrored = start.1.map.is_mirrored(self.reference.size);
         let same = |(_, fit): &&(usize, Fit)| fit.map.is_mirrored(self.reference.size) == mirrored;
         let known: HashMap<usize, Fit> = probes.iter().filter(same).copied().collect();
@@ -187,65 +234,115 @@ impl Search<'_> {
         fits.push(start);
         let on = steps.iter().copied().filter(|n| *n > start.0);
         fits.extend(self.templates.follow(self.leak, on, start, &known)?);
-        let lines = self.timed(&fits, self.limits.most)?;
-        let best = lines.first().map_or(0.0, |line| line.cost);
-        let mut judged = Vec::new();
-        for line in lines.into_iter().filter(|line| line.cost <= WORTH * best) {
-            judged.push(self.sharpened(&fits, line)?);
-        }
-        judged.sort_by(|a, b| b.1.total_cmp(&a.1));
-        let most_alike = judged.first().map_or(0.0, |(_, alike)| *alike);
-        let mut out = Vec::new();
-        for (line, _) in judged.into_iter().filter(|(_, alike)| *alike >= most_alike - AS_ALIKE) {
-            out.push(self.finished(mirrored, &fits, line)?);
-        }
-        Ok(out)
+        Ok(fits)
     }
 
-    /// The line moved by some frames of the original to where the leak, aligned to each of them anew,
-    /// is most alike, and how alike. Where the original's camera moves, a map that was found with a
-    /// frame too late hides that it is too late.
-    fn sharpened(
-        &mut self,
-        fits: &[(usize, Fit)],
-        line: Line,
-    ) -> Result<(Line, f64), RegisterError> {
-        let (search, last) = (self.reference.search, self.reference.frames.len());
-        let every = fits.len().div_ceil(SHARPENED).max(1);
-        let (mut best, mut alike) = (line, 0.0);
-        for _ in 0..2 {
-            let line = best;
-            let mut rows = Vec::new();
-            let mut sum = 0.0;
-            for (n, fit) in fits.iter().skip(every / 2).step_by(every) {
-                let Some(gray) = self.leak.get(*n) else { continue };
-                let frame = LeakFrame::new(gray)?;
-                let leak_s = gray.at.as_secs_f64();
-                let middle = self.reference.nearest(line.at(leak_s));
-                let tried = middle.saturating_sub(AROUND)..(middle + AROUND + 1).min(last);
-                let mut costs = vec![1.0; last];
-                let mut most = 0.0_f64;
-                for (n, cost) in costs.iter_mut().enumerate().take(tried.end).skip(tried.start) {
-                    let at_s = self.reference.time_s(n);
-                    let levels = search.saturating_sub(1)..=search;
-                    let found = self.templates.refine(&frame, &fit.map, at_s, levels)?.alike;
-                    *cost = super::narrow(1.0 - found.max(0.0));
-                    most = most.max(found);
-                }
-                sum += most;
-                rows.push(Costs { leak_s, costs, weight: most });
-            }
-            alike = sum / real(rows.len().max(1));
-            let range = (line.at(0.0) - 0.5, line.at(0.0) + 0.5);
-            let found = line_near(&rows, &self.reference.times_s, self.limits.speed_within, range);
-            let Some(found) = found else { break };
-            best = found;
-            let moved = (best.at(0.0) - line.at(0.0)).abs();
-            if moved < 0.02 {
-                break;
+    /// The lines through time that these fits allow, looked at closely, and how alike the leak is.
+    fn judged_lines(&mut self, fits: &[(usize, Fit)]) -> Result<Vec<Judged>, RegisterError> {
+        let lines = self.timed(fits, self.limits.most)?;
+        let best = lines.first().map_or(0.0, |line| line.cost);
+        let mut judged: Vec<Judged> = Vec::new();
+        for line in lines.into_iter().filter(|line| line.cost <= WORTH * best) {
+            let next = self.sharpened(fits, line)?;
+            // Two may climb to the same.
+            if judged.iter().all(|other| (other.line.offset_s - next.line.offset_s).abs() > 0.1) {
+                judged.push(next);
             }
         }
-        Ok((best, alike))
+        Ok(judged)
+    }
+
+    /// The line moved to where the leak, aligned anew to each of the frames around it, is most alike,
+    /// and how alike. Where the original's camera moves, a map that was found with a frame too late
+    /// hides that it is too late: a road ahead looks like a larger one of before. So the map is
+    /// carried along from frame to frame.
+    fn sharpened(&mut self, fits: &[(usize, Fit)], line: Line) -> Result<Judged, RegisterError> {
+        let every = fits.len().div_ceil(SHARPENED).max(1);
+        let mut samples: Vec<(usize, Fit)> =
+            fits.iter().skip(every / 2).step_by(every).copied().collect();
+        let search = self.reference.search;
+        let (mut best, mut alike) = (line, 0.0);
+        for level in [search, search.saturating_sub(1)] {
+            for _ in 0..CLIMBS {
+                let mut rows = Vec::new();
+                for (n, fit) in &mut samples {
+                    if let Some(gray) = self.leak.get(*n) {
+                        rows.push(self.around(gray, fit, &best, level)?);
+                    }
+                }
+                alike = rows.iter().map(|row| row.weight).sum::<f64>() / real(rows.len().max(1));
+                // What does not look like it in small will not in large.
+                if alike < self.limits.least_quality {
+                    return Ok(Judged { line: best, alike, samples });
+                }
+                let range = (best.offset_s - 1.0, best.offset_s + 1.0);
+                let within = self.limits.speed_within;
+                let Some(found) = line_near(&rows, &self.reference.times_s, within, range) else {
+                    break;
+                };
+                let moved = samples.iter().map(|(n, _)| {
+                    let leak_s = seconds(self.leak, *n);
+                    (found.at(leak_s) - best.at(leak_s)).abs()
+                });
+                let moved = moved.fold(0.0, f64::max);
+                best = found;
+                if moved < STILL_S {
+                    break;
+                }
+            }
+        }
+        Ok(Judged { line: best, alike, samples })
+    }
+
+    /// How badly a frame of the leak fits those around the line, each with a map of its own; the best
+    /// is left in `fit`.
+    fn around(
+        &mut self,
+        gray: &Gray,
+        fit: &mut Fit,
+        line: &Line,
+        level: usize,
+    ) -> Result<Costs, RegisterError> {
+        let count = self.reference.frames.len();
+        let frame = LeakFrame::new(gray)?;
+        let leak_s = gray.at.as_secs_f64();
+        let middle = self.reference.nearest(line.at(leak_s));
+        // From the frame that the map belongs to, to the line's, if they are close.
+        let own = self.reference.nearest(fit.at_s);
+        let begin = if own.abs_diff(middle) <= 2 * AROUND { own } else { middle };
+        let first = middle.saturating_sub(AROUND).min(begin);
+        let end = (middle + AROUND + 1).max(begin + 1).min(count);
+        let mut costs = vec![1.0_f32; count];
+        let mut best = Fit { alike: 0.0, ..*fit };
+        let up: Vec<usize> = (begin..end).collect();
+        let down: Vec<usize> = (first..begin).rev().collect();
+        let mut at_begin = fit.map;
+        for way in [up, down] {
+            let mut map = at_begin;
+            for n in way {
+                let found = self.templates.refine(
+                    &frame,
+                    &map,
+                    self.reference.time_s(n),
+                    level..=level,
+                    BEND,
+                )?;
+                if found.alike > 0.0 {
+                    map = found.map;
+                }
+                if n == begin {
+                    at_begin = map;
+                }
+                if let Some(cost) = costs.get_mut(n) {
+                    *cost = super::narrow(1.0 - found.alike.max(0.0));
+                }
+                if found.alike > best.alike {
+                    best = found;
+                }
+            }
+        }
+        *fit = best;
+        Ok(Costs { leak_s, costs, weight: best.alike })
     }
 
     /// The lines through time that these fits allow.
@@ -263,14 +360,49 @@ impl Search<'_> {
         Ok(lines(&rows, &self.reference.times_s, self.limits.speed_within, most))
     }
 
+    /// The fits as the samples show that they should be at the right time, and then with the one
+    /// correction that is best for all.
+    fn corrected(
+        &mut self,
+        fits: &[(usize, Fit)],
+        judged: &Judged,
+    ) -> Result<Vec<(usize, Fit)>, RegisterError> {
+        let mut out = fits.to_vec();
+        for (n, fit) in &mut out {
+            let Some((m, sample)) = nearest(&judged.samples, *n) else { continue };
+            let Some((_, before)) = nearest(fits, m) else { continue };
+            if let Some(back) = before.map.inverse() {
+                fit.map = fit.map.after(&back.after(&sample.map));
+            }
+        }
+        let every = out.len().div_ceil(SHARING).max(1);
+        let search = self.reference.search;
+        for level in [search, search.saturating_sub(1)] {
+            let mut frames = Vec::new();
+            for (n, fit) in out.iter().step_by(every) {
+                let Some(gray) = self.leak.get(*n) else { continue };
+                let shown = self.reference.nearest(judged.line.at(gray.at.as_secs_f64()));
+                frames.push((self.templates.get(level, shown)?, LeakFrame::new(gray)?, fit.map));
+            }
+            if let Some(correction) = shared(&frames)? {
+                for (_, fit) in &mut out {
+                    fit.map = fit.map.after(&correction);
+                }
+            }
+        }
+        Ok(out)
+    }
+
     /// Every frame, aligned at all levels along a line.
     fn finished(
         &mut self,
         mirrored: bool,
         fits: &[(usize, Fit)],
-        line: Line,
+        judged: &Judged,
     ) -> Result<Registration, RegisterError> {
-        let mut done = self.aligned(fits, &line)?;
+        let line = judged.line;
+        let fits = self.corrected(fits, judged)?;
+        let mut done = self.aligned(&fits, &line)?;
         self.mend(&mut done, &line)?;
         let mut frames = Vec::with_capacity(done.len());
         for (n, fit) in done {
@@ -299,7 +431,7 @@ impl Search<'_> {
             return Ok(Fit { at_s: snapped_s, ..fit });
         }
         // The map was found with the other frame.
-        let other = self.templates.refine(&frame, &fit.map, snapped_s, 0..=1)?;
+        let other = self.templates.refine(&frame, &fit.map, snapped_s, 0..=1, BEND)?;
         Ok(if other.alike > fit.alike { other } else { fit })
     }
 
@@ -315,10 +447,10 @@ impl Search<'_> {
             if at_s < -0.1 || at_s > self.reference.end_s() + 0.1 {
                 continue;
             }
-            let Some(near) = nearest(fits, n) else { continue };
+            let Some((_, near)) = nearest(fits, n) else { continue };
             let frame = LeakFrame::new(gray)?;
             let search = self.reference.search;
-            let fit = self.templates.refine(&frame, &near.map, at_s, 0..=search)?;
+            let fit = self.templates.refine(&frame, &near.map, at_s, 0..=search, BEND)?;
             out.push((n, fit));
         }
         Ok(out)
@@ -352,7 +484,7 @@ impl Search<'_> {
             }
             for map in maps {
                 let search = self.reference.search;
-                let other = self.templates.refine(&frame, &map, at_s, 0..=search)?;
+                let other = self.templates.refine(&frame, &map, at_s, 0..=search, BEND)?;
                 if other.alike > fit.alike {
                     *fit = other;
                 }
@@ -362,10 +494,31 @@ impl Search<'_> {
     }
 }
 
-fn nearest(fits: &[(usize, Fit)], n: usize) -> Option<Fit> {
+/// The most alike of those that most others agree with: a flat sky lets a single frame's map slant as
+/// it likes.
+fn most_agreed(fits: &[(usize, Fit)], size: (u32, u32), leak: (u32, u32)) -> Option<(usize, Fit)> {
+    let near = AGREED * f64::from(leak.0.max(leak.1));
+    let score = |fit: &Fit| {
+        let agree = fits.iter().filter(|(_, other)| other.map.distance(&fit.map, size) < near);
+        fit.alike * agree.map(|(_, other)| other.alike).sum::<f64>()
+    };
+    fits.iter().max_by(|a, b| score(&a.1).total_cmp(&score(&b.1))).copied()
+}
+
+/// Whether most of so many probes were found clearly, one way round much better than the other.
+fn is_sure(fits: &[(usize, Fit)], turns: usize) -> bool {
+    let clear = |(n, fit): &&(usize, Fit)| {
+        let others = fits.iter().filter(|(other, _)| other == n);
+        let better = others.filter(|(_, other)| other.alike > MUCH_BETTER * fit.alike).count();
+        fit.alike >= CLEARLY_ALIKE && better == 1
+    };
+    fits.iter().filter(clear).count() * 4 >= turns * 3
+}
+
+fn nearest(fits: &[(usize, Fit)], n: usize) -> Option<(usize, Fit)> {
     let after = fits.partition_point(|(other, _)| *other < n);
     let near = [after.checked_sub(1).and_then(|before| fits.get(before)), fits.get(after)];
-    near.into_iter().flatten().min_by_key(|(other, _)| other.abs_diff(n)).map(|(_, fit)| *fit)
+    near.into_iter().flatten().min_by_key(|(other, _)| other.abs_diff(n)).copied()
 }
 
 /// The map between those of the frames before and after, corner by corner.

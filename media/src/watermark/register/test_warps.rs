@@ -1,5 +1,4 @@
 //! Leaks with a known truth for the tests: a screen that is filmed, roughly.
-#![expect(clippy::cast_possible_truncation, reason = "places and shades of drawn pictures")]
 
 use std::time::Duration;
 
@@ -12,8 +11,9 @@ use opencv::{
 use super::{
     Gray,
     homography::{Homography, corners_of},
+    narrow,
 };
-use crate::rounding::{cv, index};
+use crate::rounding::{cv, index, round_u32};
 
 /// Numbers that look random, the same each time.
 pub(super) struct Dice(u64);
@@ -31,6 +31,15 @@ impl Dice {
     }
 }
 
+/// The nearest whole number, from 0.
+fn whole(x: f64) -> usize {
+    index(round_u32(x))
+}
+
+fn byte(x: f64) -> u8 {
+    u8::try_from(round_u32(x).min(255)).unwrap()
+}
+
 /// Soft blobs and boxes, some of which move; dark and flat in between. Seeds below 100 share no blob.
 pub(super) fn moving_scene(seed: u64, width: u32, height: u32, at_s: f64) -> Gray {
     let (w, h) = (f64::from(width), f64::from(height));
@@ -42,22 +51,22 @@ pub(super) fn moving_scene(seed: u64, width: u32, height: u32, at_s: f64) -> Gra
     for n in 0..60 {
         let (x, y) = (dice.roll() * w, dice.roll() * h);
         let (a, b) = ((0.01 + 0.06 * dice.roll()) * w, (0.01 + 0.06 * dice.roll()) * h);
-        let gray = (dice.roll() * 120.0 - 45.0) as f32;
+        let gray = narrow(dice.roll() * 120.0 - 45.0);
         let (vx, vy) = (dice.roll() * 2.0 - 1.0, dice.roll() * 2.0 - 1.0);
         let by = if n % 5 == 0 { (at_s * 0.7 + f64::from(n)).sin() * 0.15 * w } else { 0.0 };
         let (x, y) = (x + vx * by, y + vy * by);
-        for row in (y - b).max(0.0) as usize..((y + b).max(0.0) as usize).min(index(height)) {
-            for column in (x - a).max(0.0) as usize..((x + a).max(0.0) as usize).min(index(width)) {
+        for row in whole(y - b)..whole(y + b).min(index(height)) {
+            for column in whole(x - a)..whole(x + a).min(index(width)) {
                 let (dx, dy) = ((column as f64 - x) / a, (row as f64 - y) / b);
                 let inside = n % 2 == 0 || dx * dx + dy * dy < 1.0;
                 if inside {
                     luma[row * index(width) + column] +=
-                        gray * (0.6 + 0.4 * (dx * 3.0).sin() as f32);
+                        gray * (0.6 + 0.4 * narrow((dx * 3.0).sin()));
                 }
             }
         }
     }
-    let luma = luma.iter().map(|v| v.clamp(0.0, 255.0) as u8).collect();
+    let luma = luma.iter().map(|v| byte(f64::from(*v))).collect();
     Gray { width, height, luma, at: Duration::from_secs_f64(at_s) }
 }
 
@@ -69,10 +78,8 @@ pub(super) fn scene(seed: u64, width: u32, height: u32) -> Gray {
 pub(super) fn warp(gray: &Gray, map: &Homography, to: (u32, u32)) -> Gray {
     let from =
         Mat::new_rows_cols_with_bytes::<u8>(cv(gray.height), cv(gray.width), &gray.luma).unwrap();
-    let matrix = Mat::new_rows_cols_with_data(3, 3, &map.0).unwrap();
     // Twice the size, then averaged: a camera's pixel sees an area.
     let double = Homography::scaling(2.0, 2.0).after(map);
-    let _ = matrix;
     let matrix = Mat::new_rows_cols_with_data(3, 3, &double.0).unwrap();
     let mut large = Mat::default();
     imgproc::warp_perspective(
@@ -139,7 +146,7 @@ pub(super) fn film(original: &[Gray], how: &Filming) -> (Vec<Gray>, Vec<Truth>) 
     let off = ((dice.roll() - 0.5) * 0.1 * lw, (dice.roll() - 0.5) * 0.1 * lh);
     let phases: Vec<f64> = (0..4).map(|_| dice.roll() * std::f64::consts::TAU).collect();
     let (mut leak, mut truths) = (Vec::new(), Vec::new());
-    let count = (how.length_s * how.fps) as usize;
+    let count = whole(how.length_s * how.fps);
     for n in 0..count {
         let at_s = n as f64 / how.fps;
         let shown_s = how.begin_s + how.speed * at_s;
@@ -180,11 +187,11 @@ pub(super) fn film(original: &[Gray], how: &Filming) -> (Vec<Gray>, Vec<Truth>) 
             let moire = how.moire * (x * 0.9 + 0.3 * y + at_s).sin() * (y * 0.7 - 0.2 * x).sin();
             let noise = how.noise * (dice.roll() + dice.roll() - 1.0) * 2.4;
             let bent = (f64::from(*v) / 255.0).powf(how.gamma) * 255.0 * how.gain * flicker;
-            *v = (bent + 12.0 + moire + noise).clamp(0.0, 255.0) as u8;
+            *v = byte(bent + 12.0 + moire + noise);
             let sticker = x > 0.55 * lw && x < 0.72 * lw && y > 0.4 * lh && y < 0.62 * lh;
             let caption = y > 0.8 * lh && y < 0.87 * lh && x > 0.2 * lw && x < 0.8 * lw;
             if how.sticker && (sticker || caption) {
-                *v = if ((x / 6.0) as i32 + (y / 9.0) as i32) % 3 == 0 { 20 } else { 235 };
+                *v = if (whole(x / 6.0) + whole(y / 9.0)).is_multiple_of(3) { 20 } else { 235 };
             }
         }
         gray.at = Duration::from_secs_f64(at_s);

@@ -13,6 +13,9 @@ use super::{
 const KEPT: usize = 32;
 /// Another frame of the original is taken for a better one if its cost is below this part.
 const BETTER: f32 = 0.97;
+/// How far the screen bends from one frame to the next: a third of a pixel of 640. Own choice:
+/// validate.
+const BEND: Option<f64> = Some(0.001);
 /// A frame that is less alike than this part of those before is lost.
 const LOST: f64 = 0.6;
 
@@ -38,7 +41,11 @@ impl<'a> Templates<'a> {
     }
 
     /// Of a frame at a level.
-    fn get(&mut self, level: usize, frame: usize) -> Result<Rc<Template>, RegisterError> {
+    pub(super) fn get(
+        &mut self,
+        level: usize,
+        frame: usize,
+    ) -> Result<Rc<Template>, RegisterError> {
         if let Some(made) = self.made.get(&(level, frame)) {
             return Ok(Rc::clone(made));
         }
@@ -52,13 +59,15 @@ impl<'a> Templates<'a> {
         Ok(template)
     }
 
-    /// A better map at these levels, the largest of which is the first.
+    /// A better map at these levels, the largest of which is the first; held to the given one as
+    /// `bend` says.
     pub(super) fn refine(
         &mut self,
         leak: &LeakFrame,
         map: &Homography,
         at_s: f64,
         levels: std::ops::RangeInclusive<usize>,
+        bend: Option<f64>,
     ) -> Result<Fit, RegisterError> {
         let frame = self.reference.nearest(at_s);
         let last = self.reference.levels.len().saturating_sub(1);
@@ -67,7 +76,7 @@ impl<'a> Templates<'a> {
             templates.push(self.get(level.min(last), frame)?);
         }
         let templates: Vec<&Template> = templates.iter().map(Rc::as_ref).collect();
-        let (map, alike) = refine_through(&templates, leak, map)?;
+        let (map, alike) = refine_through(&templates, leak, map, bend)?;
         let good = map.is_plausible(self.reference.size, leak.size());
         Ok(Fit { map, at_s, alike: if good { alike } else { 0.0 } })
     }
@@ -130,9 +139,9 @@ impl<'a> Templates<'a> {
             let now_s = gray.at.as_secs_f64();
             let at_s = (last.at_s + now_s - before_s).clamp(0.0, self.reference.end_s());
             before_s = now_s;
-            let mut fit = self.refine(&frame, &last.map, at_s, search..=search)?;
+            let mut fit = self.refine(&frame, &last.map, at_s, search..=search, BEND)?;
             if fit.alike < LOST * usual {
-                fit = self.refine(&frame, &last.map, at_s, search..=search + 1)?;
+                fit = self.refine(&frame, &last.map, at_s, search..=search + 1, BEND)?;
             }
             if let Some(other) = known.get(&n)
                 && other.alike > fit.alike + 0.03
