@@ -5,7 +5,9 @@
 //! at most 1e-9. Whether an innocent view is named is tried with a thousand of them; the bound itself
 //! rests on no trial (`docs/forensic-mark.md`).
 
+mod likeness;
 mod scene;
+mod table;
 
 use std::{
     path::{Path, PathBuf},
@@ -20,7 +22,8 @@ use temoin_media::watermark::{
 };
 use temoin_proto::{ids::ViewId, mark::MarkKey, sealed::TrackName};
 
-use scene::{Scene, grays};
+use likeness::Loss;
+use scene::{Scene, grays, trimmed};
 
 use crate::{
     attacks::{
@@ -43,6 +46,10 @@ const WORKING: u32 = 360;
 const LONGEST: Duration = Duration::from_secs(10);
 /// A plain re-encode, kbit/s, in which the mark of the unit must be found.
 const PLAIN_KBIT: u32 = 600;
+/// Rates at which it is measured what the mark costs a coder, kbit/s.
+const RATES_KBIT: [f64; 2] = [600.0, 1500.0];
+/// The shorter side of small recordings in the table, pixels.
+const SMALL: u32 = 360;
 /// What a viewer's copy is coded with: the server's quality.
 const VIEW: Coding =
     Coding { rate: Rate::Quality(23), preset: "veryfast", b_pictures: 0, shorter_side: None };
@@ -52,23 +59,57 @@ const COLLUDERS: u128 = 5;
 /// Threads that score views, as on the server.
 const THREADS: u64 = 2;
 
-/// What the figures are made of.
+/// How much is tried.
+#[derive(Debug, Clone, Copy)]
+pub struct Extent {
+    /// Leaks of each kind of filming.
+    pub leaks: u64,
+    /// Also recordings made smaller, and each single thing that filming and sites do to a clip.
+    pub whole_table: bool,
+}
+
+/// One leak that was traced.
+#[derive(Debug, Clone)]
 struct Trial {
+    scene: String,
+    /// Pixels along the shorter side of what the viewer saw.
+    side: u32,
     what: What,
+    z: f64,
+    /// The logarithm of its p-value, base 10.
+    log_p: f64,
     named: bool,
     wrong: bool,
+    visible: Option<Visible>,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum What {
     Filmed(Severity, Length),
-    /// Anything but filming.
-    Edited,
+    /// Anything but filming of all severities.
+    Edited(Attack),
     /// Of five copies.
-    Colluded,
+    Colluded(Collusion),
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
+impl What {
+    fn name(self) -> String {
+        match self {
+            Self::Filmed(severity, length) => format!("{}, {}", severity.name(), length.name()),
+            Self::Edited(attack) => attack.name().to_owned(),
+            Self::Colluded(how) => format!("{} of {COLLUDERS}", how.name()),
+        }
+    }
+}
+
+/// Whether plain visible marks are whole in the same leak's picture.
+#[derive(Debug, Clone, Copy)]
+struct Visible {
+    in_a_corner: bool,
+    moving: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Length {
     Three,
     Six,
@@ -79,105 +120,219 @@ fn key(view: u128) -> MarkKey {
     MarkKey::from_bytes([7; 32]).of_view(ViewId::from_bytes(view.to_be_bytes()))
 }
 
-/// The figures, and a line for each trial; so many leaks of each kind.
+/// What was measured, over all recordings.
+#[derive(Default)]
+struct Scored {
+    names: Vec<String>,
+    trials: Vec<Trial>,
+    psnr_db: Vec<f64>,
+    ssim: Vec<f64>,
+    losses: Vec<Vec<Option<Loss>>>,
+    unit_z: Vec<f64>,
+    trace_s: Vec<f64>,
+    views_s: Vec<f64>,
+    blind_peer: Vec<bool>,
+}
+
+/// The figures, a line for each trial, and the table of all of them as Markdown.
 ///
 /// # Errors
 /// Where there is no ffmpeg, or a recording cannot be used.
-pub fn figures(data: &Path, seeds: u64, say: &dyn Fn(&str)) -> Result<Vec<Figure>> {
-    let (mut trials, mut psnr, mut unit_z, mut seconds) = (vec![], vec![], vec![], vec![]);
-    let (mut names, mut views_s, mut peers) = (Vec::new(), Vec::new(), Vec::new());
+pub fn figures(data: &Path, extent: Extent, say: &dyn Fn(&str)) -> Result<(Vec<Figure>, String)> {
+    let mut scored = Scored::default();
     for path in recordings(data)? {
-        let scene = Scene::of(&path)?;
-        psnr.extend(scene.psnr_db.iter().copied());
-        unit_z.push(scene.plain_unit_z()?);
+        let Some(scene) = Scene::of(&path, None)? else { continue };
+        scored.look(&scene, say)?;
+        scored.film(&scene, extent, say)?;
+        scored.edit(&scene, extent, say)?;
+        scored.collude(&scene, say)?;
+        scored.peer(&scene, say)?;
+        if extent.whole_table
+            && let Some(small) = Scene::of(&path, Some(SMALL))?
+        {
+            scored.film(&small, extent, say)?;
+        }
+        scored.names.push(scene.name);
+    }
+    let table = table::markdown(&scored.trials);
+    Ok((scored.figures()?, table))
+}
+
+impl Scored {
+    /// What the mark changes, and what that costs.
+    fn look(&mut self, scene: &Scene, say: &dyn Fn(&str)) -> Result<()> {
+        let seen = scene.seen();
+        let losses = scene.coding_loss(&RATES_KBIT)?;
+        for (kbit, loss) in RATES_KBIT.iter().zip(&losses) {
+            let told = loss.map_or_else(
+                || "cannot be coded at this rate".to_owned(),
+                |loss| {
+                    format!(
+                        "the mark costs {:.2} dB, {:.2} dB against the original",
+                        loss.own_db, loss.original_db
+                    )
+                },
+            );
+            say(&format!("  {} at {kbit:.0} kbit/s: {told}", scene.name));
+        }
+        self.losses.push(losses);
+        self.psnr_db.extend(seen.psnr_db);
+        self.ssim.extend(seen.ssim);
+        self.unit_z.push(scene.plain_unit_z()?);
+        Ok(())
+    }
+
+    /// Filmed from a monitor, and trimmed.
+    fn film(&mut self, scene: &Scene, extent: Extent, say: &dyn Fn(&str)) -> Result<()> {
         let reference = Reference::new(grays(&scene.original, Some(WORKING))?)?;
-        for (severity, length) in [
-            (Severity::SiteOnly, Length::Full),
-            (Severity::Mild, Length::Six),
-            (Severity::Medium, Length::Six),
-            (Severity::Mild, Length::Three),
-            (Severity::Medium, Length::Three),
-            (Severity::Hard, Length::Full),
-            (Severity::Extreme, Length::Full),
-        ] {
-            for seed in 0..seeds {
-                let leak = scene.leak(severity, length, seed)?;
-                let began = Instant::now();
-                let traced = traced(&reference, &leak)?;
-                seconds.push(began.elapsed().as_secs_f64());
-                views_s.push(seconds_of_views(&traced));
-                let name = format!("{:9} {:3}", severity.name(), length.name());
-                let line = format!("{name} {} seed {seed}", scene.name);
-                trials.push(judged(&traced, What::Filmed(severity, length), 1, &line, say));
+        for severity in Severity::ALL {
+            for seed in 0..extent.leaks {
+                let attack = Attack::Camcord(severity);
+                let whole = scene.leak(attack, seed)?;
+                for length in [Length::Full, Length::Six, Length::Three] {
+                    let leak = trimmed(&whole, length, seed);
+                    let began = Instant::now();
+                    let traced = traced(&reference, &leak)?;
+                    self.trace_s.push(began.elapsed().as_secs_f64());
+                    self.views_s.push(seconds_of_views(&traced));
+                    let what = What::Filmed(severity, length);
+                    let mut trial = judged(&traced, scene, what, seed, 1, say)?;
+                    if length == Length::Full {
+                        trial.visible = Some(visible(scene, attack, seed)?);
+                    }
+                    self.trials.push(trial);
+                }
             }
         }
+        Ok(())
+    }
+
+    /// Everything else that is done to one copy.
+    fn edit(&mut self, scene: &Scene, extent: Extent, say: &dyn Fn(&str)) -> Result<()> {
+        let reference = Reference::new(grays(&scene.original, Some(WORKING))?)?;
         for attack in Attack::all() {
-            if matches!(attack, Attack::Item(_) | Attack::Camcord(_)) {
-                continue;
+            let wanted = match attack {
+                Attack::Camcord(_) => false,
+                Attack::Item(_) => extent.whole_table,
+                Attack::ScreenRecorder
+                | Attack::Vhs
+                | Attack::Denoise
+                | Attack::Sharpen
+                | Attack::Interpolate
+                | Attack::PictureInPicture
+                | Attack::PortraitCrop => true,
+            };
+            if wanted {
+                let traced = traced(&reference, &scene.leak(attack, 0)?)?;
+                let trial = judged(&traced, scene, What::Edited(attack), 0, 1, say)?;
+                self.trials.push(Trial { visible: Some(visible(scene, attack, 0)?), ..trial });
             }
-            let traced = traced(&reference, &attack.apply(&scene.copy, 0)?)?;
-            let line = format!("{} {}", attack.name(), scene.name);
-            trials.push(judged(&traced, What::Edited, 1, &line, say));
         }
-        for (severity, length) in [
-            (Severity::SiteOnly, Length::Full),
-            (Severity::Mild, Length::Six),
-            (Severity::Medium, Length::Six),
-            (Severity::Hard, Length::Full),
-        ] {
-            let (found, wrong) = scene.peer(severity, length)?;
-            let not = if found { "" } else { " NOT" };
-            let name = format!("{:9} {:3}", severity.name(), length.name());
-            say(&format!(
-                "  {name} {} seed 0: the blind mark (DwtDct) is{not} found, {:.0} % of its bits wrong",
-                scene.name,
-                wrong * 100.0
-            ));
-            peers.push(found);
-        }
+        Ok(())
+    }
+
+    /// Viewers who put their copies together.
+    fn collude(&mut self, scene: &Scene, say: &dyn Fn(&str)) -> Result<()> {
+        let reference = Reference::new(grays(&scene.original, Some(WORKING))?)?;
         let copies = scene.copies(COLLUDERS)?;
         for how in Collusion::ALL {
             let leak = Attack::Camcord(Severity::SiteOnly).apply(&collude(&copies, how, 0)?, 0)?;
-            let line = format!("{} of {COLLUDERS} {}", how.name(), scene.name);
             let traced = traced(&reference, &leak)?;
-            trials.push(judged(&traced, What::Colluded, COLLUDERS, &line, say));
+            self.trials.push(judged(&traced, scene, What::Colluded(how), 0, COLLUDERS, say)?);
         }
-        names.push(scene.name);
+        Ok(())
     }
-    let set = names.join(", ");
-    let rate = |name: &'static str, wanted: &dyn Fn(&Trial) -> bool, goal: &'static str| {
-        let chosen: Vec<&Trial> = trials.iter().filter(|trial| wanted(trial)).collect();
-        let named = chosen.iter().filter(|trial| trial.named).count();
-        let value = named as f64 / chosen.len().max(1) as f64;
-        Figure::new(name, value, "1", chosen.len(), set.clone()).goal(goal)
-    };
-    let everyday = |trial: &Trial, length| {
-        [Severity::Mild, Severity::Medium].map(|s| What::Filmed(s, length)).contains(&trial.what)
-    };
-    let full = |trial: &Trial, severity| trial.what == What::Filmed(severity, Length::Full);
-    let wrong = trials.iter().filter(|trial| trial.wrong).count();
-    let of = |name, value, unit, count| Figure::new(name, value, unit, count, set.clone());
-    Ok(vec![
-        of("mark.psnr_db", mean(&psnr), "dB", psnr.len()).goal("at least 43"),
-        rate("mark.named.everyday_6s", &|trial| everyday(trial, Length::Six), "at least 0.98"),
-        rate("mark.named.everyday_3s", &|trial| everyday(trial, Length::Three), "at least 0.9"),
-        rate("mark.named.hard_full", &|trial| full(trial, Severity::Hard), "none set"),
-        rate("mark.named.hardest_full", &|trial| full(trial, Severity::Extreme), "at least 0.9"),
-        rate("mark.named.site_only", &|trial| full(trial, Severity::SiteOnly), "1"),
-        rate("mark.named.edited", &|trial| trial.what == What::Edited, "none set"),
-        rate("mark.collusion5_named", &|trial| trial.what == What::Colluded, "1"),
-        of(
-            "mark.peer.dwtdct_named",
-            peers.iter().filter(|found| **found).count() as f64 / peers.len().max(1) as f64,
-            "1",
-            peers.len(),
-        ),
-        of("mark.wrong", wrong as f64, "leaks", trials.len()).goal("0"),
-        of("mark.unit.least_z_600k", least(&unit_z), "1", unit_z.len()).goal("at least 7"),
-        of("trace.seconds_a_leak", median(&seconds)?, "s", seconds.len()),
-        of("trace.seconds_10000_views", median(&views_s)?, "s", views_s.len())
-            .goal("below 60: keys, signs and scores of 10,000 views, two threads"),
-    ])
+
+    /// The blind mark of another kind in some of the same leaks.
+    fn peer(&mut self, scene: &Scene, say: &dyn Fn(&str)) -> Result<()> {
+        for severity in [Severity::SiteOnly, Severity::Mild, Severity::Medium, Severity::Hard] {
+            let (found, wrong) = scene.blind_peer(Attack::Camcord(severity))?;
+            let not = if found { "" } else { " NOT" };
+            say(&format!(
+                "  {:9} {}: the blind mark (DwtDct) is{not} found, {:.0} % of its bits wrong",
+                severity.name(),
+                scene.name,
+                wrong * 100.0
+            ));
+            self.blind_peer.push(found);
+        }
+        Ok(())
+    }
+
+    fn figures(&self) -> Result<Vec<Figure>> {
+        let set = self.names.join(", ");
+        let of = |name, value, unit, count| Figure::new(name, value, unit, count, set.clone());
+        let share = |name: &'static str, of_all: &mut dyn Iterator<Item = bool>| {
+            let all: Vec<bool> = of_all.collect();
+            let yes = all.iter().filter(|yes| **yes).count();
+            of(name, yes as f64 / all.len().max(1) as f64, "1", all.len())
+        };
+        let rate = |name: &'static str, wanted: &dyn Fn(What) -> bool| {
+            share(name, &mut self.trials.iter().filter(|t| wanted(t.what)).map(|t| t.named))
+        };
+        let everyday = |what, length| {
+            [Severity::Mild, Severity::Medium].map(|s| What::Filmed(s, length)).contains(&what)
+        };
+        let full = |what, severity| what == What::Filmed(severity, Length::Full);
+        let visible = |which: fn(&Visible) -> bool| {
+            self.trials.iter().filter_map(move |trial| trial.visible.as_ref().map(which))
+        };
+        let wrong = self.trials.iter().filter(|trial| trial.wrong).count();
+        let mut figures = vec![
+            of("mark.psnr_db", mean(&self.psnr_db), "dB", self.psnr_db.len()).goal("at least 43"),
+            of("mark.ssim", mean(&self.ssim), "1", self.ssim.len()).goal("1 is the same"),
+            rate("mark.named.everyday_6s", &|what| everyday(what, Length::Six))
+                .goal("at least 0.98"),
+            rate("mark.named.everyday_3s", &|what| everyday(what, Length::Three))
+                .goal("at least 0.9"),
+            rate("mark.named.hard_full", &|what| full(what, Severity::Hard)).goal("none set"),
+            rate("mark.named.hardest_full", &|what| full(what, Severity::Extreme))
+                .goal("at least 0.9"),
+            rate("mark.named.site_only", &|what| full(what, Severity::SiteOnly)).goal("1"),
+            rate("mark.named.edited", &|what| matches!(what, What::Edited(_))).goal("none set"),
+            rate("mark.collusion5_named", &|what| matches!(what, What::Colluded(_))).goal("1"),
+            share("mark.peer.dwtdct_named", &mut self.blind_peer.iter().copied()),
+            share("mark.peer.visible_in_a_corner", &mut visible(|seen| seen.in_a_corner)),
+            share("mark.peer.visible_moving", &mut visible(|seen| seen.moving)),
+            of("mark.wrong", wrong as f64, "leaks", self.trials.len()).goal("0"),
+            of("mark.unit.least_z_600k", least(&self.unit_z), "1", self.unit_z.len())
+                .goal("at least 7"),
+            of("trace.seconds_a_leak", median(&self.trace_s)?, "s", self.trace_s.len()),
+            of("trace.seconds_10000_views", median(&self.views_s)?, "s", self.views_s.len())
+                .goal("below 60: keys, signs and scores of 10,000 views, two threads"),
+        ];
+        for (n, kbit) in RATES_KBIT.iter().enumerate() {
+            let at: Vec<Loss> =
+                self.losses.iter().filter_map(|of| of.get(n).copied().flatten()).collect();
+            if at.is_empty() {
+                continue;
+            }
+            let worst =
+                |which: fn(&Loss) -> f64| at.iter().map(which).fold(f64::NEG_INFINITY, f64::max);
+            let name = |what: &str| format!("mark.coding_loss_db.{what}_{kbit:.0}k");
+            figures.push(
+                Figure::new(name("own"), worst(|l| l.own_db), "dB", at.len(), set.clone()).goal(
+                    "at most 0.3: each compared with what its coder was given; the worst clip",
+                ),
+            );
+            figures.push(
+                Figure::new(
+                    name("original"),
+                    worst(|l| l.original_db),
+                    "dB",
+                    at.len(),
+                    set.clone(),
+                )
+                .goal("both compared with the original: the mark counts as an error"),
+            );
+        }
+        Ok(figures)
+    }
+}
+
+fn visible(scene: &Scene, attack: Attack, seed: u64) -> Result<Visible> {
+    let (in_a_corner, moving) = scene.visible_peers(attack, seed)?;
+    Ok(Visible { in_a_corner, moving })
 }
 
 fn mean(values: &[f64]) -> f64 {
@@ -188,19 +343,19 @@ fn least(values: &[f64]) -> f64 {
     values.iter().copied().fold(f64::INFINITY, f64::min)
 }
 
-/// The videos of cabin and road.
+/// The videos in all folders whose names end in `_video`.
 fn recordings(data: &Path) -> Result<Vec<PathBuf>> {
+    let entries = |folder: &Path| -> Result<Vec<PathBuf>> {
+        let read = std::fs::read_dir(folder).with_context(|| folder.display().to_string())?;
+        read.map(|entry| Ok(entry?.path())).collect()
+    };
     let mut found = Vec::new();
-    for folder in ["driver_video", "road_video"] {
-        let folder = data.join(folder);
-        if !folder.is_dir() {
-            continue;
-        }
-        for entry in std::fs::read_dir(&folder).with_context(|| folder.display().to_string())? {
-            let path = entry?.path();
-            if path.extension().is_some_and(|end| end == "mp4") {
-                found.push(path);
-            }
+    for folder in entries(data)? {
+        let name = folder.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        if folder.is_dir() && name.ends_with("_video") {
+            found.extend(entries(&folder)?.into_iter().filter(|path| {
+                path.extension().is_some_and(|end| ["mp4", "avi", "mkv"].iter().any(|e| end == *e))
+            }));
         }
     }
     found.sort();
@@ -243,7 +398,14 @@ fn seconds_of_views(traced: &[Traced]) -> f64 {
 }
 
 /// Whether one of the guilty views is named, the first ones, and whether another is.
-fn judged(traced: &[Traced], what: What, guilty: u128, line: &str, say: &dyn Fn(&str)) -> Trial {
+fn judged(
+    traced: &[Traced],
+    scene: &Scene,
+    what: What,
+    seed: u64,
+    guilty: u128,
+    say: &dyn Fn(&str),
+) -> Result<Trial> {
     let looks = VIEWS * traced.len().max(1) as u64;
     let z = (0..guilty).map(|view| best(traced, view)).fold(0.0, f64::max);
     let innocent = (guilty..guilty + DECOYS).map(|view| best(traced, view)).fold(0.0, f64::max);
@@ -260,10 +422,23 @@ fn judged(traced: &[Traced], what: What, guilty: u128, line: &str, say: &dyn Fn(
             )
         })
         .collect();
+    let side = scene.shorter_side()?;
     say(&format!(
-        "  {line}: z {z:.1}, best innocent {innocent:.1}, likeness [{}]{}",
+        "  {:16} {} {side}p seed {seed}: z {z:.1}, best innocent {innocent:.1}, likeness [{}]{}",
+        what.name(),
+        scene.name,
         ways.join(", "),
         if is_named(z) { "" } else { "  NOT NAMED" }
     ));
-    Trial { what, named: is_named(z), wrong: is_named(innocent) }
+    Ok(Trial {
+        scene: scene.name.clone(),
+        side,
+        what,
+        z,
+        // As `p_value` has it, which is 0 where it is too small for a number.
+        log_p: ((looks as f64).log10() - z * z / 2.0 * std::f64::consts::LOG10_E).min(0.0),
+        named: is_named(z),
+        wrong: is_named(innocent),
+        visible: None,
+    })
 }

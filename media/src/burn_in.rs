@@ -149,6 +149,11 @@ impl ViewMark {
         Ok(Self { seed, size: (width, height), mask })
     }
 
+    /// Width and height of the mark, pixels.
+    pub const fn size(&self) -> (u32, u32) {
+        (self.mask.width, self.mask.height)
+    }
+
     /// Draws the mark where it is at `media_time`. `clear` is what must be seen during
     /// [`ViewMark::stay`].
     pub fn draw(&self, picture: &mut I420Picture, media_time: Duration, clear: &[PictureBox]) {

@@ -6,9 +6,11 @@
 //! INVARIANT: where the existence of a thing is secret, the answer is [`AppError::NotFound`], the
 //! same as for a thing that does not exist.
 
+use temoin_keys::Refusal;
+
 use crate::{
     authz::AuthzError, db::DbError, keys::KeyError, log::LogError, objects::ObjectError,
-    view::PictureError,
+    view::PictureError, witnesses::NOT_IN_TIME,
 };
 
 /// Why a request was not answered with what it asked for.
@@ -46,7 +48,7 @@ pub enum AppError {
     Log(#[from] LogError),
     /// The clip's key could not be had.
     #[error(transparent)]
-    Key(#[from] KeyError),
+    Key(KeyError),
     /// A stored object could not be read.
     #[error(transparent)]
     Object(#[from] ObjectError),
@@ -56,6 +58,17 @@ pub enum AppError {
     /// Something that cannot happen did: a bug.
     #[error("internal: {0}")]
     Internal(String),
+}
+
+impl From<KeyError> for AppError {
+    fn from(error: KeyError) -> Self {
+        // The same that the server's own look at the witnesses says.
+        if let KeyError::Refused(Refusal::Unwitnessed) = error {
+            Self::Unwitnessed(NOT_IN_TIME)
+        } else {
+            Self::Key(error)
+        }
+    }
 }
 
 impl AppError {

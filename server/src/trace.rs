@@ -71,10 +71,7 @@ pub use shown::{TraceShown, TraceState};
 /// The chance of naming anybody innocent in a whole trace, where the configuration says nothing.
 pub const BOUND: f64 = 1e-9;
 /// Recordings that a file is laid on at most.
-const MOST_CLIPS: usize = 5;
-/// From this likeness on it is the recording, and no other needs to be opened. Unrelated footage that was
-/// bent to fit comes to 0.13 (own choice: validate).
-const SURE: f64 = 0.35;
+const MOST_CLIPS: usize = 8;
 /// How the leak's pictures are compared: longer side (pixels), pictures a second, length (seconds).
 const LEAK_SIDE: u16 = 854;
 const LEAK_FPS: u32 = 30;
@@ -335,7 +332,9 @@ impl App {
             if quality > best {
                 (best, pictures) = (quality, laid);
             }
-            if judge.is_done() || quality >= SURE {
+            // A good fit is no reason to stop: two events within a few seconds give two recordings of
+            // the same pictures, and the view may be of the other.
+            if judge.has_named() {
                 break;
             }
         }

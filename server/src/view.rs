@@ -51,7 +51,6 @@ use crate::{
     limit_proposals::place_of,
     report::Happening,
     show::Unseen,
-    witnesses::NOT_IN_TIME,
 };
 
 use stream::Supervise;
@@ -524,7 +523,6 @@ impl App {
         let wrapped = self.db().wrapped_key(clip).await?.ok_or(AppError::NotFound)?;
         match self.keys().unwrap(clip, &wrapped, proof).await {
             Err(KeyError::Refused(Refusal::Destroyed)) => Err(AppError::NotFound),
-            Err(KeyError::Refused(Refusal::Unwitnessed)) => Err(AppError::Unwitnessed(NOT_IN_TIME)),
             key => Ok(key?),
         }
     }

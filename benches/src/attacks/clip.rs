@@ -1,7 +1,7 @@
 //! Clips in memory, and their way from and to files through the program ffmpeg.
 //!
 //! INVARIANT: the pictures of a [`Clip`] have one size, and their times rise from 0 or later.
-//! INVARIANT: what is coded on the way lies in a temporary file , which is
+//! INVARIANT: what is coded on the way lies in a temporary file, which is
 //! gone when its value is dropped; a crash leaves it in the system's temporary folder.
 
 use std::{
@@ -95,16 +95,26 @@ impl Clip {
     /// # Errors
     /// Where there is no ffmpeg, or it does not give as many pictures as it got.
     pub fn coded(&self, coding: &Coding) -> Result<Self> {
+        Ok(self.coded_with_size(coding)?.0)
+    }
+
+    /// The same, and how many bytes it is coded in.
+    ///
+    /// # Errors
+    /// Those of [`Self::coded`].
+    pub fn coded_with_size(&self, coding: &Coding) -> Result<(Self, u64)> {
         let mut coder = Coder::start(self.size()?, self.mean_fps(), coding)?;
         for (_, picture) in &self.pictures {
             coder.push(picture)?;
         }
-        let mut coded = Self::read(coder.finish()?.path())?;
+        let file = coder.finish()?;
+        let bytes = file.as_file().metadata()?.len();
+        let mut coded = Self::read(file.path())?;
         ensure!(coded.pictures.len() == self.pictures.len(), "ffmpeg lost pictures");
         for ((to, _), (at, _)) in coded.pictures.iter_mut().zip(&self.pictures) {
             *to = *at;
         }
-        Ok(coded)
+        Ok((coded, bytes))
     }
 
     /// Whether its pictures have one size and its times rise.

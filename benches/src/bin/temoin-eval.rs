@@ -38,7 +38,11 @@
 //!   per 100 km.
 //! - `mark.*`: real clips, marked, filmed from a simulated monitor (`benches/src/attacks.rs`) and traced;
 //!   the line of each trial says how. `mark.unit.least_z_600k`: the mark of the least of them in a plain
-//!   re-encode, looked for without the original, as a unit's own is.
+//!   re-encode, looked for without the original, as a unit's own is. `mark.coding_loss_db.own_*`: how much
+//!   worse x264 does at the same rate, each compared with the pictures that it was given; `.original_*`:
+//!   both compared with the unmarked pictures, so that the mark itself is an error; the worst clip of
+//!   each. `mark.peer.visible_*`: leaks in which a plain visible mark is whole in the picture (wiping and
+//!   stickers do not count). `marks.md` beside the figures has a row for each kind of leak.
 //! - `gnss.nmea_*`: logs of real receivers through the parser: whether it gets to the end, and
 //!   whether it finds a position where a valid RMC sentence has one.
 //! - `motion.nmea.logs_agreeing`: logs of which every position, time and speed is that of `gpsdecode`,
@@ -81,7 +85,7 @@ struct Args {
     #[arg(long, value_name = "FOLDER")]
     charts: Option<PathBuf>,
     /// The folder of the recordings: `driver_video/`, `road_video/`, `eyes/Open`, `eyes/Closed`,
-    /// `telemetry/`, `nmea/`; what is not there is not scored.
+    /// `telemetry/`, `nmea/`; what is not there is not scored. Marks are scored in any `*_video/`.
     #[arg(long, value_name = "FOLDER")]
     data: Option<PathBuf>,
     /// Leave out the pictures made worse and the leaks, which take most of the time.
@@ -90,6 +94,10 @@ struct Args {
     /// Leaks of each kind that the forensic mark is scored with; a leak takes minutes.
     #[arg(long, value_name = "N", default_value_t = 1)]
     leaks: u64,
+    /// Also leaks of recordings made smaller, and of each single thing that filming and sites do to a
+    /// clip: hours.
+    #[arg(long, conflicts_with = "quick")]
+    whole_table: bool,
     /// Score the forensic mark alone.
     #[arg(long, conflicts_with = "quick")]
     mark_only: bool,
@@ -145,7 +153,12 @@ fn recorded(
         notes.push("mark.*: left out, as --quick asks".to_owned());
     } else {
         say("leaks of marked clips");
-        figures.extend(mark_score::figures(data, args.leaks.max(1), &say)?);
+        let extent = mark_score::Extent { leaks: args.leaks.max(1), whole_table: args.whole_table };
+        let (of_marks, table) = mark_score::figures(data, extent, &say)?;
+        figures.extend(of_marks);
+        let path = args.out.with_file_name("marks.md");
+        std::fs::write(&path, table).with_context(|| path.display().to_string())?;
+        say(&format!("each leak: {}", path.display()));
     }
     if args.mark_only {
         return Ok(());

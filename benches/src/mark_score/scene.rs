@@ -4,7 +4,7 @@ use std::{path::Path, time::Duration};
 
 use anyhow::{Context, Result};
 use temoin_media::{
-    frame::I420Picture,
+    burn_in::ViewMark,
     watermark::{
         Embedder, Grid,
         detect::Evidence,
@@ -12,14 +12,14 @@ use temoin_media::{
         residual::{Luma, residual_of_itself},
     },
 };
-use temoin_proto::sealed::TrackName;
+use temoin_proto::{ids::ViewId, sealed::TrackName, time::WallTime};
 
-use super::{BOUND, LONGEST, Length, PLAIN_KBIT, VIEW, WORKING, key};
+use super::{
+    BOUND, LONGEST, Length, PLAIN_KBIT, VIEW, WORKING, key,
+    likeness::{Curve, Loss, decibels, mse, ssim},
+};
 use crate::{
-    attacks::{
-        Attack, Clip, Severity, clip,
-        clip::{Coding, Rate},
-    },
+    attacks::{Attack, Clip, clip, clip::Coding, random::Random, site::Part},
     peers::{self, Plane},
 };
 
@@ -31,38 +31,116 @@ pub(super) struct Scene {
     pub(super) name: String,
     pub(super) original: Clip,
     pub(super) copy: Clip,
+    /// With the mark, not coded yet.
+    marked: Clip,
+}
+
+/// How far marked pictures are from unmarked ones.
+#[derive(Default)]
+pub(super) struct Seen {
     pub(super) psnr_db: Vec<f64>,
+    pub(super) ssim: Vec<f64>,
 }
 
 impl Scene {
-    /// Reads a recording and marks it.
-    pub(super) fn of(path: &Path) -> Result<Self> {
+    /// Reads a recording and marks it; made smaller first, so that its shorter side has so many pixels,
+    /// where that is given. None where it is not larger.
+    pub(super) fn of(path: &Path, shorter: Option<u32>) -> Result<Option<Self>> {
         let whole = Clip::read(path)?;
-        let original = clip::cut(&whole, Duration::ZERO, LONGEST);
+        let mut original = clip::cut(&whole, Duration::ZERO, LONGEST);
+        let (width, height) = original.size()?;
+        if let Some(wanted) = shorter {
+            if wanted >= width.min(height) {
+                return Ok(None);
+            }
+            for (_, picture) in &mut original.pictures {
+                let size = smaller((width, height), wanted);
+                *picture = picture.view().resize(size.0, size.1)?;
+            }
+        }
         let marked = marked(&original, 0)?;
-        let pairs = original.pictures.iter().zip(&marked.pictures);
-        let psnr_db = pairs.map(|((_, before), (_, after))| psnr(before, after)).collect();
         let copy = marked.coded(&VIEW)?;
         let name = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or("clip").to_owned();
-        Ok(Self { name, original, copy, psnr_db })
+        Ok(Some(Self { name, original, copy, marked }))
     }
 
-    /// A part of the viewer's copy, filmed. The seed says where it begins.
-    pub(super) fn leak(&self, severity: Severity, length: Length, seed: u64) -> Result<Clip> {
-        filmed(&self.copy, severity, length, seed)
+    /// Pixels along the shorter side.
+    pub(super) fn shorter_side(&self) -> Result<u32> {
+        let (width, height) = self.original.size()?;
+        Ok(width.min(height))
+    }
+
+    /// How far the marked pictures are from the unmarked ones, before coding.
+    pub(super) fn seen(&self) -> Seen {
+        let mut seen = Seen::default();
+        for ((_, before), (_, after)) in self.original.pictures.iter().zip(&self.marked.pictures) {
+            seen.psnr_db.push(decibels(mse(before, after)));
+            seen.ssim.push(ssim(before, after));
+        }
+        seen
+    }
+
+    /// How many decibels coding at these rates (kbit/s) loses by the mark; none where the recording cannot
+    /// be coded at such a rate.
+    pub(super) fn coding_loss(&self, rates_kbit: &[f64]) -> Result<Vec<Option<Loss>>> {
+        let plain = Curve::of(&self.original, &self.original)?;
+        let own = Curve::of(&self.marked, &self.marked)?;
+        let original = Curve::of(&self.marked, &self.original)?;
+        let loss = |kbit: &f64| {
+            let plain = plain.decibels_at(*kbit)?;
+            Some(Loss {
+                own_db: plain - own.decibels_at(*kbit)?,
+                original_db: plain - original.decibels_at(*kbit)?,
+            })
+        };
+        Ok(rates_kbit.iter().map(loss).collect())
+    }
+
+    /// What becomes of the viewer's copy.
+    pub(super) fn leak(&self, attack: Attack, seed: u64) -> Result<Clip> {
+        attack.apply(&self.copy, seed)
     }
 
     /// Whether the blind mark of another kind is found in the same leak, and the part of its bits that
     /// are wrong.
-    pub(super) fn peer(&self, severity: Severity, length: Length) -> Result<(bool, f64)> {
+    pub(super) fn blind_peer(&self, attack: Attack) -> Result<(bool, f64)> {
         let mut marked = self.original.clone();
         for (_, picture) in &mut marked.pictures {
             peers::embed(picture, Plane::Luma, PEER_PAYLOAD);
         }
-        let leak = filmed(&marked.coded(&VIEW)?, severity, length, 0)?;
+        let leak = attack.apply(&marked.coded(&VIEW)?, 0)?;
         let read = peers::read(&leak, self.original.size()?, Plane::Luma)?;
         Ok((read.finds(PEER_PAYLOAD, BOUND), read.bit_errors(PEER_PAYLOAD)))
     }
+
+    /// Whether a visible mark that stands in a corner, and one that moves as the portal's does, is whole in
+    /// the leak's picture: that one at some time.
+    pub(super) fn visible_peers(&self, attack: Attack, seed: u64) -> Result<(bool, bool)> {
+        let size = self.original.size()?;
+        let (width, height) = size;
+        let view = ViewId::from_bytes(u128::from(seed).to_be_bytes());
+        let began = WallTime { unix_ms: 0, uncertainty_ms: 0 };
+        let moving = ViewMark::new(&view, "Sam Ortiz", began, width, height)?;
+        let at = |left: u32, top: u32| {
+            let (w, h) = moving.size();
+            let part = |pixels: u32, of: u32| pixels as f32 / of as f32;
+            Part {
+                x: part(left, width),
+                y: part(top, height),
+                w: part(w, width),
+                h: part(h, height),
+            }
+        };
+        let (w, h) = moving.size();
+        let corner = at(width.saturating_sub(w), height.saturating_sub(h));
+        let fixed = attack.shows(corner, size, seed);
+        let moved = self.original.pictures.iter().any(|(time, _)| {
+            let (left, top) = moving.place(*time, &[]);
+            attack.shows(at(left, top), size, seed)
+        });
+        Ok((fixed, moved))
+    }
+
     /// The copies of so many viewers, the first of them this one's.
     pub(super) fn copies(&self, viewers: u128) -> Result<Vec<Clip>> {
         let others = (1..viewers).map(|view| marked(&self.original, view)?.coded(&VIEW));
@@ -71,7 +149,7 @@ impl Scene {
 
     /// How well the mark is found in a plain re-encode without the original, as the unit's is.
     pub(super) fn plain_unit_z(&self) -> Result<f64> {
-        let coding = Coding { rate: Rate::Kbit(PLAIN_KBIT), shorter_side: None, ..Coding::site(0) };
+        let coding = Coding { shorter_side: None, ..Coding::site(PLAIN_KBIT) };
         let plain = grays(&self.copy.coded(&coding)?, Some(WORKING))?;
         let first = plain.first().context("no pictures")?;
         let grid = Grid::of(first.width, first.height);
@@ -89,16 +167,16 @@ impl Scene {
     }
 }
 
-fn filmed(copy: &Clip, severity: Severity, length: Length, seed: u64) -> Result<Clip> {
-    let whole_s = copy.end_s();
-    let part = match length {
-        Length::Full => return Attack::Camcord(severity).apply(copy, seed),
+/// What is left of a leak when it is trimmed; the seed says where it begins.
+pub(super) fn trimmed(leak: &Clip, length: Length, seed: u64) -> Clip {
+    let part_s = match length {
+        Length::Full => return leak.clone(),
         Length::Three => 3.0,
         Length::Six => 6.0,
     };
-    let from_s = (whole_s - part).max(0.0) * (seed % 4) as f64 / 3.0_f64.max(seed as f64);
-    let (from, part) = (Duration::from_secs_f64(from_s), Duration::from_secs_f64(part));
-    Attack::Camcord(severity).apply(&clip::cut(copy, from, part), seed)
+    let from_s =
+        (leak.end_s() - part_s).max(0.0) * f64::from(Random::of(seed, length.name()).part());
+    clip::cut(leak, Duration::from_secs_f64(from_s), Duration::from_secs_f64(part_s))
 }
 
 /// The clip with a view's mark.
@@ -115,9 +193,7 @@ fn marked(clip: &Clip, view: u128) -> Result<Clip> {
 /// Luma alone, scaled so that the shorter side is this.
 pub(super) fn grays(clip: &Clip, shorter: Option<u32>) -> Result<Vec<Gray>> {
     let (width, height) = clip.size()?;
-    let even = |side: u32, wanted: u32| (side * wanted / width.min(height)).max(2) / 2 * 2;
-    let size =
-        shorter.map_or((width, height), |wanted| (even(width, wanted), even(height, wanted)));
+    let size = shorter.map_or((width, height), |wanted| smaller((width, height), wanted));
     clip.pictures
         .iter()
         .map(|(at, picture)| {
@@ -128,12 +204,8 @@ pub(super) fn grays(clip: &Clip, shorter: Option<u32>) -> Result<Vec<Gray>> {
         .collect()
 }
 
-fn psnr(a: &I420Picture, b: &I420Picture) -> f64 {
-    let pairs = a.view().luma().iter().zip(b.view().luma());
-    let (mut sum, mut n) = (0.0, 0.0);
-    for (a, b) in pairs {
-        sum += f64::from(a.abs_diff(*b)).powi(2);
-        n += 1.0;
-    }
-    10.0 * (255.0_f64.powi(2) / (sum / n)).log10()
+/// The same shape with so many pixels along the shorter side, both sides even.
+fn smaller((width, height): (u32, u32), shorter: u32) -> (u32, u32) {
+    let even = |side: u32| (side * shorter / width.min(height)).max(2) / 2 * 2;
+    (even(width), even(height))
 }

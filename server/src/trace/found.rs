@@ -124,9 +124,9 @@ impl Judge {
         }
     }
 
-    /// Whether there is nothing more to look for.
-    pub(super) const fn is_done(&self) -> bool {
-        !self.named.is_empty() || self.unit.is_some()
+    /// Whether a view is named.
+    pub(super) const fn has_named(&self) -> bool {
+        !self.named.is_empty()
     }
 
     /// Views that are named, the surest first; the unit; the others.
@@ -164,11 +164,11 @@ mod tests {
         let at = threshold(1e-9, 30_000);
         assert!((7.0..9.0).contains(&at), "{at}");
         let mut judge = Judge::new(1e-9, 30_000);
-        assert!(!judge.is_done());
+        assert!(!judge.has_named());
         for (n, z) in [(1, at - 1e-6), (2, at + 1e-6), (3, 40.0), (4, -40.0), (5, f64::NAN)] {
             judge.view(view(n), z);
         }
-        assert!(judge.is_done());
+        assert!(judge.has_named());
         let (named, unit, others) = judge.finish();
         let views: Vec<_> = named.iter().map(|named| named.view).collect();
         assert_eq!(views, [view(3), view(2)]);

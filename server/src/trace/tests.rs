@@ -268,6 +268,23 @@ async fn a_leaked_view_is_named_and_no_other() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn of_two_recordings_of_the_same_moment_the_view_is_of_either() {
+    let mut leaks = Leaks::new().await;
+    let mut other_van = leaks.fleet.unit("van-2", "north").await;
+    leaks.events.push(delivered(&mut other_van, 1).await);
+    // Whichever of the two is compared first, one of these leaks is of the other.
+    for event in [0, 3] {
+        let (guilty, bytes) = leaks.viewed(&leaks.dispatcher, event).await;
+        let shown = leaks.traced(&reposted(&bytes), None).await;
+        let Verdict::Views(named) = &report(&shown).verdict else {
+            panic!("{event}: {:?}", report(&shown))
+        };
+        let views: Vec<_> = named.iter().map(|named| named.view.as_str()).collect();
+        assert_eq!(views, [guilty.to_string()], "{event}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_copy_that_nobody_viewed_is_told_from_one_that_somebody_did() {
     let leaks = Leaks::new().await;
     leaks.viewed(&leaks.dispatcher, 0).await;
