@@ -32,6 +32,7 @@ pub mod covered;
 pub mod cpu;
 pub mod curves;
 pub mod decisions;
+pub mod decoys;
 pub mod degraded;
 pub mod distance_score;
 pub mod driver_score;

@@ -5,6 +5,7 @@
 //! at most 1e-9. Whether an innocent view is named is tried with a thousand of them; the bound itself
 //! rests on no trial (`docs/forensic-mark.md`).
 
+mod find;
 mod likeness;
 mod scene;
 mod table;
@@ -22,6 +23,7 @@ use temoin_media::watermark::{
 };
 use temoin_proto::{ids::ViewId, mark::MarkKey, sealed::TrackName};
 
+use find::Archive;
 use likeness::Loss;
 use scene::{Scene, grays, trimmed};
 
@@ -78,6 +80,8 @@ struct Trial {
     z: f64,
     /// The logarithm of its p-value, base 10.
     log_p: f64,
+    /// The search opens the recording.
+    found: bool,
     named: bool,
     wrong: bool,
     visible: Option<Visible>,
@@ -123,6 +127,7 @@ fn key(view: u128) -> MarkKey {
 /// What was measured, over all recordings.
 #[derive(Default)]
 struct Scored {
+    archive: Archive,
     names: Vec<String>,
     trials: Vec<Trial>,
     psnr_db: Vec<f64>,
@@ -139,8 +144,13 @@ struct Scored {
 /// # Errors
 /// Where there is no ffmpeg, or a recording cannot be used.
 pub fn figures(data: &Path, extent: Extent, say: &dyn Fn(&str)) -> Result<(Vec<Figure>, String)> {
-    let mut scored = Scored::default();
-    for path in recordings(data)? {
+    let paths = recordings(data)?;
+    let mut pool = Vec::new();
+    for path in &paths {
+        pool.extend(find::looks(&Clip::read(path)?)?);
+    }
+    let mut scored = Scored { archive: Archive::of(&pool)?, ..Scored::default() };
+    for path in paths {
         let Some(scene) = Scene::of(&path, None)? else { continue };
         scored.look(&scene, say)?;
         scored.film(&scene, extent, say)?;
@@ -196,7 +206,7 @@ impl Scored {
                     self.trace_s.push(began.elapsed().as_secs_f64());
                     self.views_s.push(seconds_of_views(&traced));
                     let what = What::Filmed(severity, length);
-                    let mut trial = judged(&traced, scene, what, seed, 1, say)?;
+                    let mut trial = self.judged(&traced, scene, &leak, (what, seed), 1, say)?;
                     if length == Length::Full {
                         trial.visible = Some(visible(scene, attack, seed)?);
                     }
@@ -223,8 +233,10 @@ impl Scored {
                 | Attack::PortraitCrop => true,
             };
             if wanted {
-                let traced = traced(&reference, &scene.leak(attack, 0)?)?;
-                let trial = judged(&traced, scene, What::Edited(attack), 0, 1, say)?;
+                let leak = scene.leak(attack, 0)?;
+                let traced = traced(&reference, &leak)?;
+                let what = (What::Edited(attack), 0);
+                let trial = self.judged(&traced, scene, &leak, what, 1, say)?;
                 self.trials.push(Trial { visible: Some(visible(scene, attack, 0)?), ..trial });
             }
         }
@@ -238,7 +250,9 @@ impl Scored {
         for how in Collusion::ALL {
             let leak = Attack::Camcord(Severity::SiteOnly).apply(&collude(&copies, how, 0)?, 0)?;
             let traced = traced(&reference, &leak)?;
-            self.trials.push(judged(&traced, scene, What::Colluded(how), 0, COLLUDERS, say)?);
+            let what = (What::Colluded(how), 0);
+            let trial = self.judged(&traced, scene, &leak, what, COLLUDERS, say)?;
+            self.trials.push(trial);
         }
         Ok(())
     }
@@ -259,6 +273,56 @@ impl Scored {
         Ok(())
     }
 
+    /// Whether one of the guilty views is named, the first ones, and whether another is.
+    fn judged(
+        &self,
+        traced: &[Traced],
+        scene: &Scene,
+        leak: &Clip,
+        (what, seed): (What, u64),
+        guilty: u128,
+        say: &dyn Fn(&str),
+    ) -> Result<Trial> {
+        let looks = VIEWS * traced.len().max(1) as u64;
+        let z = (0..guilty).map(|view| best(traced, view)).fold(0.0, f64::max);
+        let innocent = (guilty..guilty + DECOYS).map(|view| best(traced, view)).fold(0.0, f64::max);
+        let is_named = |z: f64| p_value(z, looks) <= BOUND;
+        let ways: Vec<String> = traced
+            .iter()
+            .map(|way| {
+                let registration = &way.registration;
+                format!(
+                    "{:.2} of {} frames{}",
+                    registration.quality,
+                    registration.frames.len(),
+                    if registration.mirrored { " mirrored" } else { "" }
+                )
+            })
+            .collect();
+        let side = scene.shorter_side()?;
+        let found = self.archive.finds(&scene.fingerprint, leak)?;
+        say(&format!(
+            "  {:16} {} {side}p seed {seed}: z {z:.1}, best innocent {innocent:.1}, likeness [{}]{}{}",
+            what.name(),
+            scene.name,
+            ways.join(", "),
+            if found { "" } else { "  NOT FOUND" },
+            if is_named(z) { "" } else { "  NOT NAMED" }
+        ));
+        Ok(Trial {
+            scene: scene.name.clone(),
+            side,
+            what,
+            z,
+            // As `p_value` has it, which is 0 where it is too small for a number.
+            log_p: ((looks as f64).log10() - z * z / 2.0 * std::f64::consts::LOG10_E).min(0.0),
+            found,
+            named: is_named(z),
+            wrong: is_named(innocent),
+            visible: None,
+        })
+    }
+
     fn figures(&self) -> Result<Vec<Figure>> {
         let set = self.names.join(", ");
         let of = |name, value, unit, count| Figure::new(name, value, unit, count, set.clone());
@@ -274,6 +338,10 @@ impl Scored {
             [Severity::Mild, Severity::Medium].map(|s| What::Filmed(s, length)).contains(&what)
         };
         let full = |what, severity| what == What::Filmed(severity, Length::Full);
+        let found = |name: &'static str, wanted: &dyn Fn(What) -> bool| {
+            share(name, &mut self.trials.iter().filter(|t| wanted(t.what)).map(|t| t.found))
+                .goal("found among 100,000 recordings by the search")
+        };
         let visible = |which: fn(&Visible) -> bool| {
             self.trials.iter().filter_map(move |trial| trial.visible.as_ref().map(which))
         };
@@ -291,6 +359,11 @@ impl Scored {
             rate("mark.named.site_only", &|what| full(what, Severity::SiteOnly)).goal("1"),
             rate("mark.named.edited", &|what| matches!(what, What::Edited(_))).goal("none set"),
             rate("mark.collusion5_named", &|what| matches!(what, What::Colluded(_))).goal("1"),
+            found("trace.found.everyday_6s", &|what| everyday(what, Length::Six)),
+            found("trace.found.everyday_3s", &|what| everyday(what, Length::Three)),
+            found("trace.found.hard_full", &|what| full(what, Severity::Hard)),
+            found("trace.found.hardest_full", &|what| full(what, Severity::Extreme)),
+            found("trace.found.edited", &|what| matches!(what, What::Edited(_))),
             share("mark.peer.dwtdct_named", &mut self.blind_peer.iter().copied()),
             share("mark.peer.visible_in_a_corner", &mut visible(|seen| seen.in_a_corner)),
             share("mark.peer.visible_moving", &mut visible(|seen| seen.moving)),
@@ -395,50 +468,4 @@ fn seconds_of_views(traced: &[Traced]) -> f64 {
         }
     });
     began.elapsed().as_secs_f64()
-}
-
-/// Whether one of the guilty views is named, the first ones, and whether another is.
-fn judged(
-    traced: &[Traced],
-    scene: &Scene,
-    what: What,
-    seed: u64,
-    guilty: u128,
-    say: &dyn Fn(&str),
-) -> Result<Trial> {
-    let looks = VIEWS * traced.len().max(1) as u64;
-    let z = (0..guilty).map(|view| best(traced, view)).fold(0.0, f64::max);
-    let innocent = (guilty..guilty + DECOYS).map(|view| best(traced, view)).fold(0.0, f64::max);
-    let is_named = |z: f64| p_value(z, looks) <= BOUND;
-    let ways: Vec<String> = traced
-        .iter()
-        .map(|way| {
-            let registration = &way.registration;
-            format!(
-                "{:.2} of {} frames{}",
-                registration.quality,
-                registration.frames.len(),
-                if registration.mirrored { " mirrored" } else { "" }
-            )
-        })
-        .collect();
-    let side = scene.shorter_side()?;
-    say(&format!(
-        "  {:16} {} {side}p seed {seed}: z {z:.1}, best innocent {innocent:.1}, likeness [{}]{}",
-        what.name(),
-        scene.name,
-        ways.join(", "),
-        if is_named(z) { "" } else { "  NOT NAMED" }
-    ));
-    Ok(Trial {
-        scene: scene.name.clone(),
-        side,
-        what,
-        z,
-        // As `p_value` has it, which is 0 where it is too small for a number.
-        log_p: ((looks as f64).log10() - z * z / 2.0 * std::f64::consts::LOG10_E).min(0.0),
-        named: is_named(z),
-        wrong: is_named(innocent),
-        visible: None,
-    })
 }

@@ -1,10 +1,7 @@
 //! How long it takes to find the clip that a leak shows among a hundred thousand.
 //!
-//! The other clips are made of real looks (of the cabin's camera, where the leak is of the road's):
-//! each look of theirs is one of those, half of its words come from anywhere among them, and each bit
-//! of what a word says is changed with 1/16. So words come as often as real ones do and stand beside
-//! each other as they do, which random words would not, and no scene is there twice. They are made in
-//! batches that are searched and forgotten: what is timed is the pass over bytes, not their making.
+//! The other clips are those of [`crate::decoys`], made in batches that are searched and forgotten: what is
+//! timed is the pass over bytes, not their making.
 
 use std::time::Instant;
 
@@ -13,7 +10,7 @@ use temoin_hw::video_file::PictureSize;
 use temoin_media::{
     frame::I420Picture,
     watermark::fingerprint::{
-        Fingerprint, LOOK_EVERY_MS, Look, Query, Search, Shape, Word, look, query_look,
+        Fingerprint, LOOK_EVERY_MS, Look, Query, Search, Shape, look, query_look,
     },
 };
 use temoin_proto::{
@@ -23,6 +20,7 @@ use temoin_proto::{
 };
 
 use crate::{
+    decoys::Decoys,
     figures::{Figure, median},
     input::Input,
 };
@@ -33,35 +31,9 @@ const SIZE: PictureSize = PictureSize { width: 1280, height: 720, fps: 15 };
 const CLIPS: u32 = 100_000;
 /// Clips made at a time: 5 MB.
 const BATCH: u32 = 2_000;
-/// Looks of a clip of 20 s.
-const LOOKS: u32 = 14;
 /// The leak: a picture each 500 ms for 6 s.
 const LEAK_LOOKS: usize = 12;
 const LEAK_EVERY: usize = 8;
-
-/// Numbers that look random and are the same in every run (xorshift64*).
-struct Dice(u64);
-
-impl Dice {
-    fn bits(&mut self) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
-    }
-
-    fn one_of<'a, T>(&mut self, all: &'a [T]) -> Option<&'a T> {
-        let n = usize::try_from(self.bits() >> 33).ok()?;
-        all.get(n.checked_rem(all.len())?)
-    }
-
-    /// The word, each bit of what it says changed with 1/16.
-    fn changed(&mut self, word: Word) -> Word {
-        let change = self.bits() & self.bits() & self.bits() & self.bits();
-        let change = u32::try_from(change >> 32).unwrap_or(0);
-        Word::from_bits(word.bits() ^ (change & !0xfff))
-    }
-}
 
 /// The figures of finding a clip.
 ///
@@ -124,13 +96,13 @@ fn find(
     let query = Query::new(looks);
     let mut searches = [Search::new(&query, 5), Search::new(&query, 5)];
     let mut seconds = began.elapsed().as_secs_f64();
-    let mut dice = Dice(0x7e30_1a5e_ed00_0002);
+    let mut decoys = Decoys::of(pool);
     for first in (0..CLIPS).step_by(usize::try_from(BATCH)?) {
         let ids = || (first..first + BATCH).map(|id| id + 1);
         let mut batch = Vec::new();
         for id in ids() {
             for track in [TrackName::Cabin, TrackName::Road] {
-                batch.push((id, other(pool, track, &mut dice)?));
+                batch.push((id, decoys.fingerprint(track)?));
             }
         }
         let began = Instant::now();
@@ -156,21 +128,4 @@ fn find(
     let best = found.first().context("nothing was found")?;
     ensure!(best.id == 0 && best.score.is_found(), "another clip was found: {best:?}");
     Ok(seconds)
-}
-
-/// A clip's fingerprint of one camera, made of the pool's looks.
-fn other(pool: &[Look], track: TrackName, dice: &mut Dice) -> Result<Vec<u8>> {
-    let mut looks = Vec::new();
-    for n in 0..LOOKS {
-        let from = dice.one_of(pool).context("no looks")?;
-        let words = from.words.iter().map(|word| {
-            let elsewhere = dice.bits() >> 63 == 0;
-            let other = dice.one_of(pool).and_then(|look| dice.one_of(&look.words));
-            let word = other.filter(|_| elsewhere).unwrap_or(word);
-            dice.changed(*word)
-        });
-        looks.push(Look { at_ms: n * LOOK_EVERY_MS, words: words.collect() });
-    }
-    let shape = Shape::of(SIZE.width, SIZE.height)?;
-    Ok(Fingerprint { track, shape, looks }.to_bytes()?)
 }

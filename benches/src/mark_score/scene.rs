@@ -15,7 +15,7 @@ use temoin_media::{
 use temoin_proto::{ids::ViewId, sealed::TrackName, time::WallTime};
 
 use super::{
-    BOUND, LONGEST, Length, PLAIN_KBIT, VIEW, WORKING, key,
+    BOUND, LONGEST, Length, PLAIN_KBIT, VIEW, WORKING, find, key,
     likeness::{Curve, Loss, decibels, mse, ssim},
 };
 use crate::{
@@ -31,6 +31,8 @@ pub(super) struct Scene {
     pub(super) name: String,
     pub(super) original: Clip,
     pub(super) copy: Clip,
+    /// What a unit keeps of it for the search.
+    pub(super) fingerprint: Vec<u8>,
     /// With the mark, not coded yet.
     marked: Clip,
 }
@@ -61,7 +63,8 @@ impl Scene {
         let marked = marked(&original, 0)?;
         let copy = marked.coded(&VIEW)?;
         let name = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or("clip").to_owned();
-        Ok(Some(Self { name, original, copy, marked }))
+        let fingerprint = find::fingerprint(&original)?;
+        Ok(Some(Self { name, original, copy, fingerprint, marked }))
     }
 
     /// Pixels along the shorter side.

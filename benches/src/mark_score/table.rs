@@ -5,10 +5,10 @@ use super::{Trial, Visible};
 /// Markdown with a row for each kind of leak of each recording.
 pub(super) fn markdown(trials: &[Trial]) -> String {
     let mut lines = vec![
-        "| recording | lines | leak | named | z, least and most | p of the least | mark in a corner | \
+        "| recording | lines | leak | found | named | z, least and most | p of the least | mark in a corner | \
          moving mark |"
             .to_owned(),
-        "|---|---|---|---|---|---|---|---|".to_owned(),
+        "|---|---|---|---|---|---|---|---|---|".to_owned(),
     ];
     let mut rows: Vec<Vec<&Trial>> = Vec::new();
     for trial in trials {
@@ -24,6 +24,7 @@ pub(super) fn markdown(trials: &[Trial]) -> String {
     for row in rows {
         let Some(first) = row.first() else { continue };
         let named = row.iter().filter(|trial| trial.named).count();
+        let found = row.iter().filter(|trial| trial.found).count();
         let wrong = row.iter().filter(|trial| trial.wrong).count();
         let z = |better: fn(f64, f64) -> f64| row.iter().map(|t| t.z).reduce(better).unwrap_or(0.0);
         let log_p = row.iter().map(|t| t.log_p).fold(f64::NEG_INFINITY, f64::max);
@@ -37,7 +38,7 @@ pub(super) fn markdown(trials: &[Trial]) -> String {
         };
         let accused = if wrong > 0 { format!(", {wrong} WRONG") } else { String::new() };
         lines.push(format!(
-            "| {} | {} | {} | {named} of {}{accused} | {:.1}, {:.1} | 1e{log_p:.0} | {} | {} |",
+            "| {} | {} | {} | {found} | {named} of {}{accused} | {:.1}, {:.1} | 1e{log_p:.0} | {} | {} |",
             first.scene,
             first.side,
             first.what.name(),
@@ -67,6 +68,7 @@ mod tests {
             what,
             z,
             log_p: -z,
+            found: named,
             named,
             wrong: false,
             visible: None,
@@ -86,8 +88,8 @@ mod tests {
         assert_eq!(
             rows,
             [
-                "| street | 360 | mild, 6 s | 1 of 2 | 5.0, 20.0 | 1e-5 |  |  |",
-                "| street | 360 | portrait-crop | 1 of 1, 1 WRONG | 60.0, 60.0 | 1e-60 | 0 of 1 | 1 of 1 |",
+                "| street | 360 | mild, 6 s | 1 | 1 of 2 | 5.0, 20.0 | 1e-5 |  |  |",
+                "| street | 360 | portrait-crop | 1 | 1 of 1, 1 WRONG | 60.0, 60.0 | 1e-60 | 0 of 1 | 1 of 1 |",
             ]
         );
     }

@@ -4,7 +4,7 @@
 use temoin_media::{
     frame::I420Picture,
     leak::{BarSearch, Bars, LeakError, LeakPicture},
-    watermark::fingerprint::{Query, Search, query_look, search::MOST_QUERY_LOOKS},
+    watermark::fingerprint::{Query, Search},
 };
 use temoin_proto::{
     ids::{ClipId, EventId},
@@ -22,9 +22,10 @@ use crate::{app::App, db::clips::StoredFingerprint, error::AppError, log::blocki
 const PART_S: u32 = 60;
 /// No more of it is looked at, seconds.
 const MOST_S: f64 = 600.0;
-/// How its pictures are looked at: longer side (pixels), pictures a second.
+/// How its pictures are looked at: longer side (pixels), pictures a second: enough that a leak of two
+/// seconds gives as many as are looked for.
 const SIDE: u16 = 640;
-const FPS: u32 = 2;
+const FPS: u32 = 6;
 /// Threads that search.
 const THREADS: usize = 2;
 /// Fingerprints that are read at once.
@@ -102,18 +103,18 @@ pub(super) fn look(file: &LeakFile, from_s: f64) -> Result<Looked, TraceError> {
     })?;
     let bars = bars.found();
     let last = pictures.last().map(|last| last.at.as_secs_f64());
-    let step = pictures.len().div_ceil(MOST_QUERY_LOOKS).max(1);
-    let mut looks = Vec::with_capacity(MOST_QUERY_LOOKS);
-    for leaked in pictures.iter().step_by(step) {
-        let cut = bars.cut(&leaked.picture, leaked.at);
-        let mut data = cut.luma;
+    let mut cut = Vec::with_capacity(pictures.len());
+    for leaked in &pictures {
+        let gray = bars.cut(&leaked.picture, leaked.at);
+        let mut data = gray.luma;
         data.resize(data.len() + data.len() / 2, 128);
-        let picture = I420Picture::from_vec(cut.width, cut.height, data).map_err(picture_error)?;
-        let at_ms = u32::try_from(leaked.at.as_millis()).unwrap_or(u32::MAX);
-        looks.push(query_look(&picture.view(), at_ms).map_err(picture_error)?);
+        let picture =
+            I420Picture::from_vec(gray.width, gray.height, data).map_err(picture_error)?;
+        cut.push((leaked.at, picture));
     }
+    let query = Query::of_pictures(cut.iter().map(|(at, picture)| (*at, picture)));
     Ok(Looked {
-        query: Query::new(&looks),
+        query: query.map_err(picture_error)?,
         bars,
         from_s,
         seconds: last.unwrap_or(0.0),

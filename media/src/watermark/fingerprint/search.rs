@@ -15,14 +15,17 @@
 //! INVARIANT: memory is bounded by the query and by the number of clips that are kept, not by the
 //! number that are searched.
 
+use std::time::Duration;
+
 use temoin_proto::sealed::TrackName;
 
 use super::{
     FingerprintError, KEY_BITS, Raw,
     agreement::{Agreement, Hit, Marks, REACH, best},
     describe::PROBES,
-    look::{QueryLook, TURNS_DEG, WAYS},
+    look::{QueryLook, TURNS_DEG, WAYS, query_look},
 };
+use crate::frame::{I420Picture, PictureError};
 
 /// How far off its time a word may be, ms: half of what lies between two looks of a leak, and a leak
 /// of 10 s at 1.05 times its speed. Own choice: validate.
@@ -68,7 +71,28 @@ pub struct Query {
 }
 
 impl Query {
-    /// Of a leak's pictures, in the order of time.
+    /// Looks at [`MOST_QUERY_LOOKS`] of a leak's pictures, as far apart as can be: of a short one, each
+    /// look that a unit kept is then near several of them. Each with its time in the leak, in order.
+    ///
+    /// # Errors
+    /// [`PictureError::OpenCv`].
+    pub fn of_pictures<'a>(
+        pictures: impl ExactSizeIterator<Item = (Duration, &'a I420Picture)>,
+    ) -> Result<Self, PictureError> {
+        let (all, mut wanted) = (pictures.len(), 0);
+        let mut looks = Vec::with_capacity(MOST_QUERY_LOOKS);
+        for (n, (at, picture)) in pictures.enumerate() {
+            // The next of so many steps over all of them.
+            if n * MOST_QUERY_LOOKS >= wanted * all {
+                wanted += 1;
+                let at_ms = u32::try_from(at.as_millis()).unwrap_or(u32::MAX);
+                looks.push(query_look(&picture.view(), at_ms)?);
+            }
+        }
+        Ok(Self::new(&looks))
+    }
+
+    /// Of what was seen in a leak, in the order of time.
     pub fn new(looks: &[QueryLook]) -> Self {
         let step = looks.len().div_ceil(MOST_QUERY_LOOKS).max(1);
         let looks: Vec<&QueryLook> = looks.iter().step_by(step).collect();
