@@ -60,6 +60,7 @@ pub mod road_score;
 pub mod score;
 pub mod stats;
 pub mod trace_bench;
+pub mod trace_memory;
 pub mod viewing;
 pub mod watch;
 pub mod zone_score;

@@ -24,7 +24,7 @@ use temoin_benches::{
     keys_bench, limits_bench,
     line::{self, Arrivals, Drove},
     machine::{self, Machine},
-    mark_cost, stats, trace_bench,
+    mark_cost, stats, trace_bench, trace_memory,
     viewing::{self, Views},
 };
 use temoin_hw::{pace::Speed, video_file::PictureSize};
@@ -58,6 +58,9 @@ struct Args {
     /// prints it: takes minutes, and 5 GB beside the figures.
     #[arg(long)]
     access_log_growth: bool,
+    /// Traces a leak and prints the memory that this took, MB; the bench calls itself with it.
+    #[arg(long, hide = true)]
+    trace_memory: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -98,6 +101,13 @@ fn say(line: &str) {
 }
 
 fn bench(args: &Args) -> Result<()> {
+    if args.trace_memory {
+        let folder = tempfile::Builder::new().prefix("temoin-bench-").tempdir()?;
+        temoin_media::limit_opencv_threads(1)?;
+        let mb = trace_memory::measure(&Input::choose(folder.path())?)?;
+        say(&format!("{mb:.0}"));
+        return Ok(());
+    }
     let machine = Machine::here()?;
     say(&machine.to_string());
     ensure!(
@@ -161,6 +171,7 @@ fn bench(args: &Args) -> Result<()> {
     figures.extend(mark_cost::figures(&input)?);
     say("finding the clip that a leak shows among a hundred thousand");
     figures.extend(trace_bench::figures(&input)?);
+    figures.push(trace_memory::figure(&input)?);
     say("looking up speed limits");
     figures.extend(limits_bench::figures()?);
     say("appending to the access log and verifying a million entries");
