@@ -1,69 +1,47 @@
-//! A picture as a PNG file, for an installer's screen. Not compressed: it is written once, by hand,
-//! and so needs no library (PNG, third edition, W3C; stored blocks of RFC 1951).
+//! Pictures as PNG files: for an installer's screen, and for reports.
 
 use crate::frame::{I420View, PictureError};
 
-/// Most bytes of a stored block.
-const BLOCK: usize = 65_535;
+/// Why a picture cannot be written.
+#[derive(Debug, thiserror::Error)]
+pub enum PngError {
+    /// The picture.
+    #[error(transparent)]
+    Picture(#[from] PictureError),
+    /// It has not as many bytes as its size says.
+    #[error("the picture cannot be written as PNG: {0}")]
+    Encode(#[from] png::EncodingError),
+}
 
 /// The picture as the bytes of a PNG file, 8 bits of red, green and blue.
 ///
 /// # Errors
-/// [`PictureError::OpenCv`].
-pub fn encode(picture: &I420View<'_>) -> Result<Vec<u8>, PictureError> {
+/// [`PngError`].
+pub fn encode(picture: &I420View<'_>) -> Result<Vec<u8>, PngError> {
     let (width, height) = (picture.width(), picture.height());
     let bgr = picture.to_bgr(width, height)?;
-    let row = usize::try_from(width).unwrap_or(usize::MAX).saturating_mul(3).max(1);
-    let mut raw = Vec::with_capacity(bgr.data().len() + row);
-    for line in bgr.data().chunks_exact(row) {
-        // Each row begins with its filter: none.
-        raw.push(0);
-        raw.extend(line.as_chunks::<3>().0.iter().flat_map(|[b, g, r]| [*r, *g, *b]));
-    }
-    let mut header = [width.to_be_bytes(), height.to_be_bytes()].concat();
-    header.extend([8, 2, 0, 0, 0]);
-    let mut out = b"\x89PNG\r\n\x1a\n".to_vec();
-    chunk(&mut out, *b"IHDR", &header);
-    chunk(&mut out, *b"IDAT", &stored(&raw));
-    chunk(&mut out, *b"IEND", &[]);
-    Ok(out)
+    let pixels = bgr.data().as_chunks::<3>().0.iter();
+    let rgb: Vec<u8> = pixels.flat_map(|[b, g, r]| [*r, *g, *b]).collect();
+    write(width, height, png::ColorType::Rgb, &rgb)
 }
 
-fn chunk(out: &mut Vec<u8>, name: [u8; 4], content: &[u8]) {
-    out.extend(u32::try_from(content.len()).unwrap_or(u32::MAX).to_be_bytes());
-    let begin = out.len();
-    out.extend(name);
-    out.extend(content);
-    let crc = crc32(out.get(begin..).unwrap_or_default());
-    out.extend(crc.to_be_bytes());
+/// Shades of grey, row by row, as the bytes of a PNG file.
+///
+/// # Errors
+/// [`PngError::Encode`] where there are more or fewer than the size says.
+pub fn encode_grey(width: u32, height: u32, luma: &[u8]) -> Result<Vec<u8>, PngError> {
+    write(width, height, png::ColorType::Grayscale, luma)
 }
 
-/// A zlib stream of stored blocks.
-fn stored(raw: &[u8]) -> Vec<u8> {
-    let mut out = vec![0x78, 0x01];
-    let blocks = raw.len().div_ceil(BLOCK);
-    for (n, block) in raw.chunks(BLOCK).enumerate() {
-        let length = u16::try_from(block.len()).unwrap_or(u16::MAX);
-        out.push(u8::from(n + 1 == blocks));
-        out.extend(length.to_le_bytes());
-        out.extend((!length).to_le_bytes());
-        out.extend(block);
-    }
-    let (mut a, mut b) = (1_u32, 0_u32);
-    for byte in raw {
-        a = (a + u32::from(*byte)) % 65_521;
-        b = (b + a) % 65_521;
-    }
-    out.extend((b << 16 | a).to_be_bytes());
-    out
-}
-
-/// CRC-32 of ISO 3309, bit by bit: a picture takes some hundredths of a second.
-fn crc32(bytes: &[u8]) -> u32 {
-    let step = |crc: u32| if crc & 1 == 1 { crc >> 1 ^ 0xedb8_8320 } else { crc >> 1 };
-    !bytes
-        .iter()
-        .fold(u32::MAX, |crc, byte| (0..8).fold(crc ^ u32::from(*byte), |crc, _| step(crc)))
+fn write(width: u32, height: u32, color: png::ColorType, data: &[u8]) -> Result<Vec<u8>, PngError> {
+    let mut file = Vec::new();
+    let mut encoder = png::Encoder::new(&mut file, width, height);
+    encoder.set_color(color);
+    encoder.set_depth(png::BitDepth::Eight);
+    let mut writer = encoder.write_header()?;
+    writer.write_image_data(data)?;
+    writer.finish()?;
+    Ok(file)
 }
 
 #[cfg(test)]
@@ -71,21 +49,29 @@ mod tests {
     use super::*;
     use crate::test_pictures::moving;
 
-    #[test]
-    fn checks_are_those_of_the_standards() {
-        // The usual check values of CRC-32, and of Adler-32 (RFC 1950) at a stream's end.
-        assert_eq!(crc32(b"123456789"), 0xcbf4_3926);
-        assert!(stored(b"Wikipedia").ends_with(&0x11e6_0398_u32.to_be_bytes()));
+    fn read(file: &[u8]) -> (png::OutputInfo, Vec<u8>) {
+        let mut reader = png::Decoder::new(std::io::Cursor::new(file)).read_info().unwrap();
+        let mut data = vec![0; reader.output_buffer_size().unwrap()];
+        (reader.next_frame(&mut data).unwrap(), data)
     }
 
     #[test]
-    fn a_file_is_what_its_header_says() {
-        let png = encode(&moving(640, 360, 1).view()).unwrap();
-        assert_eq!(png[..8], *b"\x89PNG\r\n\x1a\n");
-        assert_eq!(png[16..24], [0, 0, 2, 128, 0, 0, 1, 104]);
-        let raw: usize = 360 * (640 * 3 + 1);
-        let data = raw + raw.div_ceil(BLOCK) * 5 + 6;
-        assert_eq!(png.len(), 8 + 25 + 12 + data + 12);
-        assert_eq!(png[png.len() - 4..], [0xae, 0x42, 0x60, 0x82]);
+    fn a_file_holds_the_picture() {
+        let picture = moving(64, 36, 1);
+        let (info, data) = read(&encode(&picture.view()).unwrap());
+        assert_eq!((info.width, info.height, info.color_type), (64, 36, png::ColorType::Rgb));
+        let bgr = picture.view().to_bgr(64, 36).unwrap();
+        let first: Vec<u8> = bgr.data()[..3].iter().rev().copied().collect();
+        assert_eq!((data.len(), &data[..3]), (64 * 36 * 3, first.as_slice()));
+    }
+
+    #[test]
+    fn shades_come_back_and_a_wrong_count_is_refused() {
+        let shades: Vec<u8> = (0..12).collect();
+        let (info, data) = read(&encode_grey(4, 3, &shades).unwrap());
+        assert_eq!((info.width, info.height, data), (4, 3, shades.clone()));
+        for (width, height) in [(4, 4), (4, 2), (0, 0), (u32::MAX, u32::MAX)] {
+            assert!(encode_grey(width, height, &shades).is_err(), "{width}x{height}");
+        }
     }
 }

@@ -46,8 +46,8 @@ pub enum ReportError {
         shades: usize,
     },
     /// A picture could not be written as PNG.
-    #[error("a picture cannot be written as PNG")]
-    Png(#[from] png::EncodingError),
+    #[error(transparent)]
+    Png(#[from] temoin_media::png::PngError),
     /// The page could not be written.
     #[error("the page cannot be written")]
     Page(#[from] askama::Error),

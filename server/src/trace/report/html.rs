@@ -52,13 +52,7 @@ pub fn html(report: &TraceReport) -> Result<String, ReportError> {
 
 /// A picture as an address that holds all of it.
 fn drawn(shades: &Shades) -> Result<Drawn, ReportError> {
-    let mut png = Vec::new();
-    let mut encoder = png::Encoder::new(&mut png, shades.width, shades.height);
-    encoder.set_color(png::ColorType::Grayscale);
-    encoder.set_depth(png::BitDepth::Eight);
-    let mut writer = encoder.write_header()?;
-    writer.write_image_data(&shades.luma)?;
-    writer.finish()?;
+    let png = temoin_media::png::encode_grey(shades.width, shades.height, &shades.luma)?;
     Ok(Drawn {
         address: format!("data:image/png;base64,{}", STANDARD.encode(&png)),
         width: shades.width,
