@@ -147,7 +147,8 @@ pub fn figures(data: &Path, extent: Extent, say: &dyn Fn(&str)) -> Result<(Vec<F
     let paths = recordings(data)?;
     let mut pool = Vec::new();
     for path in &paths {
-        pool.extend(find::looks(&Clip::read(path)?)?);
+        let clip = Clip::read(path).with_context(|| path.display().to_string())?;
+        pool.extend(find::looks(&clip)?);
     }
     let mut scored = Scored { archive: Archive::of(&pool)?, ..Scored::default() };
     for path in paths {
