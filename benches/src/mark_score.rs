@@ -50,6 +50,8 @@ const LONGEST: Duration = Duration::from_secs(10);
 const PLAIN_KBIT: u32 = 600;
 /// Rates at which it is measured what the mark costs a coder, kbit/s.
 const RATES_KBIT: [f64; 2] = [600.0, 1500.0];
+/// Their names, and that of the rate at which the portal shows it.
+const RATES: [&str; 3] = ["600k", "1500k", "view"];
 /// The shorter side of small recordings in the table, pixels.
 const SMALL: u32 = 360;
 /// What a viewer's copy is coded with: the server's quality.
@@ -80,8 +82,8 @@ struct Trial {
     z: f64,
     /// The logarithm of its p-value, base 10.
     log_p: f64,
-    /// The search opens the recording.
-    found: bool,
+    /// The search opens the recording; none where there is nothing to search among.
+    found: Option<bool>,
     named: bool,
     wrong: bool,
     visible: Option<Visible>,
@@ -127,7 +129,8 @@ fn key(view: u128) -> MarkKey {
 /// What was measured, over all recordings.
 #[derive(Default)]
 struct Scored {
-    archive: Archive,
+    /// None where there is no other recording to make other clips of.
+    archive: Option<Archive>,
     names: Vec<String>,
     trials: Vec<Trial>,
     psnr_db: Vec<f64>,
@@ -145,14 +148,18 @@ struct Scored {
 /// Where there is no ffmpeg, or a recording cannot be used.
 pub fn figures(data: &Path, extent: Extent, say: &dyn Fn(&str)) -> Result<(Vec<Figure>, String)> {
     let paths = recordings(data)?;
-    let mut pool = Vec::new();
+    let mut looks = Vec::new();
     for path in &paths {
         let clip = Clip::read(path).with_context(|| path.display().to_string())?;
-        pool.extend(find::looks(&clip)?);
+        looks.push(find::looks(&clip)?);
     }
-    let mut scored = Scored { archive: Archive::of(&pool)?, ..Scored::default() };
-    for path in paths {
+    let mut scored = Scored::default();
+    for (n, path) in paths.into_iter().enumerate() {
         let Some(scene) = Scene::of(&path, None)? else { continue };
+        // The other clips show other scenes.
+        let others = looks.iter().enumerate().filter(|(other, _)| *other != n);
+        let pool: Vec<_> = others.flat_map(|(_, looks)| looks.iter().cloned()).collect();
+        scored.archive = if pool.is_empty() { None } else { Some(Archive::of(&pool)?) };
         scored.look(&scene, say)?;
         scored.film(&scene, extent, say)?;
         scored.edit(&scene, extent, say)?;
@@ -174,7 +181,7 @@ impl Scored {
     fn look(&mut self, scene: &Scene, say: &dyn Fn(&str)) -> Result<()> {
         let seen = scene.seen();
         let losses = scene.coding_loss(&RATES_KBIT)?;
-        for (kbit, loss) in RATES_KBIT.iter().zip(&losses) {
+        for (rate, loss) in RATES.iter().zip(&losses) {
             let told = loss.map_or_else(
                 || "cannot be coded at this rate".to_owned(),
                 |loss| {
@@ -184,7 +191,7 @@ impl Scored {
                     )
                 },
             );
-            say(&format!("  {} at {kbit:.0} kbit/s: {told}", scene.name));
+            say(&format!("  {} at the rate {rate}: {told}", scene.name));
         }
         self.losses.push(losses);
         self.psnr_db.extend(seen.psnr_db);
@@ -301,13 +308,14 @@ impl Scored {
             })
             .collect();
         let side = scene.shorter_side()?;
-        let found = self.archive.finds(&scene.fingerprint, leak)?;
+        let archive = self.archive.as_ref();
+        let found = archive.map(|all| all.finds(&scene.fingerprint, leak)).transpose()?;
         say(&format!(
             "  {:16} {} {side}p seed {seed}: z {z:.1}, best innocent {innocent:.1}, likeness [{}]{}{}",
             what.name(),
             scene.name,
             ways.join(", "),
-            if found { "" } else { "  NOT FOUND" },
+            if found == Some(false) { "  NOT FOUND" } else { "" },
             if is_named(z) { "" } else { "  NOT NAMED" }
         ));
         Ok(Trial {
@@ -340,7 +348,7 @@ impl Scored {
         };
         let full = |what, severity| what == What::Filmed(severity, Length::Full);
         let found = |name: &'static str, wanted: &dyn Fn(What) -> bool| {
-            share(name, &mut self.trials.iter().filter(|t| wanted(t.what)).map(|t| t.found))
+            share(name, &mut self.trials.iter().filter(|t| wanted(t.what)).filter_map(|t| t.found))
                 .goal("found among 100,000 recordings by the search")
         };
         let visible = |which: fn(&Visible) -> bool| {
@@ -375,7 +383,7 @@ impl Scored {
             of("trace.seconds_10000_views", median(&self.views_s)?, "s", self.views_s.len())
                 .goal("below 60: keys, signs and scores of 10,000 views, two threads"),
         ];
-        for (n, kbit) in RATES_KBIT.iter().enumerate() {
+        for (n, rate) in RATES.iter().enumerate() {
             let at: Vec<Loss> =
                 self.losses.iter().filter_map(|of| of.get(n).copied().flatten()).collect();
             if at.is_empty() {
@@ -383,7 +391,7 @@ impl Scored {
             }
             let worst =
                 |which: fn(&Loss) -> f64| at.iter().map(which).fold(f64::NEG_INFINITY, f64::max);
-            let name = |what: &str| format!("mark.coding_loss_db.{what}_{kbit:.0}k");
+            let name = |what: &str| format!("mark.coding_loss_db.{what}_{rate}");
             figures.push(
                 Figure::new(name("own"), worst(|l| l.own_db), "dB", at.len(), set.clone()).goal(
                     "at most 0.3: each compared with what its coder was given; the worst clip",

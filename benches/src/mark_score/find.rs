@@ -16,13 +16,12 @@ const OPENED: usize = 8;
 const LONGER: u32 = 640;
 
 /// All other clips.
-#[derive(Default)]
 pub(super) struct Archive {
     others: Vec<Vec<u8>>,
 }
 
 impl Archive {
-    /// Made of looks at all recordings.
+    /// Made of looks at other recordings than the leaks'.
     pub(super) fn of(pool: &[Look]) -> Result<Self> {
         let mut decoys = Decoys::of(pool);
         let others = (0..CLIPS).map(|_| decoys.fingerprint(TrackName::Road));

@@ -73,6 +73,11 @@ fn window(pixels: impl Iterator<Item = (f64, f64)>) -> f64 {
     (2.0 * a * b + C1) * (2.0 * both + C2) / ((a * a + b * b + C1) * (var_a + var_b + C2))
 }
 
+/// What so many bytes are for this clip, kbit/s.
+pub(super) fn rate_kbit(bytes: u64, of: &Clip) -> f64 {
+    bytes as f64 * 8.0 / 1000.0 / of.end_s()
+}
+
 /// How many decibels coding loses by the mark at one rate.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Loss {
@@ -99,8 +104,7 @@ impl Curve {
             let pairs = coded.pictures.iter().zip(&with.pictures);
             let errors: Vec<f64> = pairs.map(|((_, a), (_, b))| mse(a, b)).collect();
             let mean = errors.iter().sum::<f64>() / errors.len().max(1) as f64;
-            let kbit = bytes as f64 * 8.0 / 1000.0 / input.end_s();
-            points.push((kbit, decibels(mean)));
+            points.push((rate_kbit(bytes, input), decibels(mean)));
         }
         Ok(Self { points })
     }

@@ -16,7 +16,7 @@ use temoin_proto::{ids::ViewId, sealed::TrackName, time::WallTime};
 
 use super::{
     BOUND, LONGEST, Length, PLAIN_KBIT, VIEW, WORKING, find, key,
-    likeness::{Curve, Loss, decibels, mse, ssim},
+    likeness::{Curve, Loss, decibels, mse, rate_kbit, ssim},
 };
 use crate::{
     attacks::{Attack, Clip, clip, clip::Coding, random::Random, site::Part},
@@ -83,20 +83,22 @@ impl Scene {
         seen
     }
 
-    /// How many decibels coding at these rates (kbit/s) loses by the mark; none where the recording cannot
-    /// be coded at such a rate.
+    /// How many decibels coding at these rates (kbit/s) loses by the mark, and last at the rate that a
+    /// view without it has; none where the recording cannot be coded at such a rate.
     pub(super) fn coding_loss(&self, rates_kbit: &[f64]) -> Result<Vec<Option<Loss>>> {
+        let (_, bytes) = self.original.coded_with_size(&VIEW)?;
+        let of_view = rate_kbit(bytes, &self.original);
         let plain = Curve::of(&self.original, &self.original)?;
         let own = Curve::of(&self.marked, &self.marked)?;
         let original = Curve::of(&self.marked, &self.original)?;
-        let loss = |kbit: &f64| {
-            let plain = plain.decibels_at(*kbit)?;
+        let loss = |kbit: f64| {
+            let plain = plain.decibels_at(kbit)?;
             Some(Loss {
-                own_db: plain - own.decibels_at(*kbit)?,
-                original_db: plain - original.decibels_at(*kbit)?,
+                own_db: plain - own.decibels_at(kbit)?,
+                original_db: plain - original.decibels_at(kbit)?,
             })
         };
-        Ok(rates_kbit.iter().map(loss).collect())
+        Ok(rates_kbit.iter().copied().chain([of_view]).map(loss).collect())
     }
 
     /// What becomes of the viewer's copy.

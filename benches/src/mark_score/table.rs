@@ -24,7 +24,8 @@ pub(super) fn markdown(trials: &[Trial]) -> String {
     for row in rows {
         let Some(first) = row.first() else { continue };
         let named = row.iter().filter(|trial| trial.named).count();
-        let found = row.iter().filter(|trial| trial.found).count();
+        let searched: Vec<bool> = row.iter().filter_map(|trial| trial.found).collect();
+        let found = searched.iter().filter(|found| **found).count();
         let wrong = row.iter().filter(|trial| trial.wrong).count();
         let z = |better: fn(f64, f64) -> f64| row.iter().map(|t| t.z).reduce(better).unwrap_or(0.0);
         let log_p = row.iter().map(|t| t.log_p).fold(f64::NEG_INFINITY, f64::max);
@@ -38,10 +39,11 @@ pub(super) fn markdown(trials: &[Trial]) -> String {
         };
         let accused = if wrong > 0 { format!(", {wrong} WRONG") } else { String::new() };
         lines.push(format!(
-            "| {} | {} | {} | {found} | {named} of {}{accused} | {:.1}, {:.1} | 1e{log_p:.0} | {} | {} |",
+            "| {} | {} | {} | {found} of {} | {named} of {}{accused} | {:.1}, {:.1} | 1e{log_p:.0} | {} | {} |",
             first.scene,
             first.side,
             first.what.name(),
+            searched.len(),
             row.len(),
             z(f64::min),
             z(f64::max),
@@ -68,7 +70,7 @@ mod tests {
             what,
             z,
             log_p: -z,
-            found: named,
+            found: Some(named),
             named,
             wrong: false,
             visible: None,
@@ -88,8 +90,8 @@ mod tests {
         assert_eq!(
             rows,
             [
-                "| street | 360 | mild, 6 s | 1 | 1 of 2 | 5.0, 20.0 | 1e-5 |  |  |",
-                "| street | 360 | portrait-crop | 1 | 1 of 1, 1 WRONG | 60.0, 60.0 | 1e-60 | 0 of 1 | 1 of 1 |",
+                "| street | 360 | mild, 6 s | 1 of 2 | 1 of 2 | 5.0, 20.0 | 1e-5 |  |  |",
+                "| street | 360 | portrait-crop | 1 of 1 | 1 of 1, 1 WRONG | 60.0, 60.0 | 1e-60 | 0 of 1 | 1 of 1 |",
             ]
         );
     }
