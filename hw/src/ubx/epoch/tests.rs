@@ -1,3 +1,5 @@
+use std::slice;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -174,9 +176,9 @@ fn nav_pvt_of_the_epoch_counts_alone() {
         told(messages).0.iter().map(|f| (f.lat_deg - 38.1105).abs() < 1e-9).collect()
     };
     let by_pvt = (PVT, pvt);
-    assert_eq!(places(&[&[by_pvt.clone()], &whole[..]].concat()), [true]);
+    assert_eq!(places(&[slice::from_ref(&by_pvt), &whole].concat()), [true]);
     assert_eq!(places(&[sol(3, 0xdd), by_pvt.clone(), timegps(7)]), [true]);
-    assert_eq!(places(&[&whole[..], &[by_pvt.clone()]].concat()), [false], "too late");
+    assert_eq!(places(&[&whole, slice::from_ref(&by_pvt)].concat()), [false], "too late");
     assert_eq!(places(&[&whole[..], &[later(by_pvt, 1)]].concat()), [false, true]);
 }
 
