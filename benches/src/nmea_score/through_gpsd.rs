@@ -33,9 +33,16 @@ const MARK_REPORT: [&str; 2] = [r#""class":"AIS""#, r#""mmsi":371798000"#];
 /// 9216 bytes in 3.22. So the mark comes again and again, for longer than that.
 const MARKS: usize = 16 * 1024 / MARK.len();
 
-/// Whether there is a gpsd to read through.
+/// A gpsd to read through. Debian has it where only root looks for programs.
+fn program() -> Option<&'static str> {
+    let runs =
+        |gpsd: &&str| Command::new(gpsd).arg("-V").output().is_ok_and(|said| said.status.success());
+    ["gpsd", "/usr/sbin/gpsd"].into_iter().find(runs)
+}
+
+/// Whether there is one.
 pub(super) fn installed() -> bool {
-    Command::new("gpsd").arg("-V").output().is_ok_and(|said| said.status.success())
+    program().is_some()
 }
 
 /// Everything that a log says, by the unit's source of gpsd.
@@ -119,14 +126,14 @@ struct Daemon(Child);
 impl Daemon {
     fn start(port: u16, receiver: &TcpListener) -> Result<Self> {
         let device = format!("tcp://{}", receiver.local_addr()?);
-        let child = Command::new("gpsd")
+        let child = Command::new(program().context("gpsd is not installed")?)
             // `-b`: it only listens to the receiver, and sets nothing up in it.
             .args(["-N", "-n", "-b", "-S", &port.to_string(), &device])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
-            .context("gpsd")?;
+            .context("gpsd does not start")?;
         Ok(Self(child))
     }
 }
