@@ -203,20 +203,21 @@ fn what_the_receiver_does_not_vouch_for() {
 
 #[test]
 fn lengths_and_numbers_that_cannot_be() {
-    let whole = [posllh(), status(3, 1), velned(), timeutc(7)];
-    for n in 0..whole.len() {
-        for length in (0..60).chain([1000]) {
+    for whole in [
+        vec![posllh(), status(3, 1), velned(), timeutc(7)],
+        vec![posecef(), status(3, 1), velecef(), timegps(7)],
+        vec![sol(3, 1), timegps(7)],
+    ] {
+        for (n, length) in (0..whole.len()).flat_map(|n| (0..60).chain([1000]).map(move |l| (n, l)))
+        {
             let mut messages = whole.clone();
-            let right = messages[n].1.len();
-            messages[n].1.resize(length, 0);
-            messages.iter_mut().filter(|(_, p)| p.len() >= 4).for_each(|(_, p)| {
-                p[..4].copy_from_slice(&ITOW_MS.to_le_bytes());
-            });
+            let (id, payload) = &mut messages[n];
+            let (id, right) = (*id, payload.len());
+            payload.resize(length, 0);
             let (fixes, last) = told(&messages);
-            let got = fixes.into_iter().chain(last).next();
             // Without its velocity an epoch is still one.
-            let want = length == right || messages[n].0 == VELNED;
-            assert_eq!(got.is_some(), want, "{:#x} of {length}", messages[n].0);
+            let want = length == right || [VELNED, VELECEF].contains(&id);
+            assert_eq!(fixes.into_iter().chain(last).count() == 1, want, "{id:#x} of {length}");
         }
     }
     let with = |n: usize, at: usize, bytes: &[u8]| {
