@@ -49,7 +49,7 @@ bench: models ## measure; writes target/bench.json and benches/RESULTS.md
 
 .PHONY: eval
 eval: models ## score perception and events on recorded data; writes target/eval.json and target/eval/*.png
-	@scripts/setup.sh eval || echo "going on without gpsdecode: receivers' logs are not compared with it"
+	@scripts/setup.sh eval || echo "going on without gpsd and gpsdecode: receivers' logs are not compared with them"
 	@cargo build --release --locked -p temoin-keys -p temoin-decoder -p temoin-server -p temoin-witness -p temoin-agent -p temoin-tests -p temoin-benches --bins
 	@$(RUNTIME); mkdir -p target; "$(CARGO_TARGET_DIR)/release/temoin-eval" --out target/eval.json
 

@@ -2,7 +2,7 @@
 # Installs what is missing on Debian 12 or Ubuntu, as root or with sudo, without questions.
 # usage: setup.sh demo|test|eval
 #   demo: what building and running needs; test: browser and tools for the tests as well;
-#   eval: gpsd's decoder, which receivers' logs are compared with
+#   eval: gpsd and its decoder, which receivers' logs are read through and compared with
 set -euo pipefail
 
 what=${1:-demo}
@@ -29,7 +29,7 @@ if [[ $what == test ]]; then
 fi
 
 if [[ $what == eval ]]; then
-  packages+=(gpsd-clients)
+  packages+=(gpsd gpsd-clients)
 fi
 
 missing=()

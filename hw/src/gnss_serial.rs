@@ -168,6 +168,19 @@ mod tests {
     }
 
     #[test]
+    fn a_fix_that_the_receiver_refuses_is_no_sample() {
+        let mut payload = crate::ubx::tests::pvt();
+        let good = crate::ubx::tests::frame(crate::ubx::NAV_PVT, &payload);
+        payload[21] = 0;
+        let refused = crate::ubx::tests::frame(crate::ubx::NAV_PVT, &payload);
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(&[&refused[..], &good, &refused].concat()).unwrap();
+        let mut gnss = GnssSerial::open(file.path(), 9600, StopToken::new()).unwrap();
+        assert!(matches!(gnss.next_signal(), Ok(Some(Signal::Gnss(_)))));
+        assert!(matches!(gnss.next_signal(), Ok(None)));
+    }
+
+    #[test]
     fn a_silent_pipe_ends_when_it_is_stopped() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("gnss");

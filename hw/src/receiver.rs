@@ -3,8 +3,9 @@
 //! INVARIANT: a frame begins nowhere but at its two marks and counts only with its checksum. What
 //! looked like one and was none is read again from its second byte, so nothing that is whole is
 //! lost behind it, and memory stays below [`ubx::MAX_FRAME`].
-//! INVARIANT: one fix an epoch. While NAV-PVT comes, the sentences of the same receiver say the
+//! INVARIANT: one fix an epoch. While fixes come by UBX, the sentences of the same receiver say the
 //! same with less, and give none.
+//! INVARIANT: [`Receiver::pop`] gives no fix that the receiver itself does not vouch for.
 
 use std::collections::VecDeque;
 
@@ -15,7 +16,7 @@ use crate::{
     ubx::{self, Found},
 };
 
-/// So many fixes by NMEA are left out after a NAV-PVT: those of its own epoch and the next, in
+/// So many fixes by NMEA are left out after one by UBX: those of its own epoch and the next, in
 /// which it may come later than they do. Own choice.
 const LEFT_OUT: u32 = 2;
 
@@ -42,6 +43,9 @@ pub struct ReceiverFix {
     pub position_error_m: Option<f64>,
     /// One standard deviation of the speed.
     pub speed_error_mps: Option<f64>,
+    /// Whether the receiver vouches for the place: not where it says that its own limits of accuracy
+    /// are exceeded, or that only its time is one.
+    pub vouched: bool,
 }
 
 impl ReceiverFix {
@@ -58,6 +62,7 @@ impl ReceiverFix {
             hdop: None,
             position_error_m: None,
             speed_error_mps: None,
+            vouched: true,
         }
     }
 
@@ -84,6 +89,7 @@ pub struct Receiver {
     nmea: NmeaParser,
     /// What may become a frame: empty, or it begins with the first mark.
     pending: Vec<u8>,
+    epochs: ubx::Epochs,
     by_nmea: VecDeque<ReceiverFix>,
     fixes: VecDeque<ReceiverFix>,
     left_out: u32,
@@ -105,8 +111,18 @@ impl Receiver {
         self.frames(false);
     }
 
-    /// The oldest fix that was completed and not yet taken.
+    /// The oldest fix that was completed and not yet taken, and that the receiver vouches for.
     pub fn pop(&mut self) -> Option<ReceiverFix> {
+        while let Some(fix) = self.pop_decoded() {
+            if fix.vouched {
+                return Some(fix);
+            }
+        }
+        None
+    }
+
+    /// The same with those that it does not vouch for: for a comparison of decoders, not for use.
+    pub fn pop_decoded(&mut self) -> Option<ReceiverFix> {
         self.fixes.pop_front()
     }
 
@@ -119,6 +135,10 @@ impl Receiver {
     /// GGA its next epoch.
     pub fn finish(&mut self) {
         self.frames(true);
+        if let Some(last) = self.epochs.finish() {
+            self.left_out = LEFT_OUT;
+            self.fixes.push_back(last);
+        }
         self.nmea_byte(b'\n');
         let last = self.nmea.finish();
         self.by_nmea.extend(last);
@@ -136,9 +156,13 @@ impl Receiver {
         while let Some((first, after)) = rest.split_first() {
             match ubx::find(rest) {
                 Found::Frame { class_id, payload, length } => {
-                    if class_id == ubx::NAV_PVT {
-                        self.left_out = LEFT_OUT;
-                        self.fixes.extend(ubx::nav_pvt(payload));
+                    if let [ubx::NAV, id] = class_id {
+                        let told = self.fixes.len();
+                        self.epochs.message(id, payload, &mut self.fixes);
+                        // A NAV-PVT without a fix says so for the sentences as well.
+                        if class_id == ubx::NAV_PVT || self.fixes.len() > told {
+                            self.left_out = LEFT_OUT;
+                        }
                     }
                     rest = rest.get(length..).unwrap_or_default();
                 }

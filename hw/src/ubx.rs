@@ -1,21 +1,28 @@
-//! UBX, the binary protocol of u-blox receivers: frames, and the one message that is read.
+//! UBX, the binary protocol of u-blox receivers: frames, and NAV-PVT, the one message that says all.
+//! `ubx/epoch.rs` puts the fix together where a receiver does not send it.
 //!
 //! Own code: NAV-PVT is one message of fixed places that has not moved since protocol 14 (u-blox
 //! 7). The `ublox` crate has a parser for each protocol version, takes the version at build
 //! time, and cannot share its bytes with NMEA in the same stream.
 //!
-//! INVARIANT: a payload that is too short, a receiver that does not vouch for its fix, and a place
-//! that is none on Earth give no fix; a date or time that is not marked as valid is none.
+//! INVARIANT: a payload that is too short, a receiver that has no fix, and a place that is none on
+//! Earth give no fix; one that the receiver calls not good, or one of time only, is decoded but not
+//! vouched for ([`ReceiverFix::vouched`]); a date or time that is not marked as valid is none.
 //!
 //! Source of all places and bits: NAV-PVT in the u-blox 8/M8 Receiver Description Including
 //! Protocol Specification (UBX-13003221), and in the interface description of F9 receivers.
 
+pub use self::epoch::Epochs;
 use crate::receiver::ReceiverFix;
+
+mod epoch;
 
 /// Every frame begins with these.
 pub const MARKS: [u8; 2] = [0xb5, 0x62];
+/// Class of all messages about where the receiver is.
+pub const NAV: u8 = 0x01;
 /// Class and id of NAV-PVT.
-pub const NAV_PVT: [u8; 2] = [0x01, 0x07];
+pub const NAV_PVT: [u8; 2] = [NAV, 0x07];
 /// The longest payload that is waited for, bytes. Longer messages (raw measurements) are none that
 /// is read, and waiting for one that only looks so would hold the line up.
 const MAX_PAYLOAD: usize = 1024;
@@ -71,23 +78,26 @@ pub fn find(bytes: &[u8]) -> Found<'_> {
     Found::Frame { class_id: [class, id], payload, length: length + 8 }
 }
 
-/// The fix in a payload of NAV-PVT, where there is one.
+/// The fix in a payload of NAV-PVT, where there is one; vouched for or not.
 pub fn nav_pvt(payload: &[u8]) -> Option<ReceiverFix> {
     let p = payload.get(..PVT_LEN)?;
     let (valid, fix_type, flags) = (byte(p, 11)?, byte(p, 20)?, byte(p, 21)?);
     // 1 dead reckoning, 2 flat, 3 whole, 4 with dead reckoning; 0 is none and 5 only time. Bit 0
     // of the flags is gnssFixOK: within the receiver's own limits of accuracy. Bit 0 of flags3 is
     // invalidLlh in newer protocols, and reserved and 0 in older ones.
-    if !(1..=4).contains(&fix_type) || flags & 1 == 0 || byte(p, 78)? & 1 == 1 {
+    if !(1..=5).contains(&fix_type) || byte(p, 78)? & 1 == 1 {
         return None;
     }
+    let vouched = fix_type != 5 && flags & 1 == 1;
     let lon_deg = f64::from(i32_at(p, 24)?) * 1e-7;
     let lat_deg = f64::from(i32_at(p, 28)?) * 1e-7;
     if lat_deg.abs() > 90.0 || lon_deg.abs() > 180.0 {
         return None;
     }
-    let time = time_of_day_ms(p).filter(|_| valid & 2 != 0);
-    let midnight = midnight_ms(p).filter(|_| valid & 1 != 0);
+    let time = clock_ms([byte(p, 8)?, byte(p, 9)?, byte(p, 10)?], i32_at(p, 16)?);
+    let time = time.filter(|_| valid & 2 != 0);
+    let midnight = midnight_ms([byte(p, 4)?, byte(p, 5)?], byte(p, 6)?, byte(p, 7)?);
+    let midnight = midnight.filter(|_| valid & 1 != 0);
     let utc = midnight.zip(time).map(|(midnight, time)| midnight + time);
     let millimetres = |at| Some(f64::from(u32_at(p, at)?) / 1000.0);
     let course_error_deg = f64::from(u32_at(p, 72)?) * 1e-5;
@@ -102,19 +112,19 @@ pub fn nav_pvt(payload: &[u8]) -> Option<ReceiverFix> {
         hdop: None,
         position_error_m: millimetres(40),
         speed_error_mps: millimetres(68),
+        vouched,
         ..ReceiverFix::new(lat_deg, lon_deg)
     })
 }
 
-/// Milliseconds since the midnight of its date; below 0 or above a day where the nanoseconds lead
-/// over the end of one.
-fn time_of_day_ms(p: &[u8]) -> Option<i64> {
-    let (h, m, s) = (byte(p, 8)?, byte(p, 9)?, byte(p, 10)?);
+/// Milliseconds since midnight of hour, minute, second and the nanoseconds beside them; below 0 or
+/// above a day where these lead over the end of one.
+fn clock_ms([h, m, s]: [u8; 3], nanoseconds: i32) -> Option<i64> {
     // A leap second is its 60th.
     if h > 23 || m > 59 || s > 60 {
         return None;
     }
-    let nanoseconds = i64::from(i32_at(p, 16)?);
+    let nanoseconds = i64::from(nanoseconds);
     if nanoseconds.abs() > 1_000_000_000 {
         return None;
     }
@@ -123,10 +133,10 @@ fn time_of_day_ms(p: &[u8]) -> Option<i64> {
     Some(seconds * 1000 + (nanoseconds + 500_000).div_euclid(1_000_000))
 }
 
-/// Midnight of its date, milliseconds since 1970.
-fn midnight_ms(p: &[u8]) -> Option<i64> {
-    let year = i16::from_le_bytes([byte(p, 4)?, byte(p, 5)?]);
-    let (month, day) = (i8::try_from(byte(p, 6)?).ok()?, i8::try_from(byte(p, 7)?).ok()?);
+/// Midnight of a date, milliseconds since 1970.
+fn midnight_ms(year: [u8; 2], month: u8, day: u8) -> Option<i64> {
+    let year = i16::from_le_bytes(year);
+    let (month, day) = (i8::try_from(month).ok()?, i8::try_from(day).ok()?);
     // GPS time began in 1980.
     let date =
         jiff::civil::Date::new(year, month, day).ok().filter(|_| (1980..=2100).contains(&year))?;
@@ -208,13 +218,18 @@ pub(crate) mod tests {
     fn what_the_receiver_does_not_vouch_for() {
         for (name, changes) in [
             ("no fix", &[(20, 0)][..]),
-            ("time only", &[(20, 5)]),
-            ("not ok", &[(21, 0)]),
+            ("no such fix", &[(20, 6)]),
             ("invalid place", &[(78, 1)]),
             ("latitude 171", &[(31, 0x66)]),
         ] {
             assert_eq!(with(changes), None, "{name}");
         }
+        // These are decoded, so that they can be compared, but are no fixes.
+        for (name, changes) in [("time only", &[(20, 5)]), ("not ok", &[(21, 0)])] {
+            let fix = with(changes).unwrap();
+            assert!(!fix.vouched && (fix.lat_deg - 38.1105).abs() < 1e-9, "{name}");
+        }
+        assert!(with(&[]).unwrap().vouched);
         let utc = |changes: &[(usize, u8)]| with(changes).unwrap().utc_unix_ms;
         assert_eq!(utc(&[(11, 6)]), None, "date not valid");
         assert_eq!(utc(&[(11, 5)]), None, "time not valid");

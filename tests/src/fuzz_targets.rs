@@ -436,10 +436,18 @@ pub fn nmea(data: &[u8]) {
     check_receiver(&right);
 }
 
-/// UBX with whatever is in between; and the bytes as one payload, which no checksum protects.
+/// UBX with whatever is in between; and the bytes as payloads, which no checksum protects: as one of
+/// NAV-PVT, and as many, each after its id and its length.
 pub fn ubx(data: &[u8]) {
     check_receiver(data);
     ubx::nav_pvt(data).iter().for_each(check_fix);
+    let (mut epochs, mut fixes, mut rest) = (ubx::Epochs::default(), VecDeque::new(), data);
+    while let Some(([id, length], after)) = rest.split_first_chunk() {
+        let (payload, after) = after.split_at(after.len().min(usize::from(*length)));
+        epochs.message(*id, payload, &mut fixes);
+        rest = after;
+    }
+    fixes.iter().chain(&epochs.finish()).for_each(check_fix);
     if let ubx::Found::Frame { payload, length, .. } = ubx::find(data) {
         assert!(length == payload.len() + 8 && length <= ubx::MAX_FRAME && length <= data.len());
     }

@@ -10,7 +10,7 @@
 )]
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeSet, VecDeque},
     fs,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
@@ -208,6 +208,18 @@ fn good_seeds_are_accepted() {
     read("ubx", "two_fixes").into_iter().for_each(|b| receiver.push(b));
     assert_eq!(std::iter::from_fn(|| receiver.pop()).count(), 2);
     assert!(temoin_hw::ubx::nav_pvt(&read("ubx", "payload")).is_some());
+    let mut receiver = temoin_hw::receiver::Receiver::new();
+    read("ubx", "without_nav_pvt").into_iter().for_each(|b| receiver.push(b));
+    assert_eq!(std::iter::from_fn(|| receiver.pop()).count(), 3);
+    let (mut epochs, mut fixes) = (temoin_hw::ubx::Epochs::default(), VecDeque::new());
+    let parts = read("ubx", "parts");
+    let mut rest = parts.as_slice();
+    while let Some(([id, length], after)) = rest.split_first_chunk() {
+        let (payload, after) = after.split_at(usize::from(*length));
+        epochs.message(*id, payload, &mut fixes);
+        rest = after;
+    }
+    assert_eq!(fixes.len(), 3);
     let session = String::from_utf8(read("gpsd_json", "session")).unwrap();
     assert_eq!(session.lines().filter_map(temoin_hw::gpsd::parse_report).count(), 2);
     let whole = String::from_utf8(read("vehicle_model", "whole")).unwrap();

@@ -46,8 +46,11 @@
 //! - `gnss.nmea_*`: logs of real receivers through the parser: whether it gets to the end, and
 //!   whether it finds a position where a valid RMC sentence has one.
 //! - `motion.nmea.logs_agreeing`: logs of which every position, time and speed is that of `gpsdecode`,
-//!   where it is installed; the limit is the logs in which it finds a position, also those in binary
-//!   protocols that the unit does not read. Logs that do not agree are named with the reason.
+//!   each read as a unit reads it: by our own decoders where it holds a position in NMEA or UBX, else
+//!   through a real gpsd. gpsd then decodes on both sides: that shows that our source of it loses and
+//!   changes nothing. `logs_agreeing_direct` are those without gpsd. The limit of both is the logs in
+//!   which `gpsdecode` finds a position. What a receiver itself calls not good is compared as well,
+//!   though a unit refuses it. Logs that do not agree, and figures that were not compared, are named.
 #![forbid(unsafe_code)]
 
 use std::{

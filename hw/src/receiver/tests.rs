@@ -51,6 +51,54 @@ fn both_protocols_give_one_fix_an_epoch() {
     assert_eq!(told(&stopped)[4..], [(5, false), (6, false), (7, false)]);
 }
 
+/// The messages that a receiver without NAV-PVT sends of a second: NAV-SOL and NAV-TIMEGPS.
+fn parts(second: u8, flags: u8) -> Vec<u8> {
+    let itow = (400_463_000 + 1000 * u32::from(second)).to_le_bytes();
+    let mut sol = vec![0; 52];
+    sol[..4].copy_from_slice(&itow);
+    sol[10..12].copy_from_slice(&[3, flags]);
+    let place = [-200_169_112_i32, -392_507_405, 459_654_666].map(i32::to_le_bytes).concat();
+    sol[12..24].copy_from_slice(&place);
+    let mut time = vec![0; 16];
+    time[..4].copy_from_slice(&itow);
+    time[8..12].copy_from_slice(&[0x03, 0x09, 18, 7]);
+    [frame([ubx::NAV, 0x06], &sol), frame([ubx::NAV, 0x20], &time)].concat()
+}
+
+#[test]
+fn a_receiver_without_nav_pvt() {
+    let log: Vec<u8> = (0..4).flat_map(|s| parts(s, 0xdd)).collect();
+    assert_eq!(fixes(&log).len(), 4);
+    assert!((fixes(&log)[0].lat_deg - 46.404_648_618).abs() < 1e-8);
+    // Beside sentences, and beside NAV-PVT of other epochs.
+    let both: Vec<u8> = (0..4).flat_map(|s| [parts(s, 0xdd), rmc(s)].concat()).collect();
+    assert_eq!(told(&both).len(), 4);
+    assert!(told(&both).iter().all(|(_, ubx)| *ubx));
+    let pvt: Vec<u8> = (0..4).flat_map(|s| [parts(s, 0xdd), nav(s)].concat()).collect();
+    assert_eq!(fixes(&pvt).len(), 8);
+}
+
+#[test]
+fn what_the_receiver_does_not_vouch_for_is_no_fix() {
+    let mut not_ok = pvt();
+    not_ok[21] = 0;
+    let mut time_only = pvt();
+    time_only[20] = 5;
+    for (name, bytes) in [
+        ("NAV-PVT, not ok", frame(ubx::NAV_PVT, &not_ok)),
+        ("NAV-PVT, time only", frame(ubx::NAV_PVT, &time_only)),
+        ("NAV-SOL, not ok", parts(1, 0xdc)),
+    ] {
+        assert_eq!(fixes(&bytes), [], "{name}");
+        // Its figures are still decoded, for who compares decoders.
+        let mut receiver = Receiver::new();
+        bytes.iter().for_each(|b| receiver.push(*b));
+        assert!(receiver.pop_decoded().is_some_and(|f| !f.vouched), "{name}");
+        // It hides no good one behind it.
+        assert_eq!(fixes(&[&bytes[..], &nav(2)].concat()).len(), 1, "{name}");
+    }
+}
+
 #[test]
 fn what_only_looks_like_a_frame_hides_nothing() {
     let head = [0xb5, 0x62, 1, 7, 92, 0];
