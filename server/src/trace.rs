@@ -320,11 +320,16 @@ impl App {
             looks += (views.len() as u64 + 1) * TRACKS_OF_A_CAMERA * compare::most_ways();
             clips.push(ClipToCompare { candidate, event, driver, views });
         }
+        // A recording that nobody viewed is opened only where the others tell of no view and no unit.
+        clips.sort_by_key(|clip| clip.views.is_empty());
         let bound = self.config().trace.bound;
         let mut judge = Judge::new(bound, looks.max(1));
         let (mut compared, mut pictures, mut best) = (Vec::new(), Vec::new(), 0.0);
         let of = clips.len();
         for (n, clip) in clips.into_iter().enumerate() {
+            if judge.has_unit() && clip.views.is_empty() {
+                break;
+            }
             place.says(format!("It is compared with recording {} of {of} at most", n + 1));
             let Some((row, laid)) = self.compare(order, clip, &mut judge).await? else { continue };
             let quality = row.ways.iter().map(|way| way.quality).fold(0.0, f64::max);

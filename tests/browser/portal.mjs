@@ -281,7 +281,7 @@ try {
     await page.getByTestId('trace-file').setInputFiles({ name: 'leak.mp4', mimeType: 'video/mp4', buffer: leak });
     await Promise.all([page.waitForNavigation(), page.getByTestId('trace-send').click()]);
     await shot(page, 'trace-runs');
-    await page.getByTestId('report-html').waitFor({ timeout: 240_000 });
+    await page.getByTestId('report-html').waitFor({ timeout: 400_000 });
     assert.match(await page.getByTestId('trace-said').innerText(), /opened by Sam Ortiz, safety manager/);
     await shot(page, 'trace-ended');
     for (const [kind, begins] of [['html', '<!doctype html>'], ['pdf', '%PDF-']]) {

@@ -129,6 +129,11 @@ impl Judge {
         !self.named.is_empty()
     }
 
+    /// Whether a unit is named.
+    pub(super) const fn has_unit(&self) -> bool {
+        self.unit.is_some()
+    }
+
     /// Views that are named, the surest first; the unit; the others.
     pub(super) fn finish(mut self) -> (Vec<NamedScore>, Option<UnitScore>, Scores) {
         self.named.sort_by(|a, b| b.z.total_cmp(&a.z));
@@ -164,7 +169,7 @@ mod tests {
         let at = threshold(1e-9, 30_000);
         assert!((7.0..9.0).contains(&at), "{at}");
         let mut judge = Judge::new(1e-9, 30_000);
-        assert!(!judge.has_named());
+        assert!(!judge.has_named() && !judge.has_unit());
         for (n, z) in [(1, at - 1e-6), (2, at + 1e-6), (3, 40.0), (4, -40.0), (5, f64::NAN)] {
             judge.view(view(n), z);
         }
