@@ -9,6 +9,7 @@
 //! - every fix of ours has a report of its time of day within `PLACE_M` and `SPEED_MPS` of it, but
 //!   for `EDGES`: `gpsdecode` tells an epoch when the next one begins, so it leaves out the last of
 //!   a log and the last before a gap;
+//! - where the log itself states two figures for one moment, both are right;
 //! - dates are the same but for whole rollovers of the GPS week. gpsd adds 1024 weeks to dates that lie
 //!   before its own build, also to a log of 2005 that is right; we pass on what the receiver says.
 //!
@@ -97,7 +98,7 @@ pub fn nmea(data: &Path) -> Result<(Vec<Figure>, Vec<String>)> {
                 let all = ours.len();
                 note(format!("{name}: a unit refuses {refused} of {all}, as the receiver does"));
             }
-            let why = stated.foreign_speed(&ours).or_else(|| compare(&ours, &theirs));
+            let why = stated.foreign_speed(&ours).or_else(|| compare(&ours, &theirs, &stated));
             agreeing_direct += usize::from(why.is_none());
             why
         } else if daemon {
@@ -105,7 +106,7 @@ pub fn nmea(data: &Path) -> Result<(Vec<Figure>, Vec<String>)> {
                 .with_context(|| format!("`{}` through gpsd", path.display()))?;
             let through = in_order(through.into_iter().map(|fix| vec![fix]).collect());
             note(format!("{name}: read through gpsd, {} fixes", through.len()));
-            compare(&through, &theirs)
+            compare(&through, &theirs, &stated)
         } else {
             continue;
         };
@@ -159,7 +160,7 @@ fn decoded(log: &Path) -> Result<Vec<ReceiverFix>> {
 }
 
 /// Why they do not agree; None where they do.
-fn compare(ours: &[ReceiverFix], theirs: &[ReceiverFix]) -> Option<String> {
+fn compare(ours: &[ReceiverFix], theirs: &[ReceiverFix], stated: &Stated) -> Option<String> {
     let mut epochs: BTreeMap<i64, Vec<&ReceiverFix>> = BTreeMap::new();
     for fix in theirs {
         if let Some(time) = fix.time_of_day_ms {
@@ -191,7 +192,10 @@ fn compare(ours: &[ReceiverFix], theirs: &[ReceiverFix]) -> Option<String> {
             let off = (fix.utc_unix_ms? - o.utc_unix_ms?).rem_euclid(ROLLOVER_MS);
             Some(off.min(ROLLOVER_MS - off) as f64)
         });
-        if place_m > PLACE_M {
+        let differ = place_m > PLACE_M || speed_mps > SPEED_MPS;
+        if differ && same_time.iter().any(|other| stated.contradicts_itself(fix, other)) {
+            // The receiver states both.
+        } else if place_m > PLACE_M {
             wrong.push(format!("a position {place_m:.1} m off"));
         } else if speed_mps > SPEED_MPS {
             wrong.push(format!("a speed {speed_mps:.2} m/s off"));
@@ -239,6 +243,11 @@ fn valid_position(line: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// With a log that states one figure for each moment.
+    fn compare(ours: &[ReceiverFix], theirs: &[ReceiverFix]) -> Option<String> {
+        super::compare(ours, theirs, &Stated::of(b""))
+    }
 
     fn fix(second: i64) -> ReceiverFix {
         let utc = 1_594_507_000_000 + second * 1000;

@@ -7,14 +7,22 @@
 //! - a speed of gpsd's that no sentence of an NMEA log states is not compared; ours must all be
 //!   stated;
 //! - a report's axes, which are the log's own, count as well as its latitude and longitude.
+//!
+//! And where a receiver states two figures for one moment, in two sentences, a decoder has to choose.
+//! Neither choice is wrong: [`Stated::contradicts_itself`].
+
+use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use temoin_hw::receiver::ReceiverFix;
+use temoin_proto::geo::LatLon;
 
 use super::DAY_MS;
 
 /// gpsd tells millimetres a second, and a knot of its own has 0.514444 m/s.
 const SAME_SPEED_MPS: f64 = 0.002;
+/// Places are told to a ten-thousandth of a minute, 0.2 m, or better.
+const SAME_PLACE_M: f64 = 0.3;
 const MPS_PER_KNOT: f64 = 1852.0 / 3600.0;
 
 /// What stands in a log.
@@ -23,19 +31,45 @@ pub(super) struct Stated {
     pub(super) position: bool,
     /// All speeds of an NMEA log; None where speeds are told in UBX too.
     speeds_mps: Option<Vec<f64>>,
+    /// What sentences say of each moment, by the time of day, milliseconds.
+    moments: BTreeMap<i64, Moment>,
+}
+
+/// What sentences of NMEA say of one moment.
+#[derive(Debug, Default)]
+struct Moment {
+    /// Latitude and longitude.
+    places: Vec<LatLon>,
+    speeds_mps: Vec<f64>,
 }
 
 impl Stated {
     /// Looks through a log.
     pub(super) fn of(bytes: &[u8]) -> Self {
         let (mut position, mut speeds_mps) = (false, Vec::new());
+        let mut moments: BTreeMap<i64, Moment> = BTreeMap::new();
+        let (mut now, mut untimed) = (None, Vec::new());
         for sentence in bytes.split(|b| *b == b'$').skip(1) {
             let sentence = sentence.split(|b| matches!(b, b'*' | b'\r' | b'\n')).next();
             let Ok(text) = std::str::from_utf8(sentence.unwrap_or_default()) else { continue };
             let fields: Vec<&str> = text.split(',').collect();
             let field = |n: usize| fields.get(n).copied().unwrap_or_default();
             let told = |n: usize, mps: f64| Some(field(n).parse::<f64>().ok()? * mps);
-            // Behind the two letters of the talker.
+            // Behind the two letters of the talker: where the time stands, and where the place.
+            let (time, place) = match field(0).get(2..) {
+                Some("RMC") => (time_of_day_ms(field(1)), place([3, 4, 5, 6].map(field))),
+                Some("GGA" | "GNS") => (time_of_day_ms(field(1)), place([2, 3, 4, 5].map(field))),
+                Some("GLL") => (time_of_day_ms(field(5)), place([1, 2, 3, 4].map(field))),
+                _ => (None, None),
+            };
+            if let Some(time) = time {
+                now = Some(time);
+                let moment = moments.entry(time).or_default();
+                moment.places.extend(place);
+                // VTG has no time: it is of the moment before or after it.
+                moment.speeds_mps.append(&mut untimed);
+            }
+            let before = speeds_mps.len();
             match field(0).get(2..) {
                 Some("RMC") => {
                     position |= !field(3).is_empty();
@@ -49,14 +83,38 @@ impl Stated {
                 }
                 _ => {}
             }
+            let told = speeds_mps.get(before..).unwrap_or_default();
+            if let Some(moment) = now.and_then(|now| moments.get_mut(&now)) {
+                moment.speeds_mps.extend_from_slice(told);
+            }
+            if time.is_none() {
+                untimed.extend_from_slice(told);
+            }
         }
         let ubx = bytes.windows(6).any(position_in_ubx);
-        Self { position: position || ubx, speeds_mps: (!ubx).then_some(speeds_mps) }
+        Self { position: position || ubx, speeds_mps: (!ubx).then_some(speeds_mps), moments }
     }
 
     fn states(&self, mps: f64) -> bool {
         let near = |stated: &f64| (stated - mps).abs() <= SAME_SPEED_MPS;
         self.speeds_mps.as_ref().is_none_or(|speeds| speeds.iter().any(near))
+    }
+
+    /// Whether the log states both of these for this moment, though they differ: in place, or in speed.
+    pub(super) fn contradicts_itself(&self, ours: &ReceiverFix, theirs: &ReceiverFix) -> bool {
+        let Some(moment) = ours.time_of_day_ms.and_then(|time| self.moments.get(&time)) else {
+            return false;
+        };
+        let states = |fix: &ReceiverFix| {
+            let at = LatLon { lat_deg: fix.lat_deg, lon_deg: fix.lon_deg };
+            let place =
+                moment.places.iter().any(|place| place.way_to(at).length_m() <= SAME_PLACE_M);
+            let speed = fix.speed_mps.is_none_or(|mps| {
+                moment.speeds_mps.iter().any(|stated| (stated - mps).abs() <= SAME_SPEED_MPS)
+            });
+            place && speed
+        };
+        states(ours) && states(theirs)
     }
 
     /// gpsd's reports without the speeds that it reckoned, and how many these were.
@@ -77,6 +135,27 @@ impl Stated {
         let mps = speeds.find(|mps| !self.states(*mps))?;
         Some(format!("a speed of {mps:.3} m/s that no sentence states"))
     }
+}
+
+/// `hhmmss.sss` in milliseconds.
+fn time_of_day_ms(text: &str) -> Option<i64> {
+    let part = |from: usize| text.get(from..from + 2)?.parse::<i64>().ok();
+    let seconds: f64 = text.get(4..)?.parse().ok()?;
+    // Below a day: no digit is lost.
+    let ms = format!("{:.0}", seconds * 1000.0).parse::<i64>().ok()?;
+    Some((part(0)? * 60 + part(2)?) * 60_000 + ms)
+}
+
+/// `ddmm.mmm`, `N` or `S`, `dddmm.mmm`, `E` or `W`.
+fn place([lat, north, lon, east]: [&str; 4]) -> Option<LatLon> {
+    let degrees = |text: &str, sign: &str| {
+        let minutes_at = text.find('.').unwrap_or(text.len()).checked_sub(2)?;
+        let whole: f64 = text.get(..minutes_at)?.parse().ok()?;
+        let minutes: f64 = text.get(minutes_at..)?.parse().ok()?;
+        let degrees = whole + minutes / 60.0;
+        Some(if matches!(sign, "S" | "W") { -degrees } else { degrees })
+    };
+    Some(LatLon { lat_deg: degrees(lat, north)?, lon_deg: degrees(lon, east)? })
 }
 
 /// Whether a frame of NAV-POSECEF, NAV-POSLLH, NAV-SOL or NAV-PVT begins here.
@@ -212,5 +291,26 @@ mod tests {
         assert_eq!(timed[1].time_of_day_ms, Some(81_465_500));
         assert_eq!(reported(&line.replace("ecefx", "other")).len(), 1);
         assert_eq!(reported(&line.replace("TPV", "SKY")).len(), 0);
+    }
+
+    #[test]
+    fn two_figures_for_one_moment_are_both_stated() {
+        let log = b"$GPRMC,120000.000,A,5000.0000,N,01000.0000,W,10.0,90.0,010120,,,A*00\r\n\
+            $GPVTG,90.0,T,,M,12.0,N,22.2,K*00\r\n\
+            $GPGGA,120000.000,5000.0050,N,01000.0000,W,1,08,1.0,100.0,M,,M,,*00\r\n\
+            $GPRMC,120001.000,A,5000.0000,N,01000.0000,W,10.0,90.0,010120,,,A*00\r\n";
+        let stated = Stated::of(log);
+        let fix = |second: i64, lat_min: f64, knots: f64| ReceiverFix {
+            time_of_day_ms: Some(43_200_000 + second * 1000),
+            speed_mps: Some(knots * MPS_PER_KNOT),
+            ..ReceiverFix::new(50.0 + lat_min / 60.0, -10.0)
+        };
+        let both = |a: ReceiverFix, b: ReceiverFix| stated.contradicts_itself(&a, &b);
+        assert!(both(fix(0, 0.0, 10.0), fix(0, 0.0, 12.0)), "RMC and VTG");
+        assert!(both(fix(0, 0.0, 10.0), fix(0, 0.005, 10.0)), "RMC and GGA");
+        assert!(!both(fix(0, 0.0, 10.0), fix(0, 0.0, 11.0)), "a speed that nothing states");
+        assert!(!both(fix(0, 0.001, 10.0), fix(0, 0.0, 10.0)), "a place that nothing states");
+        assert!(!both(fix(1, 0.0, 12.0), fix(1, 0.0, 10.0)), "not at this moment");
+        assert!(!both(fix(2, 0.0, 10.0), fix(2, 0.0, 12.0)), "no such moment");
     }
 }
