@@ -102,13 +102,12 @@ impl App {
         trace: StoredTrace,
         grant: &GrantRow,
     ) -> Result<TraceShown, AppError> {
-        let state = match &trace.ended {
-            None => match running {
-                Some((id, step)) if *id == trace.id => TraceState::Runs(step.clone()),
-                Some(_) | None => TraceState::Lost,
-            },
-            Some(Ended::Failed(why)) => TraceState::Failed(why.clone()),
-            Some(Ended::Found(found)) => {
+        let state = match (running, &trace.ended) {
+            // Until its place is free, even where its row is written: who sees it ended can begin another.
+            (Some((id, step)), _) if *id == trace.id => TraceState::Runs(step.clone()),
+            (_, None) => TraceState::Lost,
+            (_, Some(Ended::Failed(why))) => TraceState::Failed(why.clone()),
+            (_, Some(Ended::Found(found))) => {
                 TraceState::Ended(Box::new(self.trace_report(&trace, grant, found).await?))
             }
         };
