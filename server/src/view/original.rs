@@ -6,7 +6,6 @@
 use std::{ops::Range, time::Duration};
 
 use temoin_media::{
-    fmp4::Reader,
     frame::{I420Picture, PictureError as FrameError},
     h264::{DecodedPicture, Decoder},
     watermark::register::Gray,
@@ -18,7 +17,10 @@ use temoin_proto::{
     time::MonoTime,
 };
 
-use super::{PictureError, read::TrackReader};
+use super::{
+    PictureError,
+    read::{TrackReader, UnitReader},
+};
 use crate::{app::App, error::AppError, log::blocking};
 
 /// The shorter side of the pictures, pixels: as registration likes it best.
@@ -68,8 +70,7 @@ fn read(
     track: &Track,
     span: &Range<Duration>,
 ) -> Result<Vec<Gray>, AppError> {
-    let mut chunks = TrackReader::new(app, key, clip, track)?;
-    let mut reader = Reader::default();
+    let mut units = UnitReader::of(TrackReader::new(app, key, clip, track)?, runtime);
     let mut decoder = None;
     let mut pictures = Vec::new();
     let mut keep = |decoded: DecodedPicture| -> Result<(), PictureError> {
@@ -79,23 +80,19 @@ fn read(
         }
         Ok(())
     };
-    while let Some(chunk) = runtime.block_on(chunks.next_chunk())? {
-        reader.push(&chunk);
-        while let Some(unit) = reader.next_unit().map_err(PictureError::from)? {
-            let decoder = match (&mut decoder, reader.stream()) {
-                (Some(decoder), _) => decoder,
-                (none, Some(stream)) => {
-                    none.insert(Decoder::new(stream, THREADS).map_err(PictureError::from)?)
-                }
-                (_, None) => return Err(PictureError::Short(track.name.as_str()).into()),
-            };
-            decoder.push(unit).map_err(PictureError::from)?;
-            while let Some(decoded) = decoder.try_next().map_err(PictureError::from)? {
-                keep(decoded)?;
+    while let Some(unit) = units.next_unit()? {
+        let decoder = match (&mut decoder, units.stream()) {
+            (Some(decoder), _) => decoder,
+            (none, Some(stream)) => {
+                none.insert(Decoder::new(stream, THREADS).map_err(PictureError::from)?)
             }
+            (_, None) => return Err(PictureError::Short(track.name.as_str()).into()),
+        };
+        decoder.push(unit).map_err(PictureError::from)?;
+        while let Some(decoded) = decoder.try_next().map_err(PictureError::from)? {
+            keep(decoded)?;
         }
     }
-    reader.finish().map_err(PictureError::from)?;
     let mut decoder = decoder.ok_or(PictureError::Short(track.name.as_str()))?;
     decoder.end().map_err(PictureError::from)?;
     while let Some(decoded) = decoder.next_last().map_err(PictureError::from)? {

@@ -2,11 +2,15 @@
 
 use bytes::Bytes;
 use prost::Message as _;
-use temoin_media::fmp4::Reader;
+use temoin_media::{
+    fmp4::Reader,
+    h264::{AccessUnit, StreamConfig},
+};
 use temoin_proto::{
     ids::ClipId,
     manifest::Track,
     sealed::{CHUNK_SEALED_LEN, ClipKey, TrackCipher, chunk_count},
+    time::MonoTime,
     wire::ClipSignals,
 };
 
@@ -59,6 +63,48 @@ impl<'a> TrackReader<'a> {
         sealed.truncate(len);
         self.next += 1;
         Ok(Some(sealed.into()))
+    }
+}
+
+/// The coded pictures of a sealed track, one by one, read from a thread that may block.
+pub(super) struct UnitReader<'a> {
+    chunks: TrackReader<'a>,
+    runtime: &'a tokio::runtime::Handle,
+    reader: Reader,
+    ended: bool,
+}
+
+impl<'a> UnitReader<'a> {
+    /// Of a track that nothing was read of yet.
+    pub(super) fn of(chunks: TrackReader<'a>, runtime: &'a tokio::runtime::Handle) -> Self {
+        Self { chunks, runtime, reader: Reader::default(), ended: false }
+    }
+
+    /// The next picture, or none at the end of a whole track. Blocks.
+    pub(super) fn next_unit(&mut self) -> Result<Option<AccessUnit>, AppError> {
+        loop {
+            if let Some(unit) = self.reader.next_unit().map_err(PictureError::from)? {
+                return Ok(Some(unit));
+            }
+            if self.ended {
+                self.reader.finish().map_err(PictureError::from)?;
+                return Ok(None);
+            }
+            match self.runtime.block_on(self.chunks.next_chunk())? {
+                Some(chunk) => self.reader.push(&chunk),
+                None => self.ended = true,
+            }
+        }
+    }
+
+    /// How the pictures are coded, from the first of them on.
+    pub(super) const fn stream(&self) -> Option<&StreamConfig> {
+        self.reader.stream()
+    }
+
+    /// When the pictures so far end.
+    pub(super) const fn end(&self) -> MonoTime {
+        self.reader.end()
     }
 }
 

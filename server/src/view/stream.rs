@@ -19,7 +19,7 @@ use std::{
 use bytes::Bytes;
 use temoin_media::{
     burn_in::ViewMark,
-    fmp4::{LiveFragments, Reader, Writer},
+    fmp4::{LiveFragments, Writer},
     frame::I420Picture,
     h264::{AccessUnit, Encoder, EncoderConfig, StreamConfig},
     transcode::Transcoder,
@@ -38,7 +38,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use super::{
     PictureError, TrackStream,
     paint::{Scene, paint},
-    read::TrackReader,
+    read::{TrackReader, UnitReader},
 };
 use crate::{
     app::App,
@@ -300,48 +300,42 @@ fn make(
 ) -> Result<(), AppError> {
     let Job { view, viewer, began, clip, duration_ms, track, key, mark: mark_key, scene } = job;
     let duration = Duration::from_millis(duration_ms);
-    let mut chunks = TrackReader::new(app, &key, clip, &track)?;
+    let mut units = UnitReader::of(TrackReader::new(app, &key, clip, &track)?, runtime);
     drop(key);
-    let mut reader = Reader::default();
     let mut out = Output { fragments: None, duration, to_viewer };
     let mut scene = Some((scene, mark_key));
     let mut transcoder = None;
     let stopped = || streams.stopping.load(Ordering::Relaxed) || to_viewer.is_closed();
-    while let Some(chunk) = runtime.block_on(chunks.next_chunk())? {
-        reader.push(&chunk);
-        while let Some(unit) = reader.next_unit().map_err(PictureError::from)? {
-            if stopped() {
-                return Ok(());
-            }
-            if transcoder.is_none()
-                && let (Some(stream), Some((scene, mark_key))) = (reader.stream(), scene.take())
-            {
-                let size = (stream.width(), stream.height());
-                let mark = ViewMark::new(&view, &viewer, began, size.0, size.1)
-                    .map_err(PictureError::from)?;
-                let mut hidden = Embedder::new(&mark_key, track.name, size.0, size.1);
-                drop(mark_key);
-                let edit = move |picture: &mut I420Picture, at: MonoTime| {
-                    paint(picture, at.since(MonoTime::ZERO), &scene, &mut hidden, &mark)
-                };
-                transcoder = Some(
-                    Transcoder::new(stream, encoder_config(size), edit)
-                        .map_err(PictureError::from)?,
-                );
-            }
-            let Some(transcoder) = transcoder.as_mut() else {
-                return Err(PictureError::Short(track.name.as_str()).into());
+    while let Some(unit) = units.next_unit()? {
+        if stopped() {
+            return Ok(());
+        }
+        if transcoder.is_none()
+            && let (Some(stream), Some((scene, mark_key))) = (units.stream(), scene.take())
+        {
+            let size = (stream.width(), stream.height());
+            let mark =
+                ViewMark::new(&view, &viewer, began, size.0, size.1).map_err(PictureError::from)?;
+            let mut hidden = Embedder::new(&mark_key, track.name, size.0, size.1);
+            drop(mark_key);
+            let edit = move |picture: &mut I420Picture, at: MonoTime| {
+                paint(picture, at.since(MonoTime::ZERO), &scene, &mut hidden, &mark)
             };
-            for unit in transcoder.push(unit).map_err(PictureError::from)? {
-                if !out.unit(unit, transcoder.stream().map(Arc::as_ref))? {
-                    return Ok(());
-                }
+            transcoder = Some(
+                Transcoder::new(stream, encoder_config(size), edit).map_err(PictureError::from)?,
+            );
+        }
+        let Some(transcoder) = transcoder.as_mut() else {
+            return Err(PictureError::Short(track.name.as_str()).into());
+        };
+        for unit in transcoder.push(unit).map_err(PictureError::from)? {
+            if !out.unit(unit, transcoder.stream().map(Arc::as_ref))? {
+                return Ok(());
             }
         }
     }
-    reader.finish().map_err(PictureError::from)?;
-    let end = reader.end();
-    let size = reader.stream().map(|s| (s.width(), s.height()));
+    let end = units.end();
+    let size = units.stream().map(|s| (s.width(), s.height()));
     let transcoder = transcoder.ok_or(PictureError::Short(track.name.as_str()))?;
     // A recording of a few pictures may end before the first one has come out.
     let stream = match (transcoder.stream(), size) {
