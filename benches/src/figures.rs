@@ -86,12 +86,19 @@ pub fn write_json(path: &Path, figures: &[Figure]) -> Result<()> {
         .iter()
         .map(|f| Figure { value: round(f.value), limit: f.limit.map(round), ..f.clone() })
         .collect();
-    if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
-    }
+    make_folder_of(path)?;
     let mut json = serde_json::to_vec_pretty(&rounded)?;
     json.push(b'\n');
     fs::write(path, json).with_context(|| format!("cannot write `{}`", path.display()))
+}
+
+/// Makes the folder of a file where there is none.
+///
+/// # Errors
+/// Where it cannot be made.
+pub fn make_folder_of(path: &Path) -> Result<()> {
+    let Some(folder) = path.parent() else { return Ok(()) };
+    fs::create_dir_all(folder).with_context(|| folder.display().to_string())
 }
 
 /// To a ten-thousandth: more is noise.

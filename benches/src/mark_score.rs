@@ -28,11 +28,7 @@ use likeness::Loss;
 use scene::{Scene, grays, trimmed};
 
 use crate::{
-    attacks::{
-        Attack, Clip, Collusion, Severity,
-        clip::{Coding, Rate},
-        collude,
-    },
+    attacks::{Attack, Clip, Collusion, Severity, clip::Coding, collude},
     figures::{Figure, median},
 };
 
@@ -48,15 +44,12 @@ const WORKING: u32 = 360;
 const LONGEST: Duration = Duration::from_secs(10);
 /// A plain re-encode, kbit/s, in which the mark of the unit must be found.
 const PLAIN_KBIT: u32 = 600;
-/// Rates at which it is measured what the mark costs a coder, kbit/s.
-const RATES_KBIT: [f64; 2] = [600.0, 1500.0];
-/// Their names, and that of the rate at which the portal shows it.
-const RATES: [&str; 3] = ["600k", "1500k", "view"];
+/// At which rates it is told what the mark costs a coder.
+const RATES: [&str; 2] = ["mean", "view"];
 /// The shorter side of small recordings in the table, pixels.
 const SMALL: u32 = 360;
-/// What a viewer's copy is coded with: the server's quality.
-const VIEW: Coding =
-    Coding { rate: Rate::Quality(23), preset: "veryfast", b_pictures: 0, shorter_side: None };
+/// What a viewer's copy is coded with, as by the server.
+const VIEW: Coding = Coding::portal(23);
 
 /// Viewers who put their copies together.
 const COLLUDERS: u128 = 5;
@@ -135,7 +128,7 @@ struct Scored {
     trials: Vec<Trial>,
     psnr_db: Vec<f64>,
     ssim: Vec<f64>,
-    losses: Vec<Vec<Option<Loss>>>,
+    losses: Vec<[Loss; 2]>,
     unit_z: Vec<f64>,
     trace_s: Vec<f64>,
     views_s: Vec<f64>,
@@ -180,18 +173,12 @@ impl Scored {
     /// What the mark changes, and what that costs.
     fn look(&mut self, scene: &Scene, say: &dyn Fn(&str)) -> Result<()> {
         let seen = scene.seen();
-        let losses = scene.coding_loss(&RATES_KBIT)?;
+        let losses = scene.coding_loss()?;
         for (rate, loss) in RATES.iter().zip(&losses) {
-            let told = loss.map_or_else(
-                || "cannot be coded at this rate".to_owned(),
-                |loss| {
-                    format!(
-                        "the mark costs {:.2} dB, {:.2} dB against the original",
-                        loss.own_db, loss.original_db
-                    )
-                },
-            );
-            say(&format!("  {} at the rate {rate}: {told}", scene.name));
+            say(&format!(
+                "  {}, rate {rate}: the mark costs {:.2} dB, {:.2} dB against the original",
+                scene.name, loss.own_db, loss.original_db
+            ));
         }
         self.losses.push(losses);
         self.psnr_db.extend(seen.psnr_db);
@@ -384,13 +371,10 @@ impl Scored {
                 .goal("below 60: keys, signs and scores of 10,000 views, two threads"),
         ];
         for (n, rate) in RATES.iter().enumerate() {
-            let at: Vec<Loss> =
-                self.losses.iter().filter_map(|of| of.get(n).copied().flatten()).collect();
-            if at.is_empty() {
-                continue;
-            }
-            let worst =
-                |which: fn(&Loss) -> f64| at.iter().map(which).fold(f64::NEG_INFINITY, f64::max);
+            let at: Vec<&Loss> = self.losses.iter().filter_map(|of| of.get(n)).collect();
+            let worst = |which: fn(&Loss) -> f64| {
+                at.iter().copied().map(which).fold(f64::NEG_INFINITY, f64::max)
+            };
             let name = |what: &str| format!("mark.coding_loss_db.{what}_{rate}");
             figures.push(
                 Figure::new(name("own"), worst(|l| l.own_db), "dB", at.len(), set.clone()).goal(

@@ -163,6 +163,8 @@ pub struct Coding {
     pub preset: &'static str,
     /// B-pictures in a row at most.
     pub b_pictures: u32,
+    /// Without looking ahead, and a key picture every second: as the unit and the portal code.
+    pub live: bool,
     /// Scaled so that the shorter side has at most so many pixels.
     pub shorter_side: Option<u32>,
 }
@@ -171,12 +173,35 @@ impl Coding {
     /// What a site for short videos makes of an upload: slow, 480p. The prototype of the mark named
     /// 480p and 600 to 900 kbit/s.
     pub const fn site(kbit: u32) -> Self {
-        Self { rate: Rate::Kbit(kbit), preset: "medium", b_pictures: 3, shorter_side: Some(480) }
+        Self {
+            rate: Rate::Kbit(kbit),
+            preset: "medium",
+            b_pictures: 3,
+            live: false,
+            shorter_side: Some(480),
+        }
     }
 
     /// What a phone's own coder makes: in real time, without B-pictures.
     pub const fn phone(kbit: u32) -> Self {
-        Self { rate: Rate::Kbit(kbit), preset: "veryfast", b_pictures: 0, shorter_side: None }
+        Self {
+            rate: Rate::Kbit(kbit),
+            preset: "veryfast",
+            b_pictures: 0,
+            live: false,
+            shorter_side: None,
+        }
+    }
+
+    /// What the portal shows, at this quality (`media/src/h264/encode.rs`; there it is 23).
+    pub const fn portal(quality: u32) -> Self {
+        Self {
+            rate: Rate::Quality(quality),
+            preset: "superfast",
+            b_pictures: 0,
+            live: true,
+            shorter_side: None,
+        }
     }
 
     /// The size that comes out of it.
@@ -214,7 +239,13 @@ impl Coder {
         command.args(["-framerate", &fps, "-i", "-", "-vf", &scale, "-c:v", "libx264"]);
         // One thread: what comes out must not depend on the machine.
         command.args(["-preset", coding.preset, "-threads", "1", "-pix_fmt", "yuv420p"]);
-        command.args(["-bf", &coding.b_pictures.to_string(), "-g", "60"]);
+        command.args(["-bf", &coding.b_pictures.to_string()]);
+        if coding.live {
+            command.args(["-tune", "zerolatency", "-x264-params", "scenecut=0:open-gop=0"]);
+            command.args(["-force_key_frames", "expr:gte(t,n_forced)"]);
+        } else {
+            command.args(["-g", "60"]);
+        }
         match coding.rate {
             Rate::Kbit(kbit) => {
                 let of = |percent: u32| format!("{}k", kbit * percent / 100);

@@ -38,10 +38,11 @@
 //!   per 100 km.
 //! - `mark.*`: real clips, marked, filmed from a simulated monitor (`benches/src/attacks.rs`) and traced;
 //!   the line of each trial says how. `mark.unit.least_z_600k`: the mark of the least of them in a plain
-//!   re-encode, looked for without the original, as a unit's own is. `mark.coding_loss_db.own_*`: how much
-//!   worse x264 does at the same rate, each compared with the pictures that it was given; `.original_*`:
-//!   both compared with the unmarked pictures, so that the mark itself is an error; the worst clip of
-//!   each. `mark.peer.visible_*`: leaks in which a plain visible mark is whole in the picture (wiping and
+//!   re-encode, looked for without the original, as a unit's own is. `mark.coding_loss_db.own_mean`: how much
+//!   worse the portal's coder does at the same rate, each compared with the pictures that it was given, in
+//!   the mean over qualities 22 to 37 (Bjontegaard); `.own_view`: at the rate of the portal's own
+//!   quality; `.original_*`: both compared with the unmarked pictures, so that the mark itself is an error;
+//!   the worst clip of each. `mark.peer.visible_*`: leaks in which a plain visible mark is whole in the picture (wiping and
 //!   stickers do not count). `marks.md` beside the figures has a row for each kind of leak.
 //! - `gnss.nmea_*`: logs of real receivers through the parser: whether it gets to the end, and
 //!   whether it finds a position where a valid RMC sentence has one.
@@ -156,6 +157,8 @@ fn recorded(
         notes.push("mark.*: left out, as --quick asks".to_owned());
     } else {
         say("leaks of marked clips");
+        // Before hours of work: so that it does not fail after them.
+        figures::make_folder_of(&args.out)?;
         let extent = mark_score::Extent { leaks: args.leaks.max(1), whole_table: args.whole_table };
         let (of_marks, table) = mark_score::figures(data, extent, &say)?;
         figures.extend(of_marks);

@@ -4,13 +4,12 @@
 use anyhow::Result;
 use temoin_media::frame::I420Picture;
 
-use crate::attacks::{
-    Clip,
-    clip::{Coding, Rate},
-};
+use crate::attacks::{Clip, clip::Coding};
 
-/// x264's qualities between which the rates that are asked for lie.
-const QUALITIES: [u32; 7] = [14, 18, 22, 26, 30, 34, 38];
+/// The qualities at which coders are compared (JVT common test conditions).
+const QUALITIES: [u32; 4] = [22, 27, 32, 37];
+/// Rates at which two curves are compared.
+const STEPS: u32 = 500;
 /// Side of the windows of SSIM and their distance, pixels, and its constants (Wang et al. 2004).
 const WINDOW: usize = 8;
 const STRIDE: usize = 4;
@@ -78,7 +77,7 @@ pub(super) fn rate_kbit(bytes: u64, of: &Clip) -> f64 {
     bytes as f64 * 8.0 / 1000.0 / of.end_s()
 }
 
-/// How many decibels coding loses by the mark at one rate.
+/// How many decibels coding loses by the mark.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Loss {
     /// Each against what was given to the coder: what the mark's own bits cost.
@@ -87,35 +86,47 @@ pub(super) struct Loss {
     pub(super) original_db: f64,
 }
 
-/// How well a coder does at each rate: PSNR by the logarithm of the rate.
+/// How well the portal's coder does at each rate: PSNR by the logarithm of the rate in kbit/s, a cubic
+/// through four points.
 pub(super) struct Curve {
-    /// Rate in kbit/s and PSNR, the rate falling.
-    points: Vec<(f64, f64)>,
+    /// The rate falling.
+    points: [(f64, f64); 4],
 }
 
 impl Curve {
     /// Of `input`, compared with `with` after coding.
     pub(super) fn of(input: &Clip, with: &Clip) -> Result<Self> {
-        let mut points = Vec::new();
-        for quality in QUALITIES {
-            let coding =
-                Coding { rate: Rate::Quality(quality), shorter_side: None, ..Coding::site(0) };
-            let (coded, bytes) = input.coded_with_size(&coding)?;
+        let mut points = [(0.0, 0.0); 4];
+        for (point, quality) in points.iter_mut().zip(QUALITIES) {
+            let (coded, bytes) = input.coded_with_size(&Coding::portal(quality))?;
             let pairs = coded.pictures.iter().zip(&with.pictures);
             let errors: Vec<f64> = pairs.map(|((_, a), (_, b))| mse(a, b)).collect();
             let mean = errors.iter().sum::<f64>() / errors.len().max(1) as f64;
-            points.push((rate_kbit(bytes, input), decibels(mean)));
+            *point = (rate_kbit(bytes, input).log10(), decibels(mean));
         }
         Ok(Self { points })
     }
 
-    /// PSNR at this rate, between the two nearest; none outside of what was coded.
-    pub(super) fn decibels_at(&self, kbit: f64) -> Option<f64> {
-        self.points.windows(2).find_map(|pair| {
-            let &[(high, better), (low, worse)] = pair else { return None };
-            let part = (kbit.ln() - low.ln()) / (high.ln() - low.ln());
-            (0.0..=1.0).contains(&part).then_some(worse + (better - worse) * part)
-        })
+    /// PSNR where the logarithm of the rate is this.
+    pub(super) fn decibels_at(&self, log_kbit: f64) -> f64 {
+        let through = |(at, decibels): &(f64, f64)| {
+            let others = self.points.iter().map(|(other, _)| other).filter(|other| *other != at);
+            others.map(|other| (log_kbit - other) / (at - other)).product::<f64>() * decibels
+        };
+        self.points.iter().map(through).sum()
+    }
+
+    /// How many decibels this one is above the other in the mean, over the rates that both have
+    /// (Bjontegaard, VCEG-M33, 2001).
+    pub(super) fn above(&self, other: &Self) -> f64 {
+        let [(high, _), .., (low, _)] = self.points;
+        let [(other_high, _), .., (other_low, _)] = other.points;
+        let (low, high) = (low.max(other_low), high.min(other_high));
+        let differences = (0..STEPS).map(|step| {
+            let at = low + (high - low) * (f64::from(step) + 0.5) / f64::from(STEPS);
+            self.decibels_at(at) - other.decibels_at(at)
+        });
+        differences.sum::<f64>() / f64::from(STEPS)
     }
 }
 
@@ -139,10 +150,20 @@ mod tests {
     }
 
     #[test]
-    fn a_curve_is_read_between_its_points() {
-        let curve = Curve { points: vec![(1000.0, 40.0), (250.0, 34.0)] };
-        assert!((curve.decibels_at(500.0).unwrap() - 37.0).abs() < 1e-9);
-        assert_eq!(curve.decibels_at(1001.0), None);
-        assert_eq!(curve.decibels_at(249.0), None);
+    fn a_curve_goes_through_its_points_and_differences_are_means() {
+        let curve = |lift: f64| Curve {
+            points: [(3.5, 44.0 + lift), (3.2, 41.0), (2.9, 37.5), (2.6, 33.0 - lift)],
+        };
+        let one = curve(0.0);
+        for (at, decibels) in one.points {
+            assert!((one.decibels_at(at) - decibels).abs() < 1e-9);
+        }
+        // A cubic through points of a line is that line.
+        let line = Curve { points: [(3.0, 40.0), (2.5, 35.0), (2.0, 30.0), (1.5, 25.0)] };
+        assert!((line.decibels_at(2.2) - 32.0).abs() < 1e-9);
+        let shifted = Curve { points: [(3.1, 42.0), (2.6, 37.0), (2.1, 32.0), (1.6, 27.0)] };
+        assert!((shifted.above(&line) - 1.0).abs() < 1e-9, "a decibel at each rate of both");
+        assert!(one.above(&one).abs() < 1e-9);
+        assert!(curve(0.6).above(&one).abs() < 0.1, "better here, worse there");
     }
 }

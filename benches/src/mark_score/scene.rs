@@ -83,22 +83,22 @@ impl Scene {
         seen
     }
 
-    /// How many decibels coding at these rates (kbit/s) loses by the mark, and last at the rate that a
-    /// view without it has; none where the recording cannot be coded at such a rate.
-    pub(super) fn coding_loss(&self, rates_kbit: &[f64]) -> Result<Vec<Option<Loss>>> {
-        let (_, bytes) = self.original.coded_with_size(&VIEW)?;
-        let of_view = rate_kbit(bytes, &self.original);
+    /// What the mark costs the portal's coder: in the mean over its qualities, and at the rate that a view
+    /// without the mark has.
+    pub(super) fn coding_loss(&self) -> Result<[Loss; 2]> {
         let plain = Curve::of(&self.original, &self.original)?;
         let own = Curve::of(&self.marked, &self.marked)?;
         let original = Curve::of(&self.marked, &self.original)?;
-        let loss = |kbit: f64| {
-            let plain = plain.decibels_at(kbit)?;
-            Some(Loss {
-                own_db: plain - own.decibels_at(kbit)?,
-                original_db: plain - original.decibels_at(kbit)?,
-            })
-        };
-        Ok(rates_kbit.iter().copied().chain([of_view]).map(loss).collect())
+        let (_, bytes) = self.original.coded_with_size(&VIEW)?;
+        let of_view = rate_kbit(bytes, &self.original).log10();
+        let at_view = plain.decibels_at(of_view);
+        Ok([
+            Loss { own_db: plain.above(&own), original_db: plain.above(&original) },
+            Loss {
+                own_db: at_view - own.decibels_at(of_view),
+                original_db: at_view - original.decibels_at(of_view),
+            },
+        ])
     }
 
     /// What becomes of the viewer's copy.

@@ -1,8 +1,13 @@
 //! Puts a mark in, picture by picture, while they are encoded.
 //!
 //! The mark is computed at one node for each block of 8x8 pixels and laid between the nodes in fixed
-//! point. What is less than a grey level is kept by an ordered dither that does not move, so that a
+//! point. What is less than a grey level is rounded with an ordered dither that does not move, so that a
 //! slope becomes no staircase.
+//!
+//! The dither has half the range that would keep every slope exactly. A coder does not keep it anyway, and
+//! its error is paid for at good qualities: the whole range costs 0.2 dB more where the picture is at
+//! 45 dB, and no range leaves contours on slopes that are dark and have no noise. The score of a view is
+//! the same with all three (`make eval`).
 
 use std::time::Duration;
 
@@ -27,7 +32,7 @@ const UNIT_BITS: u32 = 6;
 /// The part of the variance at the nodes that is left between them (measured on random signs).
 const BETWEEN_NODES: f32 = 0.9;
 
-/// An 8x8 ordered dither (Bayer), 0 to 63.
+/// An 8x8 ordered dither (Bayer), 0 to 63: the whole range of [`UNIT`].
 const DITHER: [[i16; BLOCK]; BLOCK] = [
     [0, 32, 8, 40, 2, 34, 10, 42],
     [48, 16, 56, 24, 50, 18, 58, 26],
@@ -56,7 +61,7 @@ pub struct Embedder {
     field: Vec<i16>,
     /// Two rows of nodes, laid out over the picture's width with half a block more at each side.
     laid: [Vec<i16>; 2],
-    /// [`DITHER`] over the whole width.
+    /// [`DITHER`] at half its range, over the whole width.
     dither: [Vec<i16>; BLOCK],
     width: usize,
 }
@@ -89,7 +94,8 @@ impl Embedder {
             patterns: [None, None],
             field: vec![0; (across + 2) * (down + 2)],
             laid: [vec![0; BLOCK * (across + 1)], vec![0; BLOCK * (across + 1)]],
-            dither: DITHER.map(|row| row.iter().copied().cycle().take(width_px).collect()),
+            dither: DITHER
+                .map(|row| row.map(half_range).into_iter().cycle().take(width_px).collect()),
             width: width_px,
         }
     }
@@ -247,6 +253,11 @@ fn change_row(row: &mut [u8], upper: &[i16], lower: &[i16], (b, a): (i16, i16), 
         // Within a byte, as it was clamped.
         *y = changed.to_le_bytes()[0];
     }
+}
+
+/// The same step in a dither of half the range, with the same middle.
+const fn half_range(step: i16) -> i16 {
+    16 + step / 2
 }
 
 /// A change in units; far less than what an `i16` holds.
