@@ -43,6 +43,12 @@ test: ## everything that CI runs
 	@$(PACK)
 	@$(RUNTIME); scripts/test.sh
 
+.PHONY: test-vm
+test-vm: ## test the unit's devices against real Linux drivers, in an emulated machine
+	@scripts/setup.sh vm
+	@scripts/own-build-folder.sh
+	@scripts/vm.sh
+
 .PHONY: bench
 bench: models ## measure; writes target/bench.json and benches/RESULTS.md
 	@$(RUNTIME); scripts/bench.sh

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Installs what is missing on Debian 12 or Ubuntu, as root or with sudo, without questions.
-# usage: setup.sh demo|test|eval
+# usage: setup.sh demo|test|vm|eval
 #   demo: what building and running needs; test: browser and tools for the tests as well;
+#   vm: what the tests of devices need;
 #   eval: gpsd and its decoder, which receivers' logs are read through and compared with
 set -euo pipefail
 
@@ -26,6 +27,11 @@ if [[ $what == test ]]; then
   fi
   command -v node >/dev/null || packages+=(nodejs)
   command -v npm >/dev/null || packages+=(npm)
+fi
+
+if [[ $what == test || $what == vm ]]; then
+  # An emulated machine for the tests of devices.
+  packages+=(qemu-system-x86 busybox-static kmod cpio iproute2)
 fi
 
 if [[ $what == eval ]]; then

@@ -42,5 +42,7 @@ else
 fi
 cargo test --workspace --doc --locked --quiet
 
+step "devices, against real drivers in an emulated machine"
+scripts/vm.sh
 
 step "done"

@@ -14,7 +14,7 @@ use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     fs::{FileType, Mode, OFlags},
     io::Errno,
-    termios::{OptionalActions, isatty, tcgetattr, tcsetattr},
+    termios::{OptionalActions, QueueSelector, isatty, tcflush, tcgetattr, tcsetattr},
 };
 use temoin_proto::samples::Signal;
 
@@ -61,7 +61,10 @@ impl GnssSerial {
             let mut line = tcgetattr(&fd).map_err(failed)?;
             line.make_raw();
             line.set_speed(baud).map_err(failed)?;
-            tcsetattr(&fd, OptionalActions::Flush, &line).map_err(failed)?;
+            // Not after what is to be sent: the line echoed what came until now, and to a device that takes
+            // nothing that would wait for ever.
+            tcsetattr(&fd, OptionalActions::Now, &line).map_err(failed)?;
+            tcflush(&fd, QueueSelector::IOFlush).map_err(failed)?;
         }
         Ok(Self {
             path: path.to_owned(),

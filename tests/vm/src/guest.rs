@@ -1,0 +1,30 @@
+//! Inside of the machine.
+
+use std::{path::Path, process::Command};
+
+use anyhow::{Context, Result, ensure};
+
+use crate::{host::say, scenario::ALL};
+
+/// How the line begins that says that all went well.
+pub(crate) const WELL: &str = "temoin-vm: well";
+/// How the line begins that says what went wrong.
+pub(crate) const FAILED: &str = "temoin-vm: FAILED: ";
+
+/// Loads the drivers and runs the scenario.
+///
+/// # Errors
+/// What went wrong.
+pub(crate) fn run(name: &str, kernel: &Path) -> Result<()> {
+    let scenario =
+        ALL.iter().find(|s| s.name == name).with_context(|| format!("no scenario `{name}`"))?;
+    for driver in scenario.drivers {
+        let words = driver.split_whitespace();
+        let done = Command::new("modprobe").arg("-d").arg(kernel).args(words).status();
+        let done = done.context("modprobe")?;
+        ensure!(done.success(), "the driver `{driver}` cannot be loaded");
+    }
+    (scenario.run)()?;
+    say(WELL);
+    Ok(())
+}

@@ -1,0 +1,251 @@
+//! Outside of the machine: boots one for each scenario and judges what comes on its serial line.
+
+use std::{
+    fs,
+    io::{BufRead as _, BufReader, Write as _},
+    os::unix::{fs::PermissionsExt as _, net::UnixStream},
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    sync::mpsc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, ensure};
+
+use crate::{
+    guest::{FAILED, WELL},
+    scenario::{ALL, Scenario},
+};
+
+/// Longest that a machine may run; the slowest scenario takes a third of it on an idle machine.
+const PATIENCE: Duration = Duration::from_secs(120);
+/// How often a line comes on the second serial line.
+const EVERY: Duration = Duration::from_millis(50);
+/// Modules without which the machine does not find its root.
+const ROOT: [&str; 3] = ["virtio_pci", "9pnet_virtio", "9p"];
+/// The first program of the machine. The kernel passes `scenario` on.
+const INIT: &str = r#"#!/bin/busybox sh
+b=/bin/busybox
+$b mkdir -p /proc /sys /dev /host
+$b mount -t proc proc /proc
+$b mount -t sysfs sys /sys
+$b mount -t devtmpfs dev /dev
+for module in /modules/*; do $b insmod $module; done
+$b mount -t 9p -o trans=virtio,version=9p2000.L,ro,msize=512000,cache=loose host /host
+for folder in proc sys dev; do $b mount --bind /$folder /host/$folder; done
+$b mount -t tmpfs tmp /host/tmp
+$b chroot /host "@program@" guest "$scenario" "@kernel@"
+$b poweroff -f
+"#;
+
+/// A line to whoever started this.
+pub(crate) fn say(line: &str) {
+    let mut out = std::io::stdout().lock();
+    drop(writeln!(out, "{line}").and_then(|()| out.flush()));
+}
+
+/// How scenarios are run.
+#[derive(clap::Args)]
+pub(crate) struct Run {
+    /// The unpacked kernel (`scripts/vm-kernel.sh` prints it).
+    #[arg(long, value_name = "FOLDER")]
+    kernel: PathBuf,
+    /// Where the machines' serial lines are written, and `vm.json` with the figures.
+    #[arg(long, value_name = "FOLDER")]
+    out: PathBuf,
+    /// Only scenarios with this in their name.
+    #[arg(long, value_name = "TEXT")]
+    only: Option<String>,
+}
+
+impl Run {
+    /// Whether all scenarios went well.
+    ///
+    /// # Errors
+    /// Where no machine can be made.
+    pub(crate) fn run(self) -> Result<bool> {
+        fs::create_dir_all(&self.out).with_context(|| self.out.display().to_string())?;
+        let kernel =
+            self.kernel.canonicalize().with_context(|| self.kernel.display().to_string())?;
+        let folder = tempfile::Builder::new().prefix("temoin-vm-").tempdir()?;
+        let rig = Rig::build(&kernel, folder.path())?;
+        let wanted = |s: &&Scenario| self.only.as_ref().is_none_or(|only| s.name.contains(only));
+        let (mut passed, mut total) = (0_u32, 0_u32);
+        let began = Instant::now();
+        for scenario in ALL.iter().filter(wanted) {
+            let since = Instant::now();
+            let verdict = rig.boot(scenario, &self.out.join(format!("{}.log", scenario.name)));
+            let seconds = since.elapsed().as_secs_f64();
+            total += 1;
+            match verdict {
+                Ok(()) => {
+                    passed += 1;
+                    say(&format!("ok      {:28} {seconds:5.1} s", scenario.name));
+                }
+                Err(e) => say(&format!("FAILED  {:28} {seconds:5.1} s  {e:#}", scenario.name)),
+            }
+        }
+        ensure!(total > 0, "no scenario is called that");
+        let seconds = began.elapsed().as_secs_f64();
+        say(&format!(
+            "{passed} of {total} in {seconds:.0} s; the machines' words: {}",
+            self.out.display()
+        ));
+        let figures = serde_json::json!({
+            "unit.vm_scenarios_passed": passed, "unit.vm_scenarios_total": total,
+        });
+        fs::write(self.out.join("vm.json"), format!("{figures:#}\n"))?;
+        Ok(passed == total)
+    }
+}
+
+/// What all machines have.
+struct Rig {
+    image: PathBuf,
+    initramfs: PathBuf,
+    folder: PathBuf,
+}
+
+impl Rig {
+    fn build(kernel: &Path, folder: &Path) -> Result<Self> {
+        let release =
+            kernel.file_name().and_then(|name| name.to_str()).context("the kernel has no name")?;
+        let image = kernel.join("boot").join(format!("vmlinuz-{release}"));
+        ensure!(image.exists(), "there is no kernel `{}`", image.display());
+        let root = folder.join("root");
+        let (bin, modules) = (root.join("bin"), root.join("modules"));
+        for folder in [&bin, &modules] {
+            fs::create_dir_all(folder)?;
+        }
+        let busybox = Command::new("sh").args(["-c", "command -v busybox"]).output()?.stdout;
+        let busybox = String::from_utf8(busybox)?;
+        fs::copy(busybox.trim(), bin.join("busybox")).context("busybox")?;
+        for (n, module) in modules_of(kernel, release)?.iter().enumerate() {
+            let name = module.file_name().and_then(|name| name.to_str()).unwrap_or("module");
+            fs::copy(module, modules.join(format!("{n:02}-{name}")))?;
+        }
+        let program = std::env::current_exe()?;
+        let init = INIT
+            .replace("@program@", &program.display().to_string())
+            .replace("@kernel@", &kernel.display().to_string());
+        fs::write(root.join("init"), init)?;
+        fs::set_permissions(root.join("init"), fs::Permissions::from_mode(0o755))?;
+        let initramfs = folder.join("initramfs");
+        let packed = Command::new("sh")
+            .args(["-c", "find . | cpio --quiet -o -H newc >../initramfs"])
+            .current_dir(&root)
+            .status()?;
+        ensure!(packed.success(), "cpio failed");
+        Ok(Self { image, initramfs, folder: folder.to_owned() })
+    }
+
+    /// Runs one scenario to its end.
+    fn boot(&self, scenario: &Scenario, log: &Path) -> Result<()> {
+        let mut command = Command::new("qemu-system-x86_64");
+        command.args(["-accel", "tcg", "-cpu", "max", "-m", "512", "-smp", "1"]);
+        command.args(["-display", "none", "-nodefaults", "-no-reboot", "-serial", "stdio"]);
+        command.arg("-kernel").arg(&self.image).arg("-initrd").arg(&self.initramfs);
+        command
+            .args(["-append", &format!("console=ttyS0 quiet panic=-1 scenario={}", scenario.name)]);
+        let root = "local,path=/,mount_tag=host,security_model=none,readonly=on,multidevs=remap";
+        command.args(["-virtfs", root]);
+        let socket = self.folder.join("line");
+        if scenario.serial.is_some() {
+            let line = format!("socket,id=line,server=on,wait=on,path={}", socket.display());
+            command.args(["-chardev", &line, "-serial", "chardev:line"]);
+        }
+        command.args(scenario.machine);
+        let mut machine = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .context("the program qemu-system-x86_64 is needed")?;
+        let line = scenario.serial.map(|text| thread::spawn(move || feed(&socket, &text())));
+        let (to, lines) = mpsc::channel();
+        let serial = machine.stdout.take().context("no serial line")?;
+        let reader = thread::spawn(move || {
+            for line in BufReader::new(serial).split(b'\n').map_while(Result::ok) {
+                let line = String::from_utf8_lossy(&line).trim_end().to_owned();
+                if to.send(line).is_err() {
+                    return;
+                }
+            }
+        });
+        let verdict = judge(&lines, log);
+        // It powers off by itself where it can.
+        drop(machine.kill());
+        let ended = machine.wait_with_output()?;
+        drop(lines);
+        drop(reader.join());
+        // It ended with the machine at the latest; what it could not send, the scenario has missed.
+        drop(line.map(thread::JoinHandle::join));
+        verdict.with_context(|| String::from_utf8_lossy(&ended.stderr).trim().to_owned())
+    }
+}
+
+/// Sends a text on the machine's second serial line, a line of it every so often, until the machine ends.
+fn feed(socket: &Path, text: &str) -> std::io::Result<()> {
+    let until = Instant::now() + PATIENCE;
+    let mut line = loop {
+        match UnixStream::connect(socket) {
+            Ok(line) => break line,
+            Err(e) if Instant::now() > until => return Err(e),
+            // The machine has not made it yet.
+            Err(_) => thread::sleep(Duration::from_millis(20)),
+        }
+    };
+    for sentence in text.split_inclusive('\n') {
+        line.write_all(sentence.as_bytes())?;
+        thread::sleep(EVERY);
+    }
+    Ok(())
+}
+
+/// Reads what a machine says until it has said how it went.
+fn judge(lines: &mpsc::Receiver<String>, log: &Path) -> Result<()> {
+    let mut log = fs::File::create(log).with_context(|| log.display().to_string())?;
+    let until = Instant::now() + PATIENCE;
+    loop {
+        let left = until.saturating_duration_since(Instant::now());
+        let line = match lines.recv_timeout(left) {
+            Ok(line) => line,
+            Err(mpsc::RecvTimeoutError::Timeout) => {
+                anyhow::bail!("nothing was said for {} s", PATIENCE.as_secs())
+            }
+            Err(mpsc::RecvTimeoutError::Disconnected) => {
+                anyhow::bail!("the machine went off without a word of how it went")
+            }
+        };
+        writeln!(log, "{line}")?;
+        if line == WELL {
+            return Ok(());
+        }
+        if let Some(why) = line.strip_prefix(FAILED) {
+            anyhow::bail!("{why}");
+        }
+    }
+}
+
+/// The files of [`ROOT`] and what they need, in the order in which they are loaded.
+fn modules_of(kernel: &Path, release: &str) -> Result<Vec<PathBuf>> {
+    let mut files: Vec<PathBuf> = Vec::new();
+    for module in ROOT {
+        let out = Command::new("modprobe")
+            .arg("-d")
+            .arg(kernel)
+            .args(["-S", release, "--show-depends", module])
+            .output()
+            .context("modprobe")?;
+        ensure!(out.status.success(), "the kernel has no {module}");
+        for line in String::from_utf8(out.stdout)?.lines() {
+            let Some(file) = line.trim().strip_prefix("insmod ") else { continue };
+            let file = PathBuf::from(file.trim());
+            if !files.contains(&file) {
+                files.push(file);
+            }
+        }
+    }
+    Ok(files)
+}

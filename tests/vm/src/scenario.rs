@@ -1,0 +1,72 @@
+//! What is tried.
+
+use anyhow::Result;
+
+use crate::{cameras, signals};
+
+/// One machine's test.
+pub(crate) struct Scenario {
+    /// Its name, without spaces: the kernel passes it on.
+    pub(crate) name: &'static str,
+    /// Drivers that are loaded first, with their parameters.
+    pub(crate) drivers: &'static [&'static str],
+    /// More devices of the machine, as arguments of QEMU.
+    pub(crate) machine: &'static [&'static str],
+    /// What comes on the second serial line, from the begin on.
+    pub(crate) serial: Option<fn() -> String>,
+    /// The test, inside of the machine.
+    pub(crate) run: fn() -> Result<()>,
+}
+
+/// One camera that gives 640x360 and has controls for faults.
+const VIVID: &[&str] = &["vivid n_devs=1 node_types=0x1 num_inputs=1 input_types=0x0"];
+/// Two cameras.
+const TWO: &[&str] = &["vivid n_devs=2 node_types=0x1,0x1 num_inputs=1,1 input_types=0x0,0x0"];
+const BUS: &[&str] = &["vcan", "can-raw"];
+/// Two controllers on one bus, between which frames really travel.
+const CONTROLLERS: &[&str] = &[
+    "-object",
+    "can-bus,id=bus",
+    "-device",
+    "kvaser_pci,canbus=bus",
+    "-device",
+    "kvaser_pci,canbus=bus",
+];
+
+const fn camera(name: &'static str, run: fn() -> Result<()>) -> Scenario {
+    Scenario { name, drivers: VIVID, machine: &[], serial: None, run }
+}
+
+/// All of them.
+pub(crate) const ALL: &[Scenario] = &[
+    camera("camera-gives-pictures", cameras::gives_pictures),
+    Scenario { drivers: TWO, ..camera("cameras-together", cameras::two_together) },
+    camera("camera-replugged", cameras::unplugged),
+    camera("camera-disconnected", cameras::disconnected),
+    camera("camera-fails-streaming", cameras::fails),
+    camera("camera-damaged-picture", cameras::damaged),
+    camera("camera-drops-half", cameras::drops_half),
+    camera("camera-stalls", cameras::stalls),
+    camera("camera-refuses-start", cameras::refuses),
+    Scenario {
+        name: "bus-heard",
+        drivers: BUS,
+        machine: &[],
+        serial: None,
+        run: signals::bus_is_heard,
+    },
+    Scenario {
+        name: "bus-controllers",
+        drivers: &["kvaser_pci", "can-raw"],
+        machine: CONTROLLERS,
+        serial: None,
+        run: signals::controllers,
+    },
+    Scenario {
+        name: "receiver-serial",
+        drivers: &[],
+        machine: &[],
+        serial: Some(signals::sentences),
+        run: signals::receiver,
+    },
+];
