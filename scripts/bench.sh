@@ -19,5 +19,9 @@ cargo build --release --locked "${packages[@]}" --bins
 step "parts"
 cargo bench --locked "${packages[@]}" --bench parts
 
+step "devices, in an emulated machine"
+rm -f target/vm/vm.json
+scripts/vm.sh || echo "not all went well: the figures say how many"
+
 step "the whole line (about 5 minutes)"
 "${CARGO_TARGET_DIR:-target}/release/temoin-bench" "$@"

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 use std::{
+    collections::BTreeMap,
     io::Write as _,
     path::{Path, PathBuf},
     process::ExitCode,
@@ -178,6 +179,7 @@ fn bench(args: &Args) -> Result<()> {
     figures.extend(access_log_bench::figures(&disk)?);
     let status = server.stop(Duration::from_secs(15))?;
     ensure!(status.success(), "the server ended with {status}");
+    figures.extend(of_devices(&args.out.with_file_name("vm").join("vm.json"))?);
 
     figures::write_json(&args.out, &figures)?;
     let text = results(&machine, &input, args, &figures);
@@ -186,6 +188,24 @@ fn bench(args: &Args) -> Result<()> {
     say(&format!("\n{}", figures::table(&figures)));
     say(&format!("written: {} and {}", shown(&args.out), shown(&args.results)));
     Ok(())
+}
+
+/// What the tests of devices in an emulated machine wrote just before; nothing where there is none.
+fn of_devices(path: &Path) -> Result<Vec<Figure>> {
+    let Ok(json) = std::fs::read(path) else {
+        say("no tests of devices were run: there is no machine for them");
+        return Ok(Vec::new());
+    };
+    let counts: BTreeMap<String, u32> =
+        serde_json::from_slice(&json).with_context(|| path.display().to_string())?;
+    let total =
+        *counts.get("unit.vm_scenarios_total").context("there is no count of all scenarios")?;
+    let figure = |(name, count)| {
+        let of = usize::try_from(total).unwrap_or(usize::MAX);
+        Figure::new(name, f64::from(count), "scenarios", of, "emulated machine")
+            .limit(f64::from(total))
+    };
+    Ok(counts.into_iter().map(figure).collect())
 }
 
 fn shown(path: &Path) -> String {
