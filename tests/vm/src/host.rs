@@ -15,12 +15,13 @@ use anyhow::{Context, Result, ensure};
 
 use crate::{
     guest::{FAILED, WELL},
-    scenario::{ALL, Scenario},
+    scenario::{ALL, Receiver, Scenario},
+    signals,
 };
 
 /// Longest that a machine may run; the slowest scenario takes a third of it on an idle machine.
 const PATIENCE: Duration = Duration::from_secs(120);
-/// How often a line comes on the second serial line.
+/// How often a receiver speaks.
 const EVERY: Duration = Duration::from_millis(50);
 /// Modules without which the machine does not find its root.
 const ROOT: [&str; 3] = ["virtio_pci", "9pnet_virtio", "9p"];
@@ -151,9 +152,13 @@ impl Rig {
         let root = "local,path=/,mount_tag=host,security_model=none,readonly=on,multidevs=remap";
         command.args(["-virtfs", root]);
         let socket = self.folder.join("line");
-        if scenario.serial.is_some() {
+        if let Some(receiver) = scenario.receiver {
             let line = format!("socket,id=line,server=on,wait=on,path={}", socket.display());
-            command.args(["-chardev", &line, "-serial", "chardev:line"]);
+            command.args(["-chardev", &line]);
+            command.args(match receiver {
+                Receiver::Port => ["-serial", "chardev:line"].as_slice(),
+                Receiver::Usb => &["-device", "qemu-xhci", "-device", "usb-serial,chardev=line"],
+            });
         }
         command.args(scenario.machine);
         let mut machine = command
@@ -162,7 +167,8 @@ impl Rig {
             .stderr(Stdio::piped())
             .spawn()
             .context("the program qemu-system-x86_64 is needed")?;
-        let line = scenario.serial.map(|text| thread::spawn(move || feed(&socket, &text())));
+        let speaks = || thread::spawn(move || feed(&socket, &signals::sentences()));
+        let line = scenario.receiver.map(|_| speaks());
         let (to, lines) = mpsc::channel();
         let serial = machine.stdout.take().context("no serial line")?;
         let reader = thread::spawn(move || {
@@ -185,7 +191,7 @@ impl Rig {
     }
 }
 
-/// Sends a text on the machine's second serial line, a line of it every so often, until the machine ends.
+/// Sends a text on the receiver's line, a line of it every so often, until the machine ends.
 fn feed(socket: &Path, text: &str) -> std::io::Result<()> {
     let until = Instant::now() + PATIENCE;
     let mut line = loop {
@@ -196,11 +202,17 @@ fn feed(socket: &Path, text: &str) -> std::io::Result<()> {
             Err(_) => thread::sleep(Duration::from_millis(20)),
         }
     };
+    // What the machine sends (a terminal echoes until it is told not to) must not fill the line.
+    let mut back = line.try_clone()?;
+    let sink = thread::spawn(move || std::io::copy(&mut back, &mut std::io::sink()).map(drop));
     for sentence in text.split_inclusive('\n') {
-        line.write_all(sentence.as_bytes())?;
+        if line.write_all(sentence.as_bytes()).is_err() {
+            // The machine ended.
+            break;
+        }
         thread::sleep(EVERY);
     }
-    Ok(())
+    sink.join().unwrap_or(Ok(()))
 }
 
 /// Reads what a machine says until it has said how it went.

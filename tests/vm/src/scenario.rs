@@ -12,10 +12,19 @@ pub(crate) struct Scenario {
     pub(crate) drivers: &'static [&'static str],
     /// More devices of the machine, as arguments of QEMU.
     pub(crate) machine: &'static [&'static str],
-    /// What comes on the second serial line, from the begin on.
-    pub(crate) serial: Option<fn() -> String>,
+    /// Where the receiver is.
+    pub(crate) receiver: Option<Receiver>,
     /// The test, inside of the machine.
     pub(crate) run: fn() -> Result<()>,
+}
+
+/// Where a receiver speaks on the machine, [`signals::sentences`] from the begin on.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Receiver {
+    /// On the second serial port.
+    Port,
+    /// On a USB adapter.
+    Usb,
 }
 
 /// One camera that gives 640x360 and has controls for faults.
@@ -34,7 +43,7 @@ const CONTROLLERS: &[&str] = &[
 ];
 
 const fn camera(name: &'static str, run: fn() -> Result<()>) -> Scenario {
-    Scenario { name, drivers: VIVID, machine: &[], serial: None, run }
+    Scenario { name, drivers: VIVID, machine: &[], receiver: None, run }
 }
 
 /// All of them.
@@ -52,21 +61,28 @@ pub(crate) const ALL: &[Scenario] = &[
         name: "bus-heard",
         drivers: BUS,
         machine: &[],
-        serial: None,
+        receiver: None,
         run: signals::bus_is_heard,
     },
     Scenario {
         name: "bus-controllers",
         drivers: &["kvaser_pci", "can-raw"],
         machine: CONTROLLERS,
-        serial: None,
+        receiver: None,
         run: signals::controllers,
     },
     Scenario {
         name: "receiver-serial",
         drivers: &[],
         machine: &[],
-        serial: Some(signals::sentences),
+        receiver: Some(Receiver::Port),
         run: signals::receiver,
+    },
+    Scenario {
+        name: "receiver-replugged",
+        drivers: &["xhci_pci", "ftdi_sio"],
+        machine: &[],
+        receiver: Some(Receiver::Usb),
+        run: signals::receiver_replugged,
     },
 ];

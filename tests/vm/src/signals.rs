@@ -1,6 +1,11 @@
 //! The vehicle's bus and the receiver.
 
-use std::{fs, path::PathBuf, process::Command, time::Duration};
+use std::{
+    fs,
+    path::PathBuf,
+    process::Command,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, Result, ensure};
 use socketcan::{CanFrame, CanSocket, EmbeddedFrame as _, Socket as _, StandardId};
@@ -10,10 +15,12 @@ use temoin_agent::{
 };
 use temoin_proto::samples::{GnssFix, Signal};
 
-use crate::bench::Bench;
+use crate::{bench::Bench, host::say};
 
 /// Within which a signal comes that was sent.
 const SOON: Duration = Duration::from_secs(10);
+/// Within which a device's signals are back after a fault's end.
+const BACK: Duration = Duration::from_secs(2);
 const DBC: &str = "VERSION \"\"\n\nNS_ :\n\nBS_:\n\nBU_: XXX\n\nBO_ 180 SPEED: 8 XXX\n \
     SG_ SPEED : 0|16@1+ (0.01,0) [0|0] \"km/h\" XXX\n";
 const MODEL: &str = "dbc = \"van.dbc\"\n[speed]\nsignal = \"SPEED.SPEED\"\n";
@@ -118,18 +125,10 @@ pub(crate) fn sentences() -> String {
 
 /// Positions and speed come as they were sent, and none is lost in between.
 pub(crate) fn receiver() -> Result<()> {
-    let bench =
-        Bench::start(&DeviceConfig { gnss: Some("/dev/ttyS1".into()), ..DeviceConfig::default() })?;
+    let bench = of_receiver("/dev/ttyS1")?;
     let mut last: Option<GnssFix> = None;
     for _ in 0..50 {
-        let fix = bench.signal(SOON, |signal| match signal {
-            Signal::Gnss(fix) => Some(*fix),
-            Signal::Imu(_)
-            | Signal::Speed(_)
-            | Signal::Wheels(_)
-            | Signal::Control(_)
-            | Signal::Button(_) => None,
-        })?;
+        let fix = position(&bench)?;
         let speed = fix.speed_mps.context("a fix without a speed")?;
         ensure!((speed - 10.0).abs() < 0.01, "19.44 knots were sent, {speed} m/s came");
         let utc = fix.utc_unix_ms.context("a fix without a time")?;
@@ -142,4 +141,55 @@ pub(crate) fn receiver() -> Result<()> {
         last = Some(fix);
     }
     bench.end()
+}
+
+/// The adapter is pulled out and plugged in again.
+pub(crate) fn receiver_replugged() -> Result<()> {
+    let plug = adapter()?.join("authorized");
+    let bench = of_receiver("/dev/ttyUSB0")?;
+    position(&bench)?;
+    say("pulling it out");
+    fs::write(&plug, "0").context("pulling the adapter out")?;
+    bench.health("gnss", State::Failed, SOON)?;
+    say("plugging it in");
+    fs::write(&plug, "1").context("plugging the adapter in")?;
+    let ended = Instant::now();
+    bench.forget();
+    position(&bench)?;
+    let took = ended.elapsed();
+    ensure!(took <= BACK, "positions were back only after {took:?}");
+    bench.end()
+}
+
+/// The adapter on the machine's USB, once the kernel has found it.
+fn adapter() -> Result<PathBuf> {
+    let until = Instant::now() + SOON;
+    loop {
+        for device in fs::read_dir("/sys/bus/usb/devices")? {
+            let device = device?.path();
+            // QEMU's adapter is an FT232.
+            if fs::read_to_string(device.join("idVendor")).is_ok_and(|id| id.trim() == "0403")
+                && fs::exists("/dev/ttyUSB0")?
+            {
+                return Ok(device);
+            }
+        }
+        ensure!(Instant::now() < until, "the kernel found no USB adapter");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+fn of_receiver(line: &str) -> Result<Bench> {
+    Bench::start(&DeviceConfig { gnss: Some(line.into()), ..DeviceConfig::default() })
+}
+
+fn position(bench: &Bench) -> Result<GnssFix> {
+    bench.signal(SOON, |signal| match signal {
+        Signal::Gnss(fix) => Some(*fix),
+        Signal::Imu(_)
+        | Signal::Speed(_)
+        | Signal::Wheels(_)
+        | Signal::Control(_)
+        | Signal::Button(_) => None,
+    })
 }
