@@ -46,8 +46,7 @@ impl Bench {
 
     /// The next thing that was captured.
     fn next(&self, until: Instant, what: &str) -> Result<Captured> {
-        let left = until.saturating_duration_since(Instant::now());
-        self.captured.recv_timeout(left).map_err(|_| {
+        self.until(until).ok_or_else(|| {
             let health: Vec<String> = self
                 .health
                 .items()
@@ -56,6 +55,11 @@ impl Bench {
                 .collect();
             anyhow::anyhow!("{what} did not come in time; device health: {}", health.join("; "))
         })
+    }
+
+    /// The next thing that was captured; none at this time.
+    pub(crate) fn until(&self, until: Instant) -> Option<Captured> {
+        self.captured.recv_timeout(until.saturating_duration_since(Instant::now())).ok()
     }
 
     /// The next picture of a camera.

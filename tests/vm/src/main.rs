@@ -13,6 +13,7 @@ mod guest;
 mod host;
 mod scenario;
 mod signals;
+mod together;
 mod vivid;
 
 use std::{path::PathBuf, process::ExitCode};

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use crate::{cameras, signals};
+use crate::{cameras, signals, together};
 
 /// One machine's test.
 pub(crate) struct Scenario {
@@ -30,7 +30,7 @@ pub(crate) enum Receiver {
 /// One camera that gives 640x360 and has controls for faults.
 const VIVID: &[&str] = &["vivid n_devs=1 node_types=0x1 num_inputs=1 input_types=0x0"];
 /// Two cameras.
-const TWO: &[&str] = &["vivid n_devs=2 node_types=0x1,0x1 num_inputs=1,1 input_types=0x0,0x0"];
+const TWO_CAMERAS: &str = "vivid n_devs=2 node_types=0x1,0x1 num_inputs=1,1 input_types=0x0,0x0";
 const BUS: &[&str] = &["vcan", "can-raw"];
 /// Two controllers on one bus, between which frames really travel.
 const CONTROLLERS: &[&str] = &[
@@ -49,7 +49,7 @@ const fn camera(name: &'static str, run: fn() -> Result<()>) -> Scenario {
 /// All of them.
 pub(crate) const ALL: &[Scenario] = &[
     camera("camera-gives-pictures", cameras::gives_pictures),
-    Scenario { drivers: TWO, ..camera("cameras-together", cameras::two_together) },
+    Scenario { drivers: &[TWO_CAMERAS], ..camera("cameras-together", cameras::two_together) },
     camera("camera-replugged", cameras::unplugged),
     camera("camera-disconnected", cameras::disconnected),
     camera("camera-fails-streaming", cameras::fails),
@@ -84,5 +84,12 @@ pub(crate) const ALL: &[Scenario] = &[
         machine: &[],
         receiver: Some(Receiver::Usb),
         run: signals::receiver_replugged,
+    },
+    Scenario {
+        name: "all-together",
+        drivers: &[TWO_CAMERAS, "vcan", "can-raw"],
+        machine: &[],
+        receiver: Some(Receiver::Port),
+        run: together::all,
     },
 ];

@@ -28,7 +28,7 @@ const MODEL: &str = "dbc = \"van.dbc\"\n[speed]\nsignal = \"SPEED.SPEED\"\n";
 const SPEED: u16 = 180;
 
 /// What an installer types.
-fn ip(arguments: &str) -> Result<()> {
+pub(crate) fn ip(arguments: &str) -> Result<()> {
     let done = Command::new("ip").args(arguments.split_whitespace()).status().context("ip")?;
     ensure!(done.success(), "`ip {arguments}` failed");
     Ok(())
@@ -36,21 +36,20 @@ fn ip(arguments: &str) -> Result<()> {
 
 /// A unit that hears this bus.
 fn listener(interface: &str) -> Result<Bench> {
+    Bench::start(&DeviceConfig { can: Some(bus(interface)?), ..DeviceConfig::default() })
+}
+
+/// A bus of which the unit knows one message.
+pub(crate) fn bus(interface: &str) -> Result<CanConfig> {
     let folder = PathBuf::from("/tmp/vehicle");
     fs::create_dir_all(&folder)?;
     fs::write(folder.join("van.dbc"), DBC)?;
-    fs::write(folder.join("van.toml"), MODEL)?;
-    Bench::start(&DeviceConfig {
-        can: Some(CanConfig {
-            interface: interface.to_owned(),
-            vehicle: folder.join("van.toml"),
-            dbc: None,
-        }),
-        ..DeviceConfig::default()
-    })
+    let vehicle = folder.join("van.toml");
+    fs::write(&vehicle, MODEL)?;
+    Ok(CanConfig { interface: interface.to_owned(), vehicle, dbc: None })
 }
 
-fn speed(kmh: u8) -> Result<CanFrame> {
+pub(crate) fn speed(kmh: u8) -> Result<CanFrame> {
     let [low, high] = (u16::from(kmh) * 100).to_le_bytes();
     let id = StandardId::new(SPEED).context("an identifier")?;
     CanFrame::new(id, &[low, high, 0, 0, 0, 0, 0, 0]).context("a frame")
