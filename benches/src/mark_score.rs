@@ -19,7 +19,7 @@ use anyhow::{Context, Result};
 use temoin_media::watermark::{
     detect::p_value,
     register::{Limits, Reference},
-    trace::{Traced, most_ways, trace},
+    trace::{Traced, trace},
 };
 use temoin_proto::{ids::ViewId, mark::MarkKey, sealed::TrackName};
 
@@ -278,8 +278,7 @@ impl Scored {
         guilty: u128,
         say: &dyn Fn(&str),
     ) -> Result<Trial> {
-        // As a trace counts them: before it knows how many there are.
-        let looks = VIEWS * most_ways(&Limits::default()) as u64;
+        let looks = VIEWS * traced.len().max(1) as u64;
         let z = (0..guilty).map(|view| best(traced, view)).fold(0.0, f64::max);
         let innocent = (guilty..guilty + DECOYS).map(|view| best(traced, view)).fold(0.0, f64::max);
         let is_named = |z: f64| p_value(z, looks) <= BOUND;

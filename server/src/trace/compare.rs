@@ -113,7 +113,7 @@ impl Laid {
 
 /// The most ways in which a leak is laid on a recording: each is a look that the bound pays for.
 pub(super) fn most_ways() -> u64 {
-    u64::try_from(temoin_media::watermark::trace::most_ways(&limits())).unwrap_or(u64::MAX)
+    u64::try_from(limits().most).unwrap_or(u64::MAX)
 }
 
 fn limits() -> Limits {
