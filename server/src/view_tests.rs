@@ -366,7 +366,8 @@ async fn each_view_carries_the_mark_of_its_own_id() {
             if id == view {
                 assert!(likeness > 20.0, "{track:?}: its own mark is not in it: {likeness}");
             } else {
-                assert!(likeness.abs() < 6.0, "{track:?}: another view's mark: {likeness}");
+                // Five pictures of a slot have the same signs: a deviation is the root of 5, not 1.
+                assert!(likeness.abs() < 12.0, "{track:?}: another view's mark: {likeness}");
             }
         }
     }
