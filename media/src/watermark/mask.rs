@@ -12,9 +12,9 @@ const ROW_STEP: usize = 2;
 /// What passes on a flat black area, grey levels.
 const FLAT: f32 = 0.45;
 /// More for each grey level of brightness: what is seen is a change in proportion (Weber).
-const BY_LUMA: f32 = 0.005;
+const BY_LUMA: f32 = 0.004;
 /// More for each grey level that neighbouring pixels differ by on average.
-const BY_TEXTURE: f32 = 0.35;
+const BY_TEXTURE: f32 = 0.3;
 /// Texture beyond this hides no more, grey levels.
 const MOST_TEXTURE: f32 = 12.0;
 /// How quickly the mask follows the picture: a mask that jumps would itself be seen.

@@ -3,7 +3,7 @@
 
 use opencv::{
     calib3d,
-    core::{self, KeyPoint, Mat, Point2f, Ptr, Size, Vector},
+    core::{KeyPoint, Mat, Point2f, Ptr, Size, Vector},
     features2d::SIFT,
     imgproc,
     prelude::*,
@@ -14,7 +14,7 @@ use super::{
     homography::{Homography, Point},
     plane::scaled,
 };
-use crate::rounding::round_u32;
+use crate::rounding::{index, round_u32};
 
 /// SIFT's own threshold is 0.04; dark cabins have few features above that. Own choice: validate.
 const CONTRAST: f64 = 0.015;
@@ -34,6 +34,12 @@ const OUTLIER_PX: f64 = 3.0;
 /// Fewer matches give no map.
 pub(super) const LEAST_MATCHES: usize = 8;
 
+/// Blocks of a picture along a side that take turns: a caption or a sticker has more and stronger
+/// features than all of a filmed screen.
+const BLOCKS: usize = 8;
+/// So many times the features that are wanted are looked for, to choose from.
+const CHOICE: i32 = 4;
+
 /// What SIFT found.
 pub(super) struct Features {
     places: Vec<Point>,
@@ -44,14 +50,15 @@ pub(super) struct Features {
 pub(super) struct Finder {
     sift: Ptr<SIFT>,
     clahe: Ptr<imgproc::CLAHE>,
+    most: usize,
 }
 
 impl Finder {
     /// At most so many features of a picture.
     pub(super) fn new(most: i32) -> Result<Self, RegisterError> {
-        let sift = SIFT::create(most, 3, CONTRAST, EDGE, 1.6)?;
+        let sift = SIFT::create(most.saturating_mul(CHOICE), 3, CONTRAST, EDGE, 1.6)?;
         let clahe = imgproc::create_clahe(CLAHE_LIMIT, Size::new(8, 8))?;
-        Ok(Self { sift, clahe })
+        Ok(Self { sift, clahe, most: usize::try_from(most).unwrap_or(0) })
     }
 
     /// The features of a picture, in its pixels.
@@ -62,7 +69,9 @@ impl Finder {
         let mut even = Mat::default();
         self.clahe.apply(&scaled(gray, to)?, &mut even)?;
         let (mut points, mut rows) = (Vector::<KeyPoint>::new(), Mat::default());
-        self.sift.detect_and_compute_def(&even, &core::no_array(), &mut points, &mut rows)?;
+        self.sift.detect_def(&even, &mut points)?;
+        let mut points = spread(&points, to, self.most);
+        self.sift.compute(&even, &mut points, &mut rows)?;
         let (kx, ky) =
             (f64::from(gray.width) / f64::from(to.0), f64::from(gray.height) / f64::from(to.1));
         let mut found = Features { places: Vec::new(), rows: Vec::new() };
@@ -78,6 +87,27 @@ impl Finder {
         }
         Ok(found)
     }
+}
+
+/// At most so many of them: the strongest of each block, then the second of each, and so on.
+fn spread(all: &Vector<KeyPoint>, size: (u32, u32), most: usize) -> Vector<KeyPoint> {
+    let mut points = all.to_vec();
+    points.sort_by(|a, b| b.response().total_cmp(&a.response()));
+    let mut taken = [0_usize; BLOCKS * BLOCKS];
+    let block = |x: f32, side: u32| {
+        let part = f64::from(x) / f64::from(side.max(1)) * super::real(BLOCKS);
+        index(round_u32((part - 0.5).max(0.0))).min(BLOCKS - 1)
+    };
+    let mut ranked: Vec<(usize, KeyPoint)> = Vec::with_capacity(points.len());
+    for point in points {
+        let at = block(point.pt().y, size.1) * BLOCKS + block(point.pt().x, size.0);
+        if let Some(taken) = taken.get_mut(at) {
+            ranked.push((*taken, point));
+            *taken += 1;
+        }
+    }
+    ranked.sort_by_key(|(rank, _)| *rank);
+    ranked.into_iter().take(most).map(|(_, point)| point).collect()
 }
 
 /// A part of a descriptor; at most 256.
@@ -160,4 +190,27 @@ pub(super) fn map_of(
     }
     let count = inliers.data_typed::<u8>()?.iter().filter(|v| **v != 0).count();
     Ok(Homography::of_mat(&found).filter(|_| count + 2 >= LEAST_MATCHES).map(|map| (map, count)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::test_warps::{Dice, scene};
+    use super::*;
+
+    #[test]
+    fn a_caption_leaves_room_for_the_rest() {
+        let mut gray = scene(5, 320, 240);
+        let mut dice = Dice::new(9);
+        let blocks: Vec<bool> = (0..64 * 8).map(|_| dice.roll() < 0.5).collect();
+        for (n, luma) in gray.luma.iter_mut().enumerate() {
+            let (x, y) = (n % 320, n / 320);
+            if let Some(row) = y.checked_sub(200) {
+                *luma = if blocks[row / 5 * 64 + x / 5] { 235 } else { 20 };
+            }
+        }
+        let found = Finder::new(120).unwrap().find(&gray).unwrap();
+        let above = found.places.iter().filter(|(_, y)| *y < 195.0).count();
+        assert_eq!(found.places.len(), 120);
+        assert!(above > 60, "{above} of {} are not of the caption", found.places.len());
+    }
 }

@@ -54,6 +54,9 @@ const STILL_S: f64 = 0.06;
 const BEND: Option<f64> = Some(0.003);
 /// Frames that a correction is shared by.
 const SHARING: usize = 24;
+/// Samples that are in the mean at least this part as alike as the best of them were found alike well.
+/// Own choice: validate.
+const EVEN: f64 = 0.75;
 /// Lost frames that are looked for by features again.
 const FOUND_AGAIN: usize = 12;
 
@@ -220,6 +223,16 @@ impl Search<'_> {
         let mirrored = start.1.map.is_mirrored(self.reference.size);
         let same = |(_, fit): &&(usize, Fit)| fit.map.is_mirrored(self.reference.size) == mirrored;
         let known: HashMap<usize, Fit> = probes.iter().filter(same).copied().collect();
+        self.followed_along(start, &known, None)
+    }
+
+    /// The same, along a line through time where one is known. `known` are taken up where they are better.
+    fn followed_along(
+        &mut self,
+        start: (usize, Fit),
+        known: &HashMap<usize, Fit>,
+        line: Option<&Line>,
+    ) -> Result<Vec<(usize, Fit)>, RegisterError> {
         let (mut steps, mut last) = (Vec::new(), f64::NEG_INFINITY);
         for n in 0..self.leak.len() {
             let now = seconds(self.leak, n);
@@ -229,11 +242,11 @@ impl Search<'_> {
             }
         }
         let back = steps.iter().rev().copied().filter(|n| *n < start.0);
-        let mut fits = self.templates.follow(self.leak, back, start, &known)?;
+        let mut fits = self.templates.follow(self.leak, back, start, known, line)?;
         fits.reverse();
         fits.push(start);
         let on = steps.iter().copied().filter(|n| *n > start.0);
-        fits.extend(self.templates.follow(self.leak, on, start, &known)?);
+        fits.extend(self.templates.follow(self.leak, on, start, known, line)?);
         Ok(fits)
     }
 
@@ -393,6 +406,22 @@ impl Search<'_> {
         Ok(out)
     }
 
+    /// Followed from the sample that lies best, where most lie worse; `None` where they are alike. The
+    /// screen hardly moves: where it is in one frame tells where it is in all, once their times are known.
+    fn followed_anew(
+        &mut self,
+        judged: &Judged,
+    ) -> Result<Option<Vec<(usize, Fit)>>, RegisterError> {
+        let best = judged.samples.iter().max_by(|a, b| a.1.alike.total_cmp(&b.1.alike));
+        match best.copied() {
+            Some(best) if judged.alike < EVEN * best.1.alike => {
+                let known = judged.samples.iter().copied().collect();
+                self.followed_along(best, &known, Some(&judged.line)).map(Some)
+            }
+            Some(_) | None => Ok(None),
+        }
+    }
+
     /// Every frame, aligned at all levels along a line.
     fn finished(
         &mut self,
@@ -401,7 +430,10 @@ impl Search<'_> {
         judged: &Judged,
     ) -> Result<Registration, RegisterError> {
         let line = judged.line;
-        let fits = self.corrected(fits, judged)?;
+        let fits = match self.followed_anew(judged)? {
+            Some(better) => better,
+            None => self.corrected(fits, judged)?,
+        };
         let mut done = self.aligned(&fits, &line)?;
         self.mend(&mut done, &line)?;
         let mut frames = Vec::with_capacity(done.len());
@@ -538,3 +570,7 @@ fn flipped(gray: &Gray) -> Gray {
     let luma = gray.luma.chunks(width).flat_map(|row| row.iter().rev().copied()).collect();
     Gray { luma, ..*gray }
 }
+
+#[cfg(test)]
+#[path = "search_tests.rs"]
+mod tests;

@@ -7,6 +7,7 @@ use super::{
     homography::Homography,
     plane::LeakFrame,
     refine::{LEAST_SEEN, Template, refine_through},
+    time_map::Line,
 };
 
 /// Templates that are kept: both neighbours of a frame at each level.
@@ -120,14 +121,15 @@ impl<'a> Templates<'a> {
         })
     }
 
-    /// Follows it through these frames of the leak, in their order. `known` are fits that were found
-    /// otherwise: they are taken up where they are better.
+    /// Follows it through these frames of the leak, in their order; along a line through time where one
+    /// is known. `known` are fits that were found otherwise: they are taken up where they are better.
     pub(super) fn follow(
         &mut self,
         leak: &[Gray],
         order: impl Iterator<Item = usize>,
         start: (usize, Fit),
         known: &HashMap<usize, Fit>,
+        line: Option<&Line>,
     ) -> Result<Vec<(usize, Fit)>, RegisterError> {
         let search = self.reference.search;
         let (mut before_s, mut last) = (seconds(leak, start.0), start.1);
@@ -137,7 +139,8 @@ impl<'a> Templates<'a> {
             let Some(gray) = leak.get(n) else { continue };
             let frame = LeakFrame::new(gray)?;
             let now_s = gray.at.as_secs_f64();
-            let at_s = (last.at_s + now_s - before_s).clamp(0.0, self.reference.end_s());
+            let at_s = line.map_or(last.at_s + now_s - before_s, |line| line.at(now_s));
+            let at_s = at_s.clamp(0.0, self.reference.end_s());
             before_s = now_s;
             let mut fit = self.refine(&frame, &last.map, at_s, search..=search, BEND)?;
             if fit.alike < LOST * usual {
@@ -153,7 +156,9 @@ impl<'a> Templates<'a> {
                 last.at_s = at_s;
                 continue;
             }
-            fit.at_s = self.snapped(&frame, &fit.map, fit.at_s, 2)?;
+            if line.is_none() {
+                fit.at_s = self.snapped(&frame, &fit.map, fit.at_s, 2)?;
+            }
             usual += 0.1 * (fit.alike - usual);
             last = fit;
             out.push((n, fit));
