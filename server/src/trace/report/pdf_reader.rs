@@ -80,9 +80,28 @@ impl Read {
         (number(after(tree, "/Count ").expect("count")), self.objects_of("/Type /Page").count())
     }
 
-    /// The pixels of all pictures.
-    pub(super) fn pictures(&self) -> Vec<Vec<u8>> {
-        self.objects_of("/Subtype /Image").map(unpacked).collect()
+    /// The pixels of all pictures, page by page in the order in which they are drawn, and how far from the
+    /// left each is.
+    pub(super) fn pictures(&self) -> Vec<(f32, Vec<u8>)> {
+        let mut pictures = Vec::new();
+        for page in self.objects_of("/Type /Page") {
+            let contents = number(after(page, "/Contents ").expect("contents"));
+            let drawing = unpacked(&self.objects[contents - 1]);
+            let drawing = String::from_utf8_lossy(&drawing);
+            let mut left = 0.0;
+            for line in drawing.lines() {
+                let words: Vec<&str> = line.split_whitespace().collect();
+                match words[..] {
+                    [_, _, _, _, x, _, "cm"] => left = x.parse().unwrap(),
+                    [name, "Do"] => {
+                        let object = number(after(page, &format!("{name} ")).expect("a picture"));
+                        pictures.push((left, unpacked(&self.objects[object - 1])));
+                    }
+                    _ => {}
+                }
+            }
+        }
+        pictures
     }
 
     /// The document's title as it is written.
