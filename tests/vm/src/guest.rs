@@ -11,6 +11,14 @@ pub(crate) const WELL: &str = "temoin-vm: well";
 /// How the line begins that says what went wrong.
 pub(crate) const FAILED: &str = "temoin-vm: FAILED: ";
 
+/// How the line begins that tells a figure.
+pub(crate) const FIGURE: &str = "temoin-vm: figure ";
+
+/// Tells a figure. Of several machines `sum` or `most` counts.
+pub(crate) fn figure(how: &str, name: &str, value: f64) {
+    say(&format!("{FIGURE}{how} {name} {value}"));
+}
+
 /// Loads the drivers and runs the scenario.
 ///
 /// # Errors

@@ -1,6 +1,7 @@
 //! Outside of the machine: boots one for each scenario and judges what comes on its serial line.
 
 use std::{
+    collections::BTreeMap,
     fs,
     io::{BufRead as _, BufReader, Write as _},
     os::unix::{fs::PermissionsExt as _, net::UnixStream},
@@ -14,13 +15,14 @@ use std::{
 use anyhow::{Context, Result, ensure};
 
 use crate::{
-    guest::{FAILED, WELL},
-    scenario::{ALL, Receiver, Scenario},
+    guest::{FAILED, FIGURE, WELL},
+    power::DISK,
+    scenario::{ALL, Disk, Receiver, Scenario},
     signals,
 };
 
 /// Longest that a machine may run; the slowest scenario takes a third of it on an idle machine.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(300);
 /// How often a receiver speaks.
 const EVERY: Duration = Duration::from_millis(50);
 /// Modules without which the machine does not find its root.
@@ -73,10 +75,12 @@ impl Run {
         let rig = Rig::build(&kernel, folder.path())?;
         let wanted = |s: &&Scenario| self.only.as_ref().is_none_or(|only| s.name.contains(only));
         let (mut passed, mut total) = (0_u32, 0_u32);
+        let mut figures = BTreeMap::new();
         let began = Instant::now();
         for scenario in ALL.iter().filter(wanted) {
             let since = Instant::now();
-            let verdict = rig.boot(scenario, &self.out.join(format!("{}.log", scenario.name)));
+            let verdict =
+                rig.boot(scenario, &self.out.join(format!("{}.log", scenario.name)), &mut figures);
             let seconds = since.elapsed().as_secs_f64();
             total += 1;
             match verdict {
@@ -93,13 +97,16 @@ impl Run {
             "{passed} of {total} in {seconds:.0} s; the machines' words: {}",
             self.out.display()
         ));
-        let figures = serde_json::json!({
-            "unit.vm_scenarios_passed": passed, "unit.vm_scenarios_total": total,
-        });
-        fs::write(self.out.join("vm.json"), format!("{figures:#}\n"))?;
+        figures.insert("unit.vm_scenarios_passed".to_owned(), f64::from(passed));
+        figures.insert("unit.vm_scenarios_total".to_owned(), f64::from(total));
+        let figures = serde_json::to_string_pretty(&figures)?;
+        fs::write(self.out.join("vm.json"), format!("{figures}\n"))?;
         Ok(passed == total)
     }
 }
+
+/// What machines measured, by name.
+type Figures = BTreeMap<String, f64>;
 
 /// What all machines have.
 struct Rig {
@@ -109,6 +116,39 @@ struct Rig {
 }
 
 impl Rig {
+    /// A machine's disk, as arguments.
+    fn disk(&self, disk: Disk) -> Result<Vec<String>> {
+        let path = |name: &str| self.folder.join(name);
+        let file = |path: &Path, node: &str, more: &str| {
+            format!("driver=file,filename={},node-name={node}{more}", path.display())
+        };
+        let mut words = Vec::new();
+        let mut add = |option: &str, value: String| words.extend([option.to_owned(), value]);
+        let drive = match disk {
+            Disk::Logged(name) => {
+                let (disk, log) = (path("disk"), path(&format!("{name}.log")));
+                for (path, bytes) in [(&disk, DISK), (&log, 0)] {
+                    fs::File::create(path)?.set_len(bytes)?;
+                }
+                add("-blockdev", file(&disk, "disk", ""));
+                add("-blockdev", file(&log, "log", ""));
+                add(
+                    "-blockdev",
+                    "driver=blklogwrites,node-name=logged,file=disk,log=log".to_owned(),
+                );
+                "logged"
+            }
+            Disk::Log(name) => {
+                let log = path(&format!("{name}.log"));
+                ensure!(log.exists(), "the machine that writes this log was not run");
+                add("-blockdev", file(&log, "log", ",read-only=on"));
+                "log"
+            }
+        };
+        add("-device", format!("virtio-blk-pci,drive={drive}"));
+        Ok(words)
+    }
+
     fn build(kernel: &Path, folder: &Path) -> Result<Self> {
         let release =
             kernel.file_name().and_then(|name| name.to_str()).context("the kernel has no name")?;
@@ -142,9 +182,9 @@ impl Rig {
     }
 
     /// Runs one scenario to its end.
-    fn boot(&self, scenario: &Scenario, log: &Path) -> Result<()> {
+    fn boot(&self, scenario: &Scenario, log: &Path, figures: &mut Figures) -> Result<()> {
         let mut command = Command::new("qemu-system-x86_64");
-        command.args(["-accel", "tcg", "-cpu", "max", "-m", "512", "-smp", "1"]);
+        command.args(["-accel", "tcg", "-cpu", "max", "-m", "1024", "-smp", "1"]);
         command.args(["-display", "none", "-nodefaults", "-no-reboot", "-serial", "stdio"]);
         command.arg("-kernel").arg(&self.image).arg("-initrd").arg(&self.initramfs);
         command
@@ -161,6 +201,7 @@ impl Rig {
             });
         }
         command.args(scenario.machine);
+        command.args(scenario.disk.map(|disk| self.disk(disk)).transpose()?.unwrap_or_default());
         let mut machine = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -179,7 +220,7 @@ impl Rig {
                 }
             }
         });
-        let verdict = judge(&lines, log);
+        let verdict = judge(&lines, log, figures);
         // It powers off by itself where it can.
         drop(machine.kill());
         let ended = machine.wait_with_output()?;
@@ -189,6 +230,20 @@ impl Rig {
         drop(line.map(thread::JoinHandle::join));
         verdict.with_context(|| String::from_utf8_lossy(&ended.stderr).trim().to_owned())
     }
+}
+
+/// Takes a figure that a machine tells: how it is put together with that of another, its name and value.
+fn take(figures: &mut Figures, told: &str) -> Result<()> {
+    let words: Vec<&str> = told.split(' ').collect();
+    let [how, name, value] = words[..] else { anyhow::bail!("`{told}` is no figure") };
+    let value: f64 = value.parse()?;
+    let before = figures.entry(name.to_owned()).or_insert(0.0);
+    *before = match how {
+        "sum" => *before + value,
+        "most" => before.max(value),
+        _ => anyhow::bail!("`{told}` is no figure"),
+    };
+    Ok(())
 }
 
 /// Sends a text on the receiver's line, a line of it every so often, until the machine ends.
@@ -216,7 +271,7 @@ fn feed(socket: &Path, text: &str) -> std::io::Result<()> {
 }
 
 /// Reads what a machine says until it has said how it went.
-fn judge(lines: &mpsc::Receiver<String>, log: &Path) -> Result<()> {
+fn judge(lines: &mpsc::Receiver<String>, log: &Path, figures: &mut Figures) -> Result<()> {
     let mut log = fs::File::create(log).with_context(|| log.display().to_string())?;
     let until = Instant::now() + PATIENCE;
     loop {
@@ -233,6 +288,9 @@ fn judge(lines: &mpsc::Receiver<String>, log: &Path) -> Result<()> {
         writeln!(log, "{line}")?;
         if line == WELL {
             return Ok(());
+        }
+        if let Some(told) = line.strip_prefix(FIGURE) {
+            take(figures, told)?;
         }
         if let Some(why) = line.strip_prefix(FAILED) {
             anyhow::bail!("{why}");

@@ -1,4 +1,5 @@
-//! Tests of the unit's devices against real Linux drivers, in an emulated machine.
+//! Tests of the unit's devices against real Linux drivers, and of its disk against power cuts, in an
+//! emulated machine.
 //!
 //! QEMU boots Debian's own kernel with its virtual drivers, one machine for each scenario, and mounts
 //! this machine's root read-only. In it this same program runs as the guest: it loads the scenario's
@@ -11,6 +12,7 @@ mod bench;
 mod cameras;
 mod guest;
 mod host;
+mod power;
 mod scenario;
 mod signals;
 mod together;

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use crate::{cameras, signals, together};
+use crate::{cameras, power, signals, together};
 
 /// One machine's test.
 pub(crate) struct Scenario {
@@ -14,8 +14,19 @@ pub(crate) struct Scenario {
     pub(crate) machine: &'static [&'static str],
     /// Where the receiver is.
     pub(crate) receiver: Option<Receiver>,
+    /// The disk that it has.
+    pub(crate) disk: Option<Disk>,
     /// The test, inside of the machine.
     pub(crate) run: fn() -> Result<()>,
+}
+
+/// A disk of a machine.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Disk {
+    /// An empty one, all writes to which are logged under this name.
+    Logged(&'static str),
+    /// The log of this name, to read.
+    Log(&'static str),
 }
 
 /// Where a receiver speaks on the machine, [`signals::sentences`] from the begin on.
@@ -43,7 +54,22 @@ const CONTROLLERS: &[&str] = &[
 ];
 
 const fn camera(name: &'static str, run: fn() -> Result<()>) -> Scenario {
-    Scenario { name, drivers: VIVID, machine: &[], receiver: None, run }
+    Scenario { name, drivers: VIVID, machine: &[], receiver: None, disk: None, run }
+}
+
+const EXT4: &[&str] = &["virtio_blk", "crc32c_generic", "ext4"];
+const F2FS: &[&str] = &["virtio_blk", "crc32_generic", "f2fs"];
+/// With a disk in memory.
+const EXT4_CUT: &[&str] = &["virtio_blk", "crc32c_generic", "ext4", "brd rd_nr=1 rd_size=98304"];
+const F2FS_CUT: &[&str] = &["virtio_blk", "crc32_generic", "f2fs", "brd rd_nr=1 rd_size=98304"];
+
+const fn spool(
+    name: &'static str,
+    drivers: &'static [&'static str],
+    disk: Disk,
+    run: fn() -> Result<()>,
+) -> Scenario {
+    Scenario { name, drivers, machine: &[], receiver: None, disk: Some(disk), run }
 }
 
 /// All of them.
@@ -62,6 +88,7 @@ pub(crate) const ALL: &[Scenario] = &[
         drivers: BUS,
         machine: &[],
         receiver: None,
+        disk: None,
         run: signals::bus_is_heard,
     },
     Scenario {
@@ -69,6 +96,7 @@ pub(crate) const ALL: &[Scenario] = &[
         drivers: &["kvaser_pci", "can-raw"],
         machine: CONTROLLERS,
         receiver: None,
+        disk: None,
         run: signals::controllers,
     },
     Scenario {
@@ -76,6 +104,7 @@ pub(crate) const ALL: &[Scenario] = &[
         drivers: &[],
         machine: &[],
         receiver: Some(Receiver::Port),
+        disk: None,
         run: signals::receiver,
     },
     Scenario {
@@ -83,6 +112,7 @@ pub(crate) const ALL: &[Scenario] = &[
         drivers: &["xhci_pci", "ftdi_sio"],
         machine: &[],
         receiver: Some(Receiver::Usb),
+        disk: None,
         run: signals::receiver_replugged,
     },
     Scenario {
@@ -90,6 +120,13 @@ pub(crate) const ALL: &[Scenario] = &[
         drivers: &[TWO_CAMERAS, "vcan", "can-raw"],
         machine: &[],
         receiver: Some(Receiver::Port),
+        disk: None,
         run: together::all,
     },
+    spool("spool-ext4", EXT4, Disk::Logged("ext4"), power::fill_ext4),
+    spool("spool-ext4-cut", EXT4_CUT, Disk::Log("ext4"), power::cut_ext4),
+    spool("spool-f2fs", F2FS, Disk::Logged("f2fs"), power::fill_f2fs),
+    spool("spool-f2fs-cut", F2FS_CUT, Disk::Log("f2fs"), power::cut_f2fs),
+    spool("spool-unsynced", EXT4, Disk::Logged("unsynced"), power::fill_without_fsync),
+    spool("spool-unsynced-cut", EXT4_CUT, Disk::Log("unsynced"), power::cut_without_fsync),
 ];
