@@ -24,12 +24,11 @@ use bytes::Bytes;
 use prost::Message;
 use rustix::fs::{FlockOperation, flock};
 use temoin_agent_core::spool_plan::{
-    EventEntry, EventHead, Listing, Lost, LostReason, QuotaPlan, Rank, RawEntry, StartAction,
-    StoredClip, plan_quota, plan_start,
+    EventEntry, EventHead, Listing, Lost, LostReason, QuotaPlan, Rank, RawEntry, Standing,
+    StartAction, StoredClip, plan_quota, plan_start,
 };
 use temoin_proto::{
     convert::EventRecord,
-    events::Severity,
     ids::{ClipId, EventId},
     manifest::Manifest,
     sealed::TrackName,
@@ -60,8 +59,8 @@ pub enum SpoolError {
         /// What is wrong.
         reason: String,
     },
-    /// No room: what is there is at least as severe.
-    #[error("no room for clip {0}: what is in the spool is at least as severe")]
+    /// No room: what is there comes before it ([`temoin_agent_core::spool_plan::Standing`]).
+    #[error("no room for clip {0}: what is in the spool comes before it")]
     Full(ClipId),
     /// A file operation failed.
     #[error(transparent)]
@@ -124,7 +123,7 @@ impl Stored {
     }
 
     const fn rank(&self) -> Rank {
-        Rank::new(self.record.severity, self.seq)
+        Rank::new(Standing::of(self.record.kind, self.record.severity), self.seq)
     }
 }
 
@@ -138,10 +137,10 @@ struct Index {
     next_seq: u64,
 }
 
-/// A clip's place: that of its most severe event; last where no record names it.
+/// A clip's place: that of its foremost event; last where no record names it.
 fn rank_of(clip: ClipId, events: &BTreeMap<EventId, Stored>) -> Rank {
     let named = events.values().filter(|e| e.clip == clip).map(Stored::rank).min();
-    named.unwrap_or(Rank::new(Severity::Low, u64::MAX))
+    named.unwrap_or(Rank::LAST)
 }
 
 /// Work for the uploader.

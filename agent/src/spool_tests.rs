@@ -1,5 +1,5 @@
 use temoin_proto::{
-    events::EventKind,
+    events::{EventKind, Severity},
     manifest::{Track, WrappedKey},
     time::WallTime,
 };

@@ -19,7 +19,7 @@
 //!
 //! INVARIANT: no plan removes an event's record or a complete clip without the server's word,
 //! but for a full disk, which gives a [`Lost`] for every clip.
-//! INVARIANT: order is by severity, then by the spool's own sequence number, never by wall time.
+//! INVARIANT: order is by [`Standing`], then by the spool's own sequence number, never by wall time.
 
 use std::{
     cmp::Reverse,
@@ -27,26 +27,66 @@ use std::{
 };
 
 use temoin_proto::{
-    events::Severity,
+    events::{EventKind, Severity},
     ids::{ClipId, EventId},
 };
 
-/// Place in the queue: the most severe first, then the oldest.
+/// What is kept and sent before what: a crash before what the driver saved, that before all else, which
+/// goes by severity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Standing {
+    /// Flagged by any other rule.
+    Flagged(Severity),
+    /// The driver pressed the button.
+    DriverSaved,
+    /// A collision or a rollover.
+    Crash,
+}
+
+impl Standing {
+    /// That of an event.
+    pub const fn of(kind: EventKind, severity: Severity) -> Self {
+        match kind {
+            EventKind::Collision | EventKind::Rollover => Self::Crash,
+            EventKind::DriverSaved => Self::DriverSaved,
+            EventKind::HarshBraking
+            | EventKind::HarshAcceleration
+            | EventKind::HarshCornering
+            | EventKind::Speeding
+            | EventKind::FollowingTooClose
+            | EventKind::RollingStop
+            | EventKind::SeatBelt
+            | EventKind::Idling
+            | EventKind::LongDistraction
+            | EventKind::RepeatedDistraction
+            | EventKind::PhoneInHand
+            | EventKind::Drowsiness
+            | EventKind::Microsleep
+            | EventKind::Sleep
+            | EventKind::Unresponsive => Self::Flagged(severity),
+        }
+    }
+}
+
+/// Place in the queue: the highest standing first, then the oldest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Rank {
-    severity: Reverse<Severity>,
+    standing: Reverse<Standing>,
     seq: u64,
 }
 
 impl Rank {
+    /// Behind all others: of a clip that no record names.
+    pub const LAST: Self = Self::new(Standing::Flagged(Severity::Low), u64::MAX);
+
     /// `seq` counts the records that this spool ever held.
-    pub const fn new(severity: Severity, seq: u64) -> Self {
-        Self { severity: Reverse(severity), seq }
+    pub const fn new(standing: Standing, seq: u64) -> Self {
+        Self { standing: Reverse(standing), seq }
     }
 
-    /// Severity.
-    pub const fn severity(&self) -> Severity {
-        self.severity.0
+    /// Standing.
+    pub const fn standing(&self) -> Standing {
+        self.standing.0
     }
 
     /// Sequence number.
@@ -60,7 +100,7 @@ impl Rank {
 pub enum LostReason {
     /// The unit stopped between the decision and the clip.
     UnitStopped,
-    /// The disk was full, and others were more severe.
+    /// The disk was full, and others came before it.
     DiskFull,
     /// No camera gave a picture.
     NoPicture,
@@ -151,7 +191,7 @@ pub enum StartAction {
         clip: ClipId,
         /// Its size.
         bytes: u64,
-        /// That of its most severe event; None without a record.
+        /// That of its foremost event; None without a record.
         rank: Option<Rank>,
     },
     /// Record durably that this clip is lost, and tell the server.
@@ -233,18 +273,18 @@ pub struct StoredClip {
 pub enum QuotaPlan {
     /// After these were recorded as lost and deleted; none where it simply fits.
     Admit(Vec<Lost>),
-    /// No: what is there is at least as severe. It is recorded as lost itself.
+    /// No: what is there comes before it. It is recorded as lost itself.
     Refuse(Lost),
 }
 
-/// Makes room for `incoming`: the least severe goes first, of those the oldest. Only what is less
-/// severe than the new clip, or as severe and older, makes way; if all that is not enough, nothing
-/// is deleted for it.
+/// Makes room for `incoming`: what has the lowest standing goes first, of that the oldest. Only what has
+/// a lower standing than the new clip, or the same and is older, makes way; if all that is not enough,
+/// nothing is deleted for it.
 pub fn plan_quota(stored: &[StoredClip], incoming: &StoredClip, quota_bytes: u64) -> QuotaPlan {
     let mut used = stored.iter().fold(0_u64, |sum, c| sum.saturating_add(c.bytes));
     let mut victims: Vec<_> =
-        stored.iter().filter(|c| c.rank.severity() <= incoming.rank.severity()).collect();
-    victims.sort_by_key(|c| (c.rank.severity(), c.rank.seq(), c.clip));
+        stored.iter().filter(|c| c.rank.standing() <= incoming.rank.standing()).collect();
+    victims.sort_by_key(|c| (c.rank.standing(), c.rank.seq(), c.clip));
     let mut lost = Vec::new();
     let mut victims = victims.into_iter();
     while used.saturating_add(incoming.bytes) > quota_bytes {
@@ -276,7 +316,7 @@ mod tests {
     }
 
     fn head(severity: Severity, seq: u64, n: u8, clip_done: bool) -> EventHead {
-        EventHead { rank: Rank::new(severity, seq), clip: clip(n), clip_done }
+        EventHead { rank: Rank::new(Standing::Flagged(severity), seq), clip: clip(n), clip_done }
     }
 
     fn entry(n: u8, head: EventHead) -> EventEntry {
@@ -346,7 +386,7 @@ mod tests {
         let stored = |n, severity, seq| StoredClip {
             clip: clip(n),
             bytes: 10,
-            rank: Rank::new(severity, seq),
+            rank: Rank::new(Standing::Flagged(severity), seq),
         };
         let spool =
             [stored(1, Medium, 1), stored(2, Low, 3), stored(3, Low, 2), stored(4, High, 4)];
@@ -360,6 +400,39 @@ mod tests {
             (High, 9, QuotaPlan::Refuse(lost(9))),
         ] {
             assert_eq!(plan_quota(&spool, &stored(9, severity, 9), quota), expected, "{quota}");
+        }
+    }
+
+    #[test]
+    fn a_crash_stays_before_what_the_driver_saved_and_that_before_all_else() {
+        use EventKind::{Collision, DriverSaved, HarshBraking, Microsleep, Rollover, Sleep};
+        use Severity::{High, Low};
+        let rank = |(kind, severity, seq)| Rank::new(Standing::of(kind, severity), seq);
+        let mut ranks = [
+            (Microsleep, High, 1),
+            (HarshBraking, Low, 2),
+            (DriverSaved, Low, 3),
+            (Rollover, High, 4),
+            (HarshBraking, High, 5),
+            (DriverSaved, High, 6),
+            (Collision, Low, 7),
+        ];
+        ranks.sort_by_key(|of| rank(*of));
+        assert_eq!(ranks.map(|(_, _, seq)| seq), [4, 7, 3, 6, 1, 5, 2]);
+
+        let stored = |n, kind, severity| StoredClip {
+            clip: clip(n),
+            bytes: 10,
+            rank: rank((kind, severity, u64::from(n))),
+        };
+        let lost = |n| Lost { clip: clip(n), reason: LostReason::DiskFull };
+        let spool = [stored(1, Collision, Low), stored(2, DriverSaved, Low)];
+        for (incoming, expected) in [
+            (stored(9, Sleep, High), QuotaPlan::Refuse(lost(9))),
+            (stored(9, DriverSaved, Low), QuotaPlan::Admit(vec![lost(2)])),
+            (stored(9, Collision, Low), QuotaPlan::Admit(vec![lost(2)])),
+        ] {
+            assert_eq!(plan_quota(&spool, &incoming, 20), expected);
         }
     }
 

@@ -21,7 +21,6 @@ use std::{
 };
 
 use temoin_proto::{
-    events::Severity,
     ids::{ClipId, EventId},
     time::MonoTime,
 };
@@ -231,14 +230,14 @@ impl Uploader {
 
     /// A complete clip in the spool. Without a rank (no record names it) it goes last.
     pub fn add_clip(&mut self, clip: ClipId, bytes: u64, rank: Option<Rank>) {
-        let rank = rank.unwrap_or(Rank::new(Severity::Low, u64::MAX));
+        let rank = rank.unwrap_or(Rank::LAST);
         self.clips.entry(clip).or_insert(ClipJob { rank, bytes, phase: ClipPhase::Ask });
     }
 
     /// A clip that does not exist, or exists no longer. The edge has recorded it durably.
     pub fn add_lost(&mut self, lost: Lost) {
         let named = self.events.values().filter(|e| e.clip == lost.clip).map(|e| e.rank).min();
-        let rank = named.unwrap_or(Rank::new(Severity::Low, u64::MAX));
+        let rank = named.unwrap_or(Rank::LAST);
         let job = ClipJob { rank, bytes: 0, phase: ClipPhase::Lost(lost.reason) };
         self.clips.insert(lost.clip, job);
     }

@@ -3,6 +3,8 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::spool_plan::Standing;
+use temoin_proto::events::Severity;
 
 fn clip(n: u8) -> ClipId {
     ClipId::from_bytes([n; 16])
@@ -102,7 +104,7 @@ fn run(
 
 fn one_event_and_clip(bytes: u64) -> Uploader {
     let mut uploader = Uploader::new(config());
-    let rank = Rank::new(Severity::Low, 1);
+    let rank = Rank::new(Standing::Flagged(Severity::Low), 1);
     uploader.add_event(event(1), rank, clip(1), false);
     uploader.add_clip(clip(1), bytes, Some(rank));
     uploader
@@ -179,7 +181,7 @@ fn the_severe_overtakes_between_two_chunks() {
         let Next::Do(action) = uploader.next(MonoTime::ZERO) else { panic!("has work") };
         uploader.on_answer(MonoTime::ZERO, server.answer(action, 1000), 0.5);
     }
-    let rank = Rank::new(Severity::High, 2);
+    let rank = Rank::new(Standing::Flagged(Severity::High), 2);
     uploader.add_event(event(2), rank, clip(2), false);
     uploader.add_clip(clip(2), 100, Some(rank));
     assert_eq!(uploader.next(MonoTime::ZERO), Next::Do(Action::ReportEvent(event(2))));
@@ -192,7 +194,7 @@ fn the_severe_overtakes_between_two_chunks() {
 fn a_lost_clip_is_told_before_its_event_goes() {
     let mut uploader = Uploader::new(config());
     let mut server = Server::default();
-    uploader.add_event(event(1), Rank::new(Severity::Low, 1), clip(1), false);
+    uploader.add_event(event(1), Rank::new(Standing::Flagged(Severity::Low), 1), clip(1), false);
     assert_eq!(run(&mut uploader, &mut server, 0, |_| None).0, Next::Idle);
     assert_eq!(uploader.backlog(), (1, 0), "the clip is still to come");
     let lost = Lost { clip: clip(1), reason: LostReason::UnitStopped };
