@@ -432,8 +432,10 @@ fn check(spool: &Spool, queue: &[Queued], done: u32, clips: &[SealedClip]) -> Re
         );
         let of_lost = |q: &Queued| matches!(q, Queued::Lost(lost) if lost.clip == clip && lost.reason == LostReason::DiskFull);
         ensure!(
-            must.lost != Must::Be || queued(&of_lost) == 1,
-            "nothing says why clip {n} is lost"
+            must.lost.allows(queued(&of_lost) == 1),
+            "that clip {n} is lost: said {} times, must {:?}",
+            queued(&of_lost),
+            must.lost
         );
         let settled = |q: &Queued| matches!(q, Queued::Event { event, clip_done: true, .. } if *event == steps::event_id(n));
         ensure!(

@@ -91,12 +91,15 @@ pub(super) fn must(finished: &[Step], begun: Option<Step>, n: u32) -> Of {
             Step::PutEvent(m) if m == n => of.event = or(Must::Be),
             Step::PutClip(m) if m == n => of.clip = or(Must::Be),
             Step::Lose(m) if m == n => of.lost = or(Must::Be),
-            Step::Settle(m) if m == n => of.settled = or(Must::Be),
-            Step::DropClip(m) if m == n => of.clip = or(Must::Not),
-            Step::DropEvent(m) if m == n => {
-                of.event = or(Must::Not);
-                of.lost = Must::Either;
+            Step::Settle(m) if m == n => {
+                of.settled = or(Must::Be);
+                // Whoever is known to know need not be told.
+                if of.lost != Must::Not {
+                    of.lost = or(Must::Not);
+                }
             }
+            Step::DropClip(m) if m == n => of.clip = or(Must::Not),
+            Step::DropEvent(m) if m == n => of.event = or(Must::Not),
             Step::PutEvent(_)
             | Step::PutClip(_)
             | Step::Lose(_)
@@ -221,5 +224,9 @@ mod tests {
         assert_eq!((last.event, last.clip), (Must::Not, Must::Not), "with the server");
         assert_eq!(must(&steps, None, 0).clip, Must::Be, "kept");
         assert_eq!(must(&steps, None, 10).lost, Must::Be, "and said so");
+        let lost = [Step::PutEvent(3), Step::Lose(3)];
+        assert_eq!(must(&lost, None, 3).lost, Must::Be);
+        assert_eq!(must(&lost, Some(Step::Settle(3)), 3).lost, Must::Either, "it may be settled");
+        assert_eq!(must(&[lost[0], lost[1], Step::Settle(3)], None, 3).lost, Must::Not);
     }
 }
