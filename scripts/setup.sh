@@ -12,7 +12,7 @@ mkdir -p "$cache"
 
 packages=(
   build-essential pkg-config clang libclang-dev nasm curl ca-certificates git
-  libopencv-dev opencv-data
+  libopencv-dev opencv-data libasound2-dev
   libgstreamer1.0-dev libgstreamer-plugins-base1.0-dev
   gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad
   gstreamer1.0-plugins-ugly gstreamer1.0-libav
@@ -31,7 +31,7 @@ fi
 
 if [[ $what == test || $what == vm ]]; then
   # An emulated machine for the tests of devices.
-  packages+=(qemu-system-x86 busybox-static kmod cpio iproute2 e2fsprogs f2fs-tools)
+  packages+=(qemu-system-x86 busybox-static kmod cpio iproute2 e2fsprogs f2fs-tools i2c-tools xz-utils)
 fi
 
 if [[ $what == eval ]]; then

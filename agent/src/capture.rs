@@ -11,8 +11,8 @@ use std::{
 };
 
 use temoin_hw::{
-    Camera, Replay, ReplayItem, SignalError, SignalSource, camera_v4l2::V4l2Camera,
-    can_socketcan::VehicleBus, gnss_serial::GnssSerial, gpsd::Gpsd, pace::StopToken,
+    Replay, ReplayItem, SignalError, SignalSource, can_socketcan::VehicleBus,
+    gnss_serial::GnssSerial, gpio::Button, gpsd::Gpsd, imu_iio::ImuIio, pace::StopToken,
     vehicle::VehicleModel, video_file::PictureSize,
 };
 use temoin_proto::{
@@ -105,16 +105,16 @@ pub fn live(
     let size = PictureSize { width: video.width, height: video.height, fps: video.fps };
     let cameras =
         [(CameraId::Cabin, &devices.cabin_camera), (CameraId::Road, &devices.road_camera)];
-    for (id, path) in cameras {
+    for (id, config) in cameras {
         let part = format!("camera.{}", id.as_str());
-        let Some(path) = path.clone() else {
+        let Some(config) = config.clone() else {
             health.set(&part, State::Degraded, "no device is configured");
             continue;
         };
         let (to, stop, health) = (to.clone(), stop.clone(), Arc::clone(health));
         threads.push(thread::Builder::new().name(part.clone()).spawn(move || {
-            keep_open(&part, &path, &stop, &health, || {
-                let mut camera = V4l2Camera::open(id, &path, size, stop.clone())?;
+            keep_open(&part, config.path(), &stop, &health, || {
+                let mut camera = config.open(id, size, stop.clone())?;
                 health.set(&part, State::Ok, "pictures come");
                 while let Some(frame) = camera.next_frame()? {
                     if stop.is_stopped() || to.send(Captured::Frame(frame, Instant::now())).is_err()
@@ -145,6 +145,36 @@ pub fn live(
             threads.push(
                 part.start(to, stop, health, move |stop| {
                     Ok(Box::new(Gpsd::open(&address, stop)?))
+                })?,
+            );
+        }
+    }
+    match devices.imu.clone() {
+        None => health.set(
+            "imu",
+            State::Degraded,
+            "no device is configured: collisions and harsh driving are not noticed",
+        ),
+        Some(imu) => {
+            let path = PathBuf::from(&imu.device);
+            let part = SignalPart { name: "imu", path, says: "the motion sensor measures" };
+            threads.push(part.start(to, stop, health, move |stop| {
+                Ok(Box::new(ImuIio::open(&imu.wish(), stop)?))
+            })?);
+        }
+    }
+    match devices.button.clone() {
+        None => health.set(
+            "button",
+            State::Degraded,
+            "no device is configured: the driver can save nothing",
+        ),
+        Some(button) => {
+            let path = PathBuf::from(&button.line);
+            let part = SignalPart { name: "button", path, says: "the button is connected" };
+            threads.push(
+                part.start(to, stop, health, move |stop| {
+                    Ok(Box::new(Button::open(&button, stop)?))
                 })?,
             );
         }

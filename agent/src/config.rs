@@ -2,6 +2,8 @@
 //!
 //! Every key has a default but `data_dir`; unknown keys are refused; units are in the names.
 
+mod devices;
+
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -15,6 +17,9 @@ use temoin_agent_core::{
 };
 use temoin_media::h264::{Effort, EncoderConfig, EncoderKind};
 
+pub use self::devices::{
+    CameraConfig, CanConfig, DeviceConfig, ImuConfig, PipelineConfig, SpeakerConfig,
+};
 use crate::{
     infer::{InferOptions, Provider},
     perception::{DriverSeat, PerceptionOptions, road::RoadOptions, seat_on},
@@ -161,34 +166,6 @@ impl Default for PerceptionConfig {
     }
 }
 
-/// Device nodes of a live unit.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct DeviceConfig {
-    /// V4L2 node of the cabin camera.
-    pub cabin_camera: Option<PathBuf>,
-    /// V4L2 node of the road camera.
-    pub road_camera: Option<PathBuf>,
-    /// Serial device of the GNSS receiver (NMEA 0183, UBX or both).
-    pub gnss: Option<PathBuf>,
-    /// Address of a gpsd (`localhost:2947`) in place of a receiver of the unit's own.
-    pub gpsd: Option<String>,
-    /// The vehicle's bus.
-    pub can: Option<CanConfig>,
-}
-
-/// The vehicle's bus. It is only heard, unless the model file enables OBD-II.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct CanConfig {
-    /// Network interface (`can0`), set up by the installer.
-    pub interface: String,
-    /// Model file of the vehicle.
-    pub vehicle: PathBuf,
-    /// DBC file in place of the model's own, or the folder that has those.
-    pub dbc: Option<PathBuf>,
-}
-
 /// Speed limits by the map.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -315,10 +292,7 @@ impl Config {
                 config.perception.road_rate_hz
             ));
         }
-        if config.devices.gnss.is_some() && config.devices.gpsd.is_some() {
-            mistakes
-                .push("devices.gpsd: a receiver is configured too; give one of them".to_owned());
-        }
+        mistakes.extend(config.devices.mistakes().iter().map(|m| format!("devices.{m}")));
         mistakes.extend(config.road_camera.mistakes().iter().map(|m| format!("road_camera.{m}")));
         if mistakes.is_empty() {
             Ok(config)
@@ -446,6 +420,20 @@ mod tests {
     }
 
     #[test]
+    fn a_camera_is_a_node_or_a_pipeline() {
+        let camera = |text: &str| {
+            parse(&format!("data_dir = \"d\"\n[devices]\nroad_camera = {text}"))
+                .map(|config| config.devices.road_camera)
+        };
+        let node = CameraConfig::Node("/dev/video0".into());
+        assert_eq!(camera("\"/dev/video0\"").unwrap(), Some(node));
+        let gstreamer = "nvarguscamerasrc ! nvvidconv".to_owned();
+        let pipeline = CameraConfig::Pipeline(PipelineConfig { gstreamer });
+        let text = "{ gstreamer = \"nvarguscamerasrc ! nvvidconv\" }";
+        assert_eq!(camera(text).unwrap(), Some(pipeline));
+    }
+
+    #[test]
     fn mistakes_are_named() {
         for (text, names) in [
             ("", vec!["data_dir"]),
@@ -458,6 +446,17 @@ mod tests {
             ("data_dir = \"d\"\n[video]\nwidth = 9000", vec!["video.width", "9000"]),
             ("data_dir = \"d\"\n[perception]\nprovider = \"gpu\"", vec!["gpu", "tensorrt"]),
             ("data_dir = \"d\"\n[blur]\nhold_s = 0", vec!["blur.hold_s"]),
+            (
+                "data_dir = \"d\"\n[devices]\nimu = { device = \"bmi160\", rate_hz = 5, range_g = nan }\nspeaker = { volume = 11 }\ngnss = \"/dev/ttyS1\"\ngpsd = \"localhost:2947\"",
+                vec![
+                    "devices.imu.rate_hz",
+                    "imu.range_g",
+                    "devices.speaker.volume",
+                    "devices.gpsd",
+                ],
+            ),
+            ("data_dir = \"d\"\n[devices]\nlamp = { chip = 3 }", vec!["chip", "line"]),
+            ("data_dir = \"d\"\n[devices]\ncabin_camera = 0", vec!["/dev/video0", "gstreamer"]),
             ("data_dir = \"d\"\n[blur]\nfaces = true", vec!["faces", "cabin_others"]),
             (
                 "data_dir = \"d\"\n[road_camera]\nmount_height_m = 9\nhorizon_y = nan\n[perception]\nroad_rate_hz = 90",

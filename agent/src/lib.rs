@@ -10,6 +10,7 @@
 //! INVARIANT: a fault never beeps at the driver; it shows in device health.
 #![forbid(unsafe_code)]
 
+pub mod cab;
 #[cfg(test)]
 mod camera_health_tests;
 pub mod camera_stats;
@@ -43,3 +44,4 @@ pub mod standing_orders;
 pub mod under_way;
 pub mod unit;
 pub mod upload;
+pub mod watchdog;

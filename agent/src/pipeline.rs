@@ -29,10 +29,7 @@ use temoin_agent_core::{
     motion::mount::LearnedMount,
     policy::PrivacyState,
 };
-use temoin_hw::{
-    Clock, Lamp as LampDevice, Speaker,
-    device::{Alert as Tone, LampState},
-};
+use temoin_hw::{Clock, Lamp as LampDevice, Speaker, device::Alert as Tone};
 use temoin_media::h264::{EncoderConfig, StreamConfig};
 use temoin_proto::{
     convert::EventRecord,
@@ -61,10 +58,13 @@ use crate::{
     recorder::{Caption, Recorder, RecorderConfig},
     standing_orders::StandingOrders,
     under_way::UnderWay,
+    watchdog::Rounds,
 };
 
 /// How far the unit drives until it says so, m: far less than a heartbeat's way.
 const TOLD_EVERY_M: f64 = 10.0;
+/// How long a round of the loop takes at most. A watchdog waits for seconds.
+const IDLE: Duration = Duration::from_secs(1);
 
 /// Work for the thread that seals and spools.
 pub enum SealJob {
@@ -143,6 +143,8 @@ pub struct Parts {
     pub limits: Option<LimitWatch>,
     /// Device health.
     pub health: Arc<HealthBoard>,
+    /// Each round of the loop is counted here.
+    pub rounds: Rounds,
 }
 
 /// The running loop.
@@ -190,13 +192,13 @@ impl Pipeline {
     pub fn run(&mut self, from: &Receiver<Captured>, zero: MonoTime) {
         self.zero = Some(zero);
         loop {
-            let item = match self.wait_limit() {
-                None => from.recv().map_err(|_| RecvTimeoutError::Disconnected),
-                Some(limit) => from.recv_timeout(limit),
-            };
-            match item {
+            self.parts.rounds.count();
+            let limit = self.wait_limit();
+            match from.recv_timeout(limit.unwrap_or(IDLE)) {
                 Ok(Captured::End) | Err(RecvTimeoutError::Disconnected) => break,
                 Ok(item) => self.take(item),
+                // Nothing is due: only the round counts.
+                Err(RecvTimeoutError::Timeout) if limit.is_none() => {}
                 Err(RecvTimeoutError::Timeout) => {
                     let now = self.parts.clock.now();
                     self.encode_due(now);
@@ -275,10 +277,9 @@ impl Pipeline {
         match order {
             Order::Identify => {
                 journal::write(&Entry::Identify { unit: &self.parts.label });
-                let shown = self.parts.lamp.show(LampState::Fault);
+                let shown = self.parts.lamp.identify();
                 let said = self.parts.speaker.play(Tone::Saved);
-                let back = self.parts.lamp.show(lamp_state(self.drive.privacy()));
-                shown.and(said).and(back).map_err(|e| e.to_string())
+                shown.and(said).map_err(|e| e.to_string())
             }
             Order::Record(on) => {
                 if self.drive.privacy() == PrivacyState::Off {
@@ -434,14 +435,6 @@ impl Pipeline {
 pub fn wall_at(at: MonoTime, (mono, wall): (MonoTime, WallTime)) -> WallTime {
     let before_ms = i64::try_from(mono.since(at).as_millis()).unwrap_or(i64::MAX);
     WallTime { unix_ms: wall.unix_ms.saturating_sub(before_ms), ..wall }
-}
-
-const fn lamp_state(privacy: PrivacyState) -> LampState {
-    match privacy {
-        PrivacyState::Off => LampState::Off,
-        PrivacyState::AiWithoutRecording => LampState::AlertsOnly,
-        PrivacyState::Recording => LampState::Recording,
-    }
 }
 
 #[cfg(test)]

@@ -115,6 +115,7 @@ impl Run {
             mount_file: None,
             limits: None,
             health: Arc::new(HealthBoard::default()),
+            rounds: Rounds::default(),
         };
         Self { pipeline: Pipeline::new(parts), clock, jobs }
     }

@@ -13,7 +13,7 @@ use std::{
 
 use anyhow::{Context, Result};
 use temoin_hw::{
-    Clock,
+    Clock, Lamp, Speaker,
     clock::SystemClock,
     device::Logged,
     pace::{Speed, StopToken},
@@ -29,6 +29,7 @@ use temoin_proto::{
 use tokio::sync::{mpsc::unbounded_channel, watch};
 
 use crate::{
+    cab,
     capture::{self, Captured, QUEUE},
     config::Config,
     eyes::Eyes,
@@ -49,6 +50,7 @@ use crate::{
     standing_orders::StandingOrders,
     under_way::{self, MarkFile},
     upload::Upload,
+    watchdog::{self, Rounds},
 };
 
 /// Where pictures and signals come from.
@@ -136,6 +138,14 @@ pub fn run(run: Run) -> Result<()> {
             None
         })
     });
+    let (lamp, speaker): (Box<dyn Lamp>, Box<dyn Speaker>) = match &source {
+        Source::Devices => {
+            (cab::lamp(&config.devices, &health)?, cab::speaker(&config.devices, &health)?)
+        }
+        // Nobody is there to see or hear it.
+        Source::Replay(..) => (Box::new(Logged::default()), Box::new(Logged::default())),
+    };
+    let rounds = Rounds::default();
     let parts = Parts {
         rules,
         privacy: configured.into(),
@@ -146,8 +156,8 @@ pub fn run(run: Run) -> Result<()> {
         blur: config.blur.clone(),
         seat: config.seat(),
         clock,
-        lamp: Box::new(Logged::default()),
-        speaker: Box::new(Logged::default()),
+        lamp,
+        speaker,
         seal,
         results,
         privacy_told,
@@ -158,6 +168,7 @@ pub fn run(run: Run) -> Result<()> {
         mount_file,
         limits: LimitWatch::open(&config.limits, &health),
         health: Arc::clone(&health),
+        rounds: rounds.clone(),
     };
     let under_way = stored.is_some().then(|| {
         let mark = MarkFile::new(&config.data_dir);
@@ -192,7 +203,12 @@ pub fn run(run: Run) -> Result<()> {
     let is_replay = matches!(source, Source::Replay(..));
     let threads = match source {
         Source::Devices => {
-            capture::live(&config.devices, &config.video, &to_pipeline, &stop, &health)?
+            let devices = &config.devices;
+            let mut threads = capture::live(devices, &config.video, &to_pipeline, &stop, &health)?;
+            if let Some(path) = devices.watchdog.clone() {
+                threads.push(watchdog::start(path, rounds, stop.clone(), Arc::clone(&health))?);
+            }
+            threads
         }
         Source::Replay(replay, _) => {
             vec![capture::replay(*replay, to_pipeline.clone(), Arc::clone(&health))?]

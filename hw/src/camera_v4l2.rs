@@ -22,8 +22,9 @@ use temoin_proto::{
     time::MonoTime,
 };
 use v4l::{
-    Device, Format, FourCC,
+    Device, Format, FourCC, Fraction, FrameInterval,
     buffer::{Flags, Metadata, Type},
+    frameinterval::FrameIntervalEnum,
     io::{
         mmap::Stream,
         traits::{CaptureStream, Stream as _},
@@ -35,6 +36,7 @@ use crate::{
     clock::SystemClock,
     device::{Camera, CameraError, Clock},
     frame_grid::FrameGrid,
+    mjpeg,
     pace::StopToken,
     video_file::PictureSize,
 };
@@ -47,9 +49,23 @@ const LOOK_MS: i32 = 100;
 const POLLIN: i16 = 1;
 const ENODEV: i32 = 19;
 
-/// The formats taken, best first: the fewer bytes a pixel, the less to copy.
-const FORMATS: [(&[u8; 4], PixelFormat); 3] =
-    [(b"NV12", PixelFormat::Nv12), (b"YUYV", PixelFormat::Yuyv), (b"GREY", PixelFormat::Gray8)];
+/// How a camera gives its pictures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Given {
+    /// As they are.
+    Plain(PixelFormat),
+    /// Each as a JPEG.
+    Jpeg,
+}
+
+/// The formats taken, best first: the fewer bytes a pixel, the less to copy. A JPEG has the fewest and is to
+/// be decoded, so it is the last; many cameras give large pictures at a good rate only so.
+const FORMATS: [(&[u8; 4], Given); 4] = [
+    (b"NV12", Given::Plain(PixelFormat::Nv12)),
+    (b"YUYV", Given::Plain(PixelFormat::Yuyv)),
+    (b"GREY", Given::Plain(PixelFormat::Gray8)),
+    (b"MJPG", Given::Jpeg),
+];
 
 /// The camera.
 pub struct V4l2Camera {
@@ -57,7 +73,7 @@ pub struct V4l2Camera {
     path: PathBuf,
     device: Device,
     stream: Option<Capturing>,
-    format: PixelFormat,
+    given: Given,
     size: PictureSize,
     stride: usize,
     grid: FrameGrid,
@@ -85,7 +101,7 @@ impl V4l2Camera {
     /// Opens the device and agrees on a format of exactly this size.
     ///
     /// # Errors
-    /// Where it cannot be opened, or has no such size in NV12, YUYV or GREY.
+    /// Where it cannot be opened, or has no such size in a format that is taken.
     pub fn open(
         id: CameraId,
         path: &Path,
@@ -95,7 +111,7 @@ impl V4l2Camera {
         let size = size.check()?;
         let device = Device::with_path(path)
             .map_err(|source| CameraError::Open { path: path.to_owned(), source })?;
-        let (format, stride) = negotiate(path, &device, size)?;
+        let (given, stride) = negotiate(path, &device, size)?;
         // Without this some drivers stay at 5 frames a second. Not every driver can set it.
         if let Err(e) = device.set_params(&Parameters::with_fps(size.fps)) {
             tracing::debug!(path = %path.display(), error = %e, "frame rate not set");
@@ -105,7 +121,7 @@ impl V4l2Camera {
             path: path.to_owned(),
             device,
             stream: None,
-            format,
+            given,
             size,
             stride,
             grid: FrameGrid::new(size.fps),
@@ -182,10 +198,21 @@ impl V4l2Camera {
         }
         let used = usize::try_from(meta.bytesused).ok()?;
         let pixels = pixels.get(..used)?;
-        let data = pack_rows(pixels, self.format, self.size.width, self.size.height, self.stride)?;
-        self.last_at = Some(at);
         let PictureSize { width, height, .. } = self.size;
-        Some(Frame { camera: self.id, at, width, height, format: self.format, data })
+        let (format, data) = match self.given {
+            Given::Plain(format) => {
+                (format, pack_rows(pixels, format, width, height, self.stride)?)
+            }
+            Given::Jpeg => match mjpeg::decode(pixels, self.size) {
+                Ok(data) => (PixelFormat::Nv12, data),
+                Err(e) => {
+                    tracing::debug!(path = %self.path.display(), error = e, "a damaged JPEG");
+                    return None;
+                }
+            },
+        };
+        self.last_at = Some(at);
+        Some(Frame { camera: self.id, at, width, height, format, data })
     }
 }
 
@@ -210,21 +237,36 @@ impl Camera for V4l2Camera {
     }
 }
 
-/// The first of [`FORMATS`] that the device gives in this size, and the bytes of one row.
+/// Whether the device gives pictures of this size and format often enough, as far as it says.
+fn is_quick(device: &Device, fourcc: FourCC, size: PictureSize) -> bool {
+    let rate =
+        |interval: &Fraction| f64::from(interval.denominator) / f64::from(interval.numerator);
+    let most = |interval: FrameInterval| match interval.interval {
+        FrameIntervalEnum::Discrete(interval) => rate(&interval),
+        FrameIntervalEnum::Stepwise(steps) => rate(&steps.min),
+    };
+    let intervals = device.enum_frameintervals(fourcc, size.width, size.height);
+    let most = intervals.unwrap_or_default().into_iter().map(most).max_by(f64::total_cmp);
+    // Cameras round: 29.97.
+    most.is_none_or(|most| most >= f64::from(size.fps) * 0.95)
+}
+
+/// The first of [`FORMATS`] that the device gives in this size and often enough, or else the first in this
+/// size, and the bytes of one row.
 fn negotiate(
     path: &Path,
     device: &Device,
     size: PictureSize,
-) -> Result<(PixelFormat, usize), CameraError> {
+) -> Result<(Given, usize), CameraError> {
     let failed =
         |call| move |source: io::Error| CameraError::Device { path: path.to_owned(), call, source };
     let offered = device.enum_formats().map_err(failed("VIDIOC_ENUM_FMT"))?;
     let mut given = Vec::new();
-    for (code, format) in FORMATS {
-        let fourcc = FourCC::new(code);
-        if !offered.iter().any(|o| o.fourcc == fourcc) {
-            continue;
-        }
+    let mut able: Vec<(FourCC, Given)> =
+        FORMATS.into_iter().map(|(code, given)| (FourCC::new(code), given)).collect();
+    able.retain(|(fourcc, _)| offered.iter().any(|o| o.fourcc == *fourcc));
+    able.sort_by_key(|(fourcc, _)| !is_quick(device, *fourcc, size));
+    for (fourcc, format) in able {
         // A fresh format has size and stride 0: the driver fills them in.
         let wanted = Format::new(size.width, size.height, fourcc);
         let got = Capture::set_format(device, &wanted).map_err(failed("VIDIOC_S_FMT"))?;
@@ -238,7 +280,7 @@ fn negotiate(
     }
     Err(CameraError::Format {
         path: path.to_owned(),
-        wanted: format!("{}x{} NV12, YUYV or GREY", size.width, size.height),
+        wanted: format!("{}x{} NV12, YUYV, GREY or MJPG", size.width, size.height),
         offered: if given.is_empty() { "no format at all".into() } else { given.join(", ") },
     })
 }

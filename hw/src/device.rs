@@ -87,6 +87,12 @@ pub trait Lamp: Send {
     /// # Errors
     /// The lamp's own I/O error.
     fn show(&mut self, state: LampState) -> io::Result<()>;
+
+    /// Says for some seconds which unit this is, then shows its state again.
+    ///
+    /// # Errors
+    /// The lamp's own I/O error.
+    fn identify(&mut self) -> io::Result<()>;
 }
 
 /// The speaker in the cab.
@@ -133,6 +139,11 @@ impl Lamp for Logged<LampState> {
     fn show(&mut self, state: LampState) -> io::Result<()> {
         tracing::info!(?state, "lamp");
         self.remember(state);
+        Ok(())
+    }
+
+    fn identify(&mut self) -> io::Result<()> {
+        tracing::info!("lamp: which unit this is");
         Ok(())
     }
 }
@@ -189,6 +200,14 @@ pub enum CameraError {
         wanted: String,
         /// What it gives.
         offered: String,
+    },
+    /// A pipeline of GStreamer's cannot be used, or failed.
+    #[error("the camera's pipeline `{}` failed: {reason}", pipeline.display())]
+    Pipeline {
+        /// As it is configured.
+        pipeline: PathBuf,
+        /// GStreamer's words.
+        reason: String,
     },
     /// The file is no video, or its pictures are damaged.
     #[error("cannot play `{}`: {reason}", path.display())]
@@ -262,6 +281,24 @@ pub enum SignalError {
     Unplugged {
         /// Device node.
         path: PathBuf,
+    },
+    /// The device refused a setting.
+    #[error("cannot set `{}` to `{value}`: {source}", path.display())]
+    Setting {
+        /// Its attribute.
+        path: PathBuf,
+        /// What was asked for.
+        value: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// Nothing came.
+    #[error("`{}` said nothing for {waited_s} s", path.display())]
+    Silent {
+        /// Device node.
+        path: PathBuf,
+        /// How long it was waited for.
+        waited_s: u64,
     },
     /// One line of a file is wrong.
     #[error("`{}` line {line}: {what}", path.display())]

@@ -413,7 +413,7 @@ fn stream_time(sample: &gst::Sample) -> Option<(f64, Option<f64>)> {
 }
 
 /// The planes without the padding at the ends of their rows.
-fn packed(sample: &gst::Sample, size: PictureSize) -> Option<Bytes> {
+pub(crate) fn packed(sample: &gst::Sample, size: PictureSize) -> Option<Bytes> {
     let info = gst_video::VideoInfo::from_caps(sample.caps()?).ok()?;
     let frame = gst_video::VideoFrameRef::from_buffer_ref_readable(sample.buffer()?, &info).ok()?;
     let width = usize::try_from(size.width).ok()?;
@@ -432,7 +432,7 @@ fn packed(sample: &gst::Sample, size: PictureSize) -> Option<Bytes> {
 
 /// GStreamer writes its complaints to standard error by itself; they reach the operator through
 /// the errors here.
-fn quiet_gstreamer() {
+pub(crate) fn quiet_gstreamer() {
     static QUIET: Once = Once::new();
     QUIET.call_once(|| {
         if std::env::var_os("GST_DEBUG").is_none() {

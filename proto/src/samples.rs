@@ -135,7 +135,8 @@ impl GnssFix {
     }
 }
 
-/// One IMU sample in vehicle axes (VSS `Vehicle.Acceleration.*`, `Vehicle.AngularVelocity.*`).
+/// One IMU sample in vehicle axes (VSS `Vehicle.Acceleration.*`, `Vehicle.AngularVelocity.*`); a live
+/// sensor's in its own, until it is known how it sits.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ImuSample {
     /// When it was measured.

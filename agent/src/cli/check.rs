@@ -3,14 +3,18 @@
 use std::{fs, io::Write as _, path::Path};
 
 use anyhow::{Result, bail};
-use temoin_hw::vehicle::VehicleModel;
+use temoin_hw::{
+    camera_gst::GstCamera, imu_iio::ImuIio, speaker_alsa::AlsaSpeaker, vehicle::VehicleModel,
+    watchdog::Watchdog,
+};
 
 use super::ConfigArg;
 use crate::{
-    config::Config,
+    config::{CameraConfig, Config, PipelineConfig},
     health::State,
     identity::Identity,
     model_pack,
+    net::chain,
     perception::{self, swap},
 };
 
@@ -20,6 +24,9 @@ use crate::{
 pub struct Args {
     #[command(flatten)]
     config: ConfigArg,
+    /// For machines: a JSON array of objects with `part`, `state` (`ok`, `degraded`, `failed`) and `text`
+    #[arg(long)]
+    json: bool,
 }
 
 impl Args {
@@ -30,7 +37,11 @@ impl Args {
             Err(e) => findings.say(State::Failed, "configuration", &e.to_string()),
         }
         let mut out = std::io::stdout();
-        for (state, part, text) in &findings.0 {
+        if self.json {
+            let all: Vec<_> = findings.0.iter().map(json).collect();
+            writeln!(out, "{}", serde_json::to_string_pretty(&all)?)?;
+        }
+        for (state, part, text) in findings.0.iter().filter(|_| !self.json) {
             let mark = match state {
                 State::Ok => "ok      ",
                 State::Degraded => "missing ",
@@ -46,12 +57,24 @@ impl Args {
     }
 }
 
+fn json((state, part, text): &(State, String, String)) -> serde_json::Value {
+    serde_json::json!({ "part": part, "state": state.as_str(), "text": text })
+}
+
 #[derive(Default)]
 struct Findings(Vec<(State, String, String)>);
 
 impl Findings {
     fn say(&mut self, state: State, part: &str, text: &str) {
         self.0.push((state, part.to_owned(), text.to_owned()));
+    }
+
+    /// What a device says of itself, or why it cannot be used.
+    fn told(&mut self, part: &str, told: Result<String, impl std::error::Error>) {
+        match told {
+            Ok(text) => self.say(State::Ok, part, &text),
+            Err(e) => self.say(State::Failed, part, &chain(&e)),
+        }
     }
 }
 
@@ -79,16 +102,46 @@ fn look(config: &Config, findings: &mut Findings) {
         findings.say(statement.state, statement.part, &statement.text);
     }
     let d = &config.devices;
-    for (part, path) in [("camera.cabin", &d.cabin_camera), ("camera.road", &d.road_camera)] {
-        match path {
+    for (part, camera) in [("camera.cabin", &d.cabin_camera), ("camera.road", &d.road_camera)] {
+        match camera {
             None => findings.say(State::Degraded, part, "no device is configured"),
-            Some(path) => device(part, path, findings),
+            Some(CameraConfig::Node(path)) => device(part, path, findings),
+            Some(CameraConfig::Pipeline(PipelineConfig { gstreamer })) => {
+                let made = GstCamera::check(gstreamer);
+                findings
+                    .told(part, made.map(|()| format!("the pipeline `{gstreamer}` can be made")));
+            }
         }
     }
     match (&d.gnss, &d.gpsd) {
         (Some(path), _) => device("gnss", path, findings),
         (None, Some(address)) => findings.say(State::Ok, "gnss", &format!("gpsd at `{address}`")),
         (None, None) => findings.say(State::Degraded, "gnss", "no device is configured"),
+    }
+    match &d.imu {
+        Some(imu) => findings.told("imu", ImuIio::describe(&imu.wish())),
+        None => findings.say(State::Degraded, "imu", "no device is configured"),
+    }
+    for (part, line) in [("button", &d.button), ("lamp", &d.lamp)] {
+        match line {
+            Some(line) => findings.told(part, line.describe()),
+            None => findings.say(State::Degraded, part, "no device is configured"),
+        }
+    }
+    match d.speaker.as_ref().map(|speaker| AlsaSpeaker::mistakes(&speaker.wish())) {
+        None => findings.say(State::Degraded, "speaker", "no device is configured"),
+        Some(mistakes) if mistakes.is_empty() => {
+            findings.say(State::Ok, "speaker", "it can be opened, and its sounds can be played");
+        }
+        Some(mistakes) => {
+            for mistake in mistakes {
+                findings.say(State::Failed, "speaker", &chain(&mistake));
+            }
+        }
+    }
+    match &d.watchdog {
+        Some(path) => findings.told("watchdog", Watchdog::describe(path)),
+        None => findings.say(State::Degraded, "watchdog", "no device is configured"),
     }
     if let Some(can) = &d.can {
         device("vehicle_bus", &Path::new("/sys/class/net").join(&can.interface), findings);

@@ -47,14 +47,13 @@ impl Bench {
     /// The next thing that was captured.
     fn next(&self, until: Instant, what: &str) -> Result<Captured> {
         self.until(until).ok_or_else(|| {
-            let health: Vec<String> = self
-                .health
-                .items()
-                .into_iter()
-                .map(|i| format!("{}: {}", i.part, i.text))
-                .collect();
-            anyhow::anyhow!("{what} did not come in time; device health: {}", health.join("; "))
+            anyhow::anyhow!("{what} did not come in time; device health: {}", self.all_health())
         })
+    }
+
+    fn all_health(&self) -> String {
+        let items = self.health.items().into_iter();
+        items.map(|i| format!("{}: {}", i.part, i.text)).collect::<Vec<_>>().join("; ")
     }
 
     /// The next thing that was captured; none at this time.
@@ -129,7 +128,11 @@ impl Bench {
                 Ok(_) | Err(mpsc::RecvTimeoutError::Timeout) => {}
                 Err(mpsc::RecvTimeoutError::Disconnected) => bail!("the capture ended"),
             }
-            ensure!(Instant::now() < until, "device health never said {state:?} of {part}");
+            ensure!(
+                Instant::now() < until,
+                "device health never said {state:?} of {part}; it says: {}",
+                self.all_health()
+            );
         }
         Ok(())
     }

@@ -1,13 +1,22 @@
 //! Cameras, and each fault that the kernel's test camera can make.
 
-use std::time::{Duration, Instant};
+use std::{
+    io::Write as _,
+    sync::mpsc,
+    thread,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Result, ensure};
-use temoin_agent::{config::DeviceConfig, health::State};
+use temoin_agent::{
+    config::{CameraConfig, DeviceConfig},
+    health::State,
+};
 use temoin_proto::{
     samples::{CameraId, Frame, PixelFormat},
     time::MonoTime,
 };
+use v4l::{Device, Format, FourCC, video::Output};
 
 use crate::{
     bench::{Bench, FPS, HEIGHT, WIDTH},
@@ -24,7 +33,10 @@ const SOON: Duration = Duration::from_secs(10);
 const BACK: Duration = Duration::from_secs(2);
 
 fn road() -> Result<Bench> {
-    Bench::start(&DeviceConfig { road_camera: Some(ROAD.into()), ..DeviceConfig::default() })
+    Bench::start(&DeviceConfig {
+        road_camera: Some(CameraConfig::Node(ROAD.into())),
+        ..DeviceConfig::default()
+    })
 }
 
 /// How long after a fault's end the next picture was taken: it must be soon.
@@ -77,8 +89,8 @@ pub(crate) fn gives_pictures() -> Result<()> {
 /// Both cameras, whatever the other does.
 pub(crate) fn two_together() -> Result<()> {
     let bench = Bench::start(&DeviceConfig {
-        road_camera: Some(ROAD.into()),
-        cabin_camera: Some(CABIN.into()),
+        road_camera: Some(CameraConfig::Node(ROAD.into())),
+        cabin_camera: Some(CameraConfig::Node(CABIN.into())),
         ..DeviceConfig::default()
     })?;
     for _ in 0..10 {
@@ -182,4 +194,55 @@ pub(crate) fn refuses() -> Result<()> {
         bench.end()?;
     }
     Ok(())
+}
+
+/// A picture as a JPEG, brighter to the right, and the later.
+fn jpeg(n: u8) -> Result<Vec<u8>> {
+    let (width, height) = (u16::try_from(WIDTH)?, u16::try_from(HEIGHT)?);
+    let row = (0..width).map(|x| n.saturating_add(u8::try_from(x / 8).unwrap_or(u8::MAX)));
+    let row: Vec<u8> = row.collect();
+    let mut bytes = Vec::new();
+    jpeg_encoder::Encoder::new(&mut bytes, 80).encode(
+        &row.repeat(usize::from(height)),
+        width,
+        height,
+        jpeg_encoder::ColorType::Luma,
+    )?;
+    Ok(bytes)
+}
+
+/// A camera that gives each picture as a JPEG; every fifth is cut short on its way and left out.
+pub(crate) fn jpegs() -> Result<()> {
+    let mut camera = Device::with_path(ROAD)?;
+    Output::set_format(&camera, &Format::new(WIDTH, HEIGHT, FourCC::new(b"MJPG")))?;
+    let pictures: Vec<Vec<u8>> = (0..50).map(|n| jpeg(n * 3)).collect::<Result<_>>()?;
+    let (end, ended) = mpsc::channel::<()>();
+    let shows = thread::spawn(move || -> Result<()> {
+        for (n, picture) in pictures.iter().enumerate().cycle() {
+            let sent = if n % 5 == 4 { picture.len() / 2 } else { picture.len() };
+            camera.write_all(picture.get(..sent).unwrap_or_default())?;
+            let pause = ended.recv_timeout(Duration::from_secs(1) / FPS);
+            if pause != Err(mpsc::RecvTimeoutError::Timeout) {
+                break;
+            }
+        }
+        Ok(())
+    });
+    let bench = road()?;
+    // An emulated processor takes a while for each.
+    let pictures = bench.pictures(CameraId::Road, 10, SOON * 3)?;
+    let mut before = None;
+    for frame in &pictures {
+        whole(frame)?;
+        ensure!(frame.format == PixelFormat::Nv12, "JPEGs are to be decoded");
+        // One that was cut short would have to be made up from another or in part.
+        let [begin, end] = [0, usize::try_from(WIDTH * (HEIGHT - 1))?].map(|at| frame.data.get(at));
+        ensure!(begin == end, "its last row is not of the same picture as its first");
+        ensure!(begin != before.as_ref(), "the same picture again");
+        before = begin.copied();
+    }
+    bench.end()?;
+    drop(end);
+    let Ok(shown) = shows.join() else { anyhow::bail!("the camera's thread panicked") };
+    shown
 }

@@ -3,6 +3,7 @@
 use std::{path::Path, process::Command};
 
 use anyhow::{Context, Result, ensure};
+use rustix::mount::{MountFlags, mount};
 
 use crate::{host::say, scenario::ALL};
 
@@ -11,12 +12,24 @@ pub(crate) const WELL: &str = "temoin-vm: well";
 /// How the line begins that says what went wrong.
 pub(crate) const FAILED: &str = "temoin-vm: FAILED: ";
 
+/// The line that says that what follows is the machine's reset.
+pub(crate) const RESET: &str = "temoin-vm: is reset now";
+
 /// How the line begins that tells a figure.
 pub(crate) const FIGURE: &str = "temoin-vm: figure ";
 
 /// Tells a figure. Of several machines `sum` or `most` counts.
 pub(crate) fn figure(how: &str, name: &str, value: f64) {
     say(&format!("{FIGURE}{how} {name} {value}"));
+}
+
+/// Mounts the folder in which drivers are asked to make devices.
+///
+/// # Errors
+/// Where the kernel has none.
+pub(crate) fn mount_configfs() -> Result<()> {
+    mount("configfs", "/sys/kernel/config", "configfs", MountFlags::empty(), None)
+        .context("/sys/kernel/config")
 }
 
 /// Loads the drivers and runs the scenario.

@@ -1,13 +1,18 @@
 //! Outside of the machine: boots one for each scenario and judges what comes on its serial line.
 
 use std::{
-    collections::BTreeMap,
+    cmp::Reverse,
+    collections::{BTreeMap, VecDeque},
     fs,
     io::{BufRead as _, BufReader, Write as _},
     os::unix::{fs::PermissionsExt as _, net::UnixStream},
     path::{Path, PathBuf},
     process::{Command, Stdio},
-    sync::mpsc,
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+        mpsc,
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -15,7 +20,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 
 use crate::{
-    guest::{FAILED, FIGURE, WELL},
+    guest::{FAILED, FIGURE, RESET, WELL},
     power::DISK,
     scenario::{ALL, Disk, Receiver, Scenario},
     signals,
@@ -23,6 +28,8 @@ use crate::{
 
 /// Longest that a machine may run; the slowest scenario takes a third of it on an idle machine.
 const PATIENCE: Duration = Duration::from_secs(300);
+/// Machines at once; each has one processor.
+const MACHINES: usize = 4;
 /// How often a receiver speaks.
 const EVERY: Duration = Duration::from_millis(50);
 /// Modules without which the machine does not find its root.
@@ -74,31 +81,44 @@ impl Run {
         let folder = tempfile::Builder::new().prefix("temoin-vm-").tempdir()?;
         let rig = Rig::build(&kernel, folder.path())?;
         let wanted = |s: &&Scenario| self.only.as_ref().is_none_or(|only| s.name.contains(only));
-        let (mut passed, mut total) = (0_u32, 0_u32);
-        let mut figures = BTreeMap::new();
-        let began = Instant::now();
-        for scenario in ALL.iter().filter(wanted) {
-            let since = Instant::now();
-            let verdict =
-                rig.boot(scenario, &self.out.join(format!("{}.log", scenario.name)), &mut figures);
-            let seconds = since.elapsed().as_secs_f64();
-            total += 1;
-            match verdict {
-                Ok(()) => {
-                    passed += 1;
-                    say(&format!("ok      {:28} {seconds:5.1} s", scenario.name));
-                }
-                Err(e) => say(&format!("FAILED  {:28} {seconds:5.1} s  {e:#}", scenario.name)),
-            }
-        }
+        let total = ALL.iter().filter(wanted).count();
         ensure!(total > 0, "no scenario is called that");
+        let jobs = Mutex::new(jobs(ALL.iter().filter(wanted)));
+        let (passed, figures) = (AtomicUsize::new(0), Mutex::new(Figures::new()));
+        let began = Instant::now();
+        // By itself: what is locked where a loop asks stays locked throughout its body.
+        let next = || lock(&jobs).pop_front();
+        let work = || {
+            while let Some(job) = next() {
+                for scenario in job {
+                    let since = Instant::now();
+                    let log = self.out.join(format!("{}.log", scenario.name));
+                    let verdict = rig.boot(scenario, &log, &figures);
+                    let seconds = since.elapsed().as_secs_f64();
+                    match verdict {
+                        Ok(()) => {
+                            passed.fetch_add(1, Ordering::Relaxed);
+                            say(&format!("ok      {:28} {seconds:5.1} s", scenario.name));
+                        }
+                        Err(e) => {
+                            say(&format!("FAILED  {:28} {seconds:5.1} s  {e:#}", scenario.name));
+                        }
+                    }
+                }
+            }
+        };
+        let machines = thread::available_parallelism().map_or(1, usize::from).min(MACHINES);
+        thread::scope(|scope| (0..machines).for_each(|_| drop(scope.spawn(work))));
+        let (passed, mut figures) = (passed.into_inner(), lock(&figures).clone());
         let seconds = began.elapsed().as_secs_f64();
         say(&format!(
             "{passed} of {total} in {seconds:.0} s; the machines' words: {}",
             self.out.display()
         ));
-        figures.insert("unit.vm_scenarios_passed".to_owned(), f64::from(passed));
-        figures.insert("unit.vm_scenarios_total".to_owned(), f64::from(total));
+        for (name, count) in [("passed", passed), ("total", total)] {
+            let count = f64::from(u32::try_from(count)?);
+            figures.insert(format!("unit.vm_scenarios_{name}"), count);
+        }
         let figures = serde_json::to_string_pretty(&figures)?;
         fs::write(self.out.join("vm.json"), format!("{figures}\n"))?;
         Ok(passed == total)
@@ -107,6 +127,28 @@ impl Run {
 
 /// What machines measured, by name.
 type Figures = BTreeMap<String, f64>;
+
+/// What one after the other is run: those that read a disk's log behind the one that writes it. The
+/// longest first.
+fn jobs<'a>(scenarios: impl Iterator<Item = &'a Scenario>) -> VecDeque<Vec<&'a Scenario>> {
+    let mut jobs: VecDeque<Vec<&Scenario>> = VecDeque::new();
+    for scenario in scenarios {
+        let disk = scenario.disk.map(Disk::name);
+        let same = |job: &&mut Vec<&Scenario>| {
+            disk.is_some() && job.iter().any(|other| other.disk.map(Disk::name) == disk)
+        };
+        match jobs.iter_mut().find(same) {
+            Some(job) => job.push(scenario),
+            None => jobs.push_back(vec![scenario]),
+        }
+    }
+    jobs.make_contiguous().sort_by_key(|job| Reverse(job.len()));
+    jobs
+}
+
+fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// What all machines have.
 struct Rig {
@@ -126,7 +168,7 @@ impl Rig {
         let mut add = |option: &str, value: String| words.extend([option.to_owned(), value]);
         let drive = match disk {
             Disk::Logged(name) => {
-                let (disk, log) = (path("disk"), path(&format!("{name}.log")));
+                let (disk, log) = (path(name), path(&format!("{name}.log")));
                 for (path, bytes) in [(&disk, DISK), (&log, 0)] {
                     fs::File::create(path)?.set_len(bytes)?;
                 }
@@ -182,7 +224,7 @@ impl Rig {
     }
 
     /// Runs one scenario to its end.
-    fn boot(&self, scenario: &Scenario, log: &Path, figures: &mut Figures) -> Result<()> {
+    fn boot(&self, scenario: &Scenario, log: &Path, figures: &Mutex<Figures>) -> Result<()> {
         let mut command = Command::new("qemu-system-x86_64");
         command.args(["-accel", "tcg", "-cpu", "max", "-m", "1024", "-smp", "1"]);
         command.args(["-display", "none", "-nodefaults", "-no-reboot", "-serial", "stdio"]);
@@ -191,7 +233,7 @@ impl Rig {
             .args(["-append", &format!("console=ttyS0 quiet panic=-1 scenario={}", scenario.name)]);
         let root = "local,path=/,mount_tag=host,security_model=none,readonly=on,multidevs=remap";
         command.args(["-virtfs", root]);
-        let socket = self.folder.join("line");
+        let socket = self.folder.join(format!("{}.line", scenario.name));
         if let Some(receiver) = scenario.receiver {
             let line = format!("socket,id=line,server=on,wait=on,path={}", socket.display());
             command.args(["-chardev", &line]);
@@ -220,7 +262,7 @@ impl Rig {
                 }
             }
         });
-        let verdict = judge(&lines, log, figures);
+        let verdict = judge(&lines, log, scenario.is_reset, figures);
         // It powers off by itself where it can.
         drop(machine.kill());
         let ended = machine.wait_with_output()?;
@@ -271,9 +313,15 @@ fn feed(socket: &Path, text: &str) -> std::io::Result<()> {
 }
 
 /// Reads what a machine says until it has said how it went.
-fn judge(lines: &mpsc::Receiver<String>, log: &Path, figures: &mut Figures) -> Result<()> {
+fn judge(
+    lines: &mpsc::Receiver<String>,
+    log: &Path,
+    is_reset: bool,
+    figures: &Mutex<Figures>,
+) -> Result<()> {
     let mut log = fs::File::create(log).with_context(|| log.display().to_string())?;
     let until = Instant::now() + PATIENCE;
+    let mut resets = false;
     loop {
         let left = until.saturating_duration_since(Instant::now());
         let line = match lines.recv_timeout(left) {
@@ -281,16 +329,19 @@ fn judge(lines: &mpsc::Receiver<String>, log: &Path, figures: &mut Figures) -> R
             Err(mpsc::RecvTimeoutError::Timeout) => {
                 anyhow::bail!("nothing was said for {} s", PATIENCE.as_secs())
             }
+            Err(mpsc::RecvTimeoutError::Disconnected) if resets => return Ok(()),
             Err(mpsc::RecvTimeoutError::Disconnected) => {
                 anyhow::bail!("the machine went off without a word of how it went")
             }
         };
         writeln!(log, "{line}")?;
         if line == WELL {
+            ensure!(!is_reset, "the machine was not reset");
             return Ok(());
         }
+        resets |= is_reset && line == RESET;
         if let Some(told) = line.strip_prefix(FIGURE) {
-            take(figures, told)?;
+            take(&mut lock(figures), told)?;
         }
         if let Some(why) = line.strip_prefix(FAILED) {
             anyhow::bail!("{why}");

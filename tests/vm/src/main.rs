@@ -9,9 +9,11 @@
 #![forbid(unsafe_code)]
 
 mod bench;
+mod cab;
 mod cameras;
 mod guest;
 mod host;
+mod imu;
 mod power;
 mod scenario;
 mod signals;

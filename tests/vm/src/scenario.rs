@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use crate::{cameras, power, signals, together};
+use crate::{cab, cameras, imu, power, signals, together};
 
 /// One machine's test.
 pub(crate) struct Scenario {
@@ -16,6 +16,8 @@ pub(crate) struct Scenario {
     pub(crate) receiver: Option<Receiver>,
     /// The disk that it has.
     pub(crate) disk: Option<Disk>,
+    /// Whether the machine is reset at the end, which it says before.
+    pub(crate) is_reset: bool,
     /// The test, inside of the machine.
     pub(crate) run: fn() -> Result<()>,
 }
@@ -27,6 +29,15 @@ pub(crate) enum Disk {
     Logged(&'static str),
     /// The log of this name, to read.
     Log(&'static str),
+}
+
+impl Disk {
+    /// What it is called.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Logged(name) | Self::Log(name) => name,
+        }
+    }
 }
 
 /// Where a receiver speaks on the machine, [`signals::sentences`] from the begin on.
@@ -53,8 +64,20 @@ const CONTROLLERS: &[&str] = &[
     "kvaser_pci,canbus=bus",
 ];
 
+const fn plain(name: &'static str, run: fn() -> Result<()>) -> Scenario {
+    Scenario { name, drivers: &[], machine: &[], receiver: None, disk: None, is_reset: false, run }
+}
+
 const fn camera(name: &'static str, run: fn() -> Result<()>) -> Scenario {
-    Scenario { name, drivers: VIVID, machine: &[], receiver: None, disk: None, run }
+    Scenario { drivers: VIVID, ..plain(name, run) }
+}
+
+const fn small(
+    name: &'static str,
+    drivers: &'static [&'static str],
+    run: fn() -> Result<()>,
+) -> Scenario {
+    Scenario { drivers, ..plain(name, run) }
 }
 
 const EXT4: &[&str] = &["virtio_blk", "crc32c_generic", "ext4"];
@@ -69,7 +92,7 @@ const fn spool(
     disk: Disk,
     run: fn() -> Result<()>,
 ) -> Scenario {
-    Scenario { name, drivers, machine: &[], receiver: None, disk: Some(disk), run }
+    Scenario { drivers, disk: Some(disk), ..plain(name, run) }
 }
 
 /// All of them.
@@ -83,45 +106,42 @@ pub(crate) const ALL: &[Scenario] = &[
     camera("camera-drops-half", cameras::drops_half),
     camera("camera-stalls", cameras::stalls),
     camera("camera-refuses-start", cameras::refuses),
+    small("camera-jpegs", &["v4l2loopback"], cameras::jpegs),
+    small("bus-heard", BUS, signals::bus_is_heard),
     Scenario {
-        name: "bus-heard",
-        drivers: BUS,
-        machine: &[],
-        receiver: None,
-        disk: None,
-        run: signals::bus_is_heard,
-    },
-    Scenario {
-        name: "bus-controllers",
         drivers: &["kvaser_pci", "can-raw"],
         machine: CONTROLLERS,
-        receiver: None,
-        disk: None,
-        run: signals::controllers,
+        ..plain("bus-controllers", signals::controllers)
     },
+    Scenario { receiver: Some(Receiver::Port), ..plain("receiver-serial", signals::receiver) },
     Scenario {
-        name: "receiver-serial",
-        drivers: &[],
-        machine: &[],
-        receiver: Some(Receiver::Port),
-        disk: None,
-        run: signals::receiver,
-    },
-    Scenario {
-        name: "receiver-replugged",
         drivers: &["xhci_pci", "ftdi_sio"],
-        machine: &[],
         receiver: Some(Receiver::Usb),
-        disk: None,
-        run: signals::receiver_replugged,
+        ..plain("receiver-replugged", signals::receiver_replugged)
+    },
+    small(
+        "imu",
+        &["i2c-dev", "i2c-stub chip_addr=0x68", "bmi160_i2c", "iio-trig-hrtimer"],
+        imu::with_gyroscope,
+    ),
+    small(
+        "imu-accelerometer",
+        &["i2c-dev", "i2c-stub chip_addr=0x0f", "kxcjk-1013", "iio-trig-hrtimer"],
+        imu::accelerometer,
+    ),
+    small("button", &["gpio-sim"], cab::button),
+    small("lamp", &["gpio-sim"], cab::lamp),
+    small("speaker", &["snd-aloop"], cab::speaker),
+    Scenario {
+        drivers: &["i6300esb heartbeat=4"],
+        machine: &["-device", "i6300esb"],
+        is_reset: true,
+        ..plain("watchdog", cab::watchdog)
     },
     Scenario {
-        name: "all-together",
         drivers: &[TWO_CAMERAS, "vcan", "can-raw"],
-        machine: &[],
         receiver: Some(Receiver::Port),
-        disk: None,
-        run: together::all,
+        ..plain("all-together", together::all)
     },
     spool("spool-ext4", EXT4, Disk::Logged("ext4"), power::fill_ext4),
     spool("spool-ext4-cut", EXT4_CUT, Disk::Log("ext4"), power::cut_ext4),

@@ -7,7 +7,11 @@ use std::{
 
 use anyhow::{Result, ensure};
 use socketcan::{CanSocket, Socket as _};
-use temoin_agent::{capture::Captured, config::DeviceConfig, health::State};
+use temoin_agent::{
+    capture::Captured,
+    config::{CameraConfig, DeviceConfig},
+    health::State,
+};
 use temoin_proto::samples::{CameraId, Signal};
 
 use crate::{
@@ -27,8 +31,8 @@ pub(crate) fn all() -> Result<()> {
     signals::ip("link add dev vcan0 type vcan")?;
     signals::ip("link set vcan0 up")?;
     let bench = Bench::start(&DeviceConfig {
-        road_camera: Some("/dev/video0".into()),
-        cabin_camera: Some("/dev/video1".into()),
+        road_camera: Some(CameraConfig::Node("/dev/video0".into())),
+        cabin_camera: Some(CameraConfig::Node("/dev/video1".into())),
         gnss: Some("/dev/ttyS1".into()),
         can: Some(signals::bus("vcan0")?),
         ..DeviceConfig::default()

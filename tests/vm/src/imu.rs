@@ -1,0 +1,157 @@
+//! The motion sensor: real drivers, on a bus whose chips are registers that do not change.
+
+use std::{
+    fs,
+    path::PathBuf,
+    process::Command,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, ensure};
+use temoin_agent::{
+    config::{DeviceConfig, ImuConfig},
+    health::State,
+};
+use temoin_proto::samples::{ImuSample, Signal};
+
+use crate::{bench::Bench, guest, host::say};
+
+const SOON: Duration = Duration::from_secs(10);
+/// Within which samples are back after a fault's end.
+const BACK: Duration = Duration::from_secs(2);
+const RATE_HZ: f64 = 100.0;
+/// By their data sheets: one counts 2048 for standard gravity at 16 g, and 65.6 for a degree a second at
+/// 500 degrees a second; the other reaches to 8 g, and counts 256.
+const BMI160_SCALE: f64 = 9.806_65 / 2048.0;
+const KXCJK_SCALE: f64 = 9.806_65 / 256.0;
+const BMI160_TURN: f64 = std::f64::consts::PI / 180.0 / 65.6;
+
+/// A chip on the emulated bus.
+struct Chip {
+    name: &'static str,
+    driver: &'static str,
+    address: u8,
+    bus: u32,
+}
+
+impl Chip {
+    /// Finds the bus, gives the chip its registers (each the first, and those from it on) and lets the driver
+    /// find it.
+    fn plug(
+        name: &'static str,
+        driver: &'static str,
+        address: u8,
+        registers: &[(u8, &[u8])],
+    ) -> Result<Self> {
+        let bus = (0..16).find(|n| {
+            let name = fs::read_to_string(format!("/sys/bus/i2c/devices/i2c-{n}/name"));
+            name.is_ok_and(|name| name.starts_with("SMBus stub"))
+        });
+        let chip = Self { name, driver, address, bus: bus.context("no emulated bus")? };
+        for (first, values) in registers {
+            chip.set(*first, values)?;
+        }
+        fs::write(
+            format!("/sys/bus/i2c/devices/i2c-{}/new_device", chip.bus),
+            format!("{name} {address:#x}"),
+        )
+        .context("the chip cannot be added to the bus")?;
+        Ok(chip)
+    }
+
+    /// Sets registers from this one on.
+    fn set(&self, first: u8, values: &[u8]) -> Result<()> {
+        for (register, value) in (first..).zip(values) {
+            let arguments =
+                format!("-y {} {:#x} {register:#x} {value:#x} b", self.bus, self.address);
+            let done = Command::new("i2cset").args(arguments.split_whitespace()).status();
+            ensure!(done.context("i2cset")?.success(), "i2cset {arguments}");
+        }
+        Ok(())
+    }
+
+    /// Takes it from its driver, or gives it back.
+    fn bind(&self, what: &str) -> Result<()> {
+        let path = PathBuf::from("/sys/bus/i2c/drivers").join(self.driver).join(what);
+        fs::write(path, format!("{}-{:04x}", self.bus, self.address)).context(what.to_owned())
+    }
+
+    fn bench(&self) -> Result<Bench> {
+        guest::mount_configfs()?;
+        let imu = ImuConfig {
+            device: self.name.to_owned(),
+            trigger: None,
+            rate_hz: RATE_HZ,
+            range_g: 16.0,
+        };
+        let bench = Bench::start(&DeviceConfig { imu: Some(imu), ..DeviceConfig::default() })?;
+        bench.health("imu", State::Ok, SOON)?;
+        Ok(bench)
+    }
+}
+
+fn sample(bench: &Bench, within: Duration) -> Result<ImuSample> {
+    bench.signal(within, |signal| match signal {
+        Signal::Imu(sample) => Some(*sample),
+        Signal::Gnss(_)
+        | Signal::Speed(_)
+        | Signal::Wheels(_)
+        | Signal::Control(_)
+        | Signal::Button(_) => None,
+    })
+}
+
+fn near(is: f64, due: f64) -> Result<()> {
+    // Drivers round.
+    ensure!((is - due).abs() <= due.abs() * 0.003, "{is} where {due} is due");
+    Ok(())
+}
+
+/// Values, units, rate and stamps; taken out and put in again.
+pub(crate) fn with_gyroscope() -> Result<()> {
+    // Turns about three axes, then accelerations: -3, 0, 1000; 100, -200, 2048.
+    let values = [0xFD, 0xFF, 0, 0, 0xE8, 0x03, 100, 0, 0x38, 0xFF, 0, 0x08];
+    let chip = Chip::plug("bmi160", "bmi160_i2c", 0x68, &[(0, &[0xD1]), (0x0C, &values)])?;
+    let bench = chip.bench()?;
+    let first = sample(&bench, SOON)?;
+    for (axis, raw) in first.accel_mps2.into_iter().zip([100.0, -200.0, 2048.0]) {
+        near(axis, raw * BMI160_SCALE)?;
+    }
+    let gyro = first.gyro_rad_s.context("no turns")?;
+    for (axis, raw) in gyro.into_iter().zip([-3.0, 0.0, 1000.0]) {
+        near(axis, raw * BMI160_TURN)?;
+    }
+    let mut last = first;
+    for _ in 0..300 {
+        let next = sample(&bench, SOON)?;
+        ensure!(next.at > last.at, "times do not rise");
+        last = next;
+    }
+    let seconds = last.at.secs_from(first.at);
+    say(&format!("300 samples in {seconds:.3} s"));
+    // An emulated processor may miss some ticks of its timer.
+    ensure!((2.9..3.6).contains(&seconds), "300 samples at {RATE_HZ} Hz took {seconds} s");
+
+    chip.bind("unbind")?;
+    bench.health("imu", State::Failed, SOON)?;
+    chip.bind("bind")?;
+    let ended = Instant::now();
+    bench.forget();
+    sample(&bench, SOON)?;
+    ensure!(ended.elapsed() <= BACK, "samples were back only after {:?}", ended.elapsed());
+    bench.end()
+}
+
+/// A chip that tells no turns, and whose values do not fill their places.
+pub(crate) fn accelerometer() -> Result<()> {
+    // -1, 2, 256 in the upper twelve bits.
+    let values = [0xF0, 0xFF, 0x20, 0, 0, 0x10];
+    let chip = Chip::plug("kxcjk1013", "kxcjk1013", 0x0F, &[(0x06, &values)])?;
+    let bench = chip.bench()?;
+    let first = sample(&bench, SOON)?;
+    ensure!(first.gyro_rad_s.is_none(), "turns of a chip that tells none");
+    for (axis, raw) in first.accel_mps2.into_iter().zip([-1.0, 2.0, 256.0]) {
+        near(axis, raw * KXCJK_SCALE)?;
+    }
+    bench.end()
+}
