@@ -49,6 +49,10 @@ test-vm: ## test the unit's devices against real Linux drivers, in an emulated m
 	@scripts/own-build-folder.sh
 	@scripts/vm.sh
 
+.PHONY: deb
+deb: models ## build the unit's Debian package, target/temoin-agent_VERSION_ARCH.deb
+	@$(RUNTIME); scripts/deb.sh release
+
 .PHONY: bench
 bench: models ## measure; writes target/bench.json and benches/RESULTS.md
 	@$(RUNTIME); scripts/bench.sh

@@ -19,7 +19,7 @@ packages=(
 )
 command -v python3 >/dev/null && python3 -m pip --version >/dev/null 2>&1 || packages+=(python3 python3-pip)
 if [[ $what == test ]]; then
-  packages+=(ffmpeg fonts-dejavu-core faketime tzdata softhsm2)
+  packages+=(ffmpeg fonts-dejavu-core faketime tzdata softhsm2 systemd dpkg-dev)
   python3 -c 'import ensurepip, venv' 2>/dev/null || packages+=(python3-venv)
   # Ubuntu's `chromium-browser` is only a stub for a snap; Debian has the real package.
   if apt-cache show chromium >/dev/null 2>&1 || [[ -r /etc/debian_version && ! -e /etc/lsb-release ]]; then

@@ -42,6 +42,9 @@ else
 fi
 cargo test --workspace --doc --locked --quiet
 
+step "the unit's package"
+scripts/packaging-test.sh
+
 step "devices, against real drivers in an emulated machine"
 scripts/vm.sh
 
