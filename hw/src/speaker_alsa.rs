@@ -9,7 +9,7 @@
 use std::{
     io,
     path::{Path, PathBuf},
-    sync::mpsc::{Receiver, Sender, TryRecvError, channel},
+    sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel},
     thread,
     time::Duration,
 };
@@ -38,6 +38,8 @@ const NAMES: [(Alert, &str); 6] = [
 const PART: u32 = 20;
 /// What the device holds, microseconds.
 const HELD_US: u32 = 100_000;
+/// How long to wait before a speaker that is not there is looked for again.
+const REOPEN: Duration = Duration::from_secs(1);
 /// Longest sound of a file.
 const LONGEST: Duration = Duration::from_secs(10);
 
@@ -99,26 +101,40 @@ impl AlsaSpeaker {
         mut report: impl FnMut(Result<(), &SpeakerError>) + Send + 'static,
     ) -> io::Result<Self> {
         let (sounds, mistakes) = read(wish);
-        // A speaker that is not there is known before it is needed.
-        let opened = open(&wish.device, tones::RATE_HZ, 1).map(drop);
-        match (opened, mistakes.first()) {
-            (Err(e), _) => report(Err(&e)),
-            (Ok(()), Some(mistake)) => report(Err(mistake)),
-            (Ok(()), None) => report(Ok(())),
-        }
-        let (to, told) = channel();
         let device = wish.device.clone();
+        let mut tell = move |played: Result<(), &SpeakerError>| match (played, mistakes.first()) {
+            (Err(e), _) | (Ok(()), Some(e)) => report(Err(e)),
+            (Ok(()), None) => report(Ok(())),
+        };
+        // A speaker that is not there is known before it is needed.
+        let look = move |device: &str| open(device, tones::RATE_HZ, 1).map(drop);
+        let mut there = look(&device);
+        tell(there.as_ref().copied());
+        let (to, told) = channel();
         thread::Builder::new().name("speaker".into()).spawn(move || {
             let mut waiting = None;
-            while let Some(alert) = waiting.take().or_else(|| told.recv().ok()) {
-                let Some((_, sound)) = sounds.iter().find(|(of, _)| *of == alert) else { continue };
-                match say(&device, alert, sound, &told) {
-                    Ok(next) => {
-                        report(Ok(()));
-                        waiting = next;
+            loop {
+                let next = match waiting.take() {
+                    Some(alert) => Ok(alert),
+                    None if there.is_ok() => {
+                        told.recv().map_err(|_| RecvTimeoutError::Disconnected)
                     }
-                    Err(e) => report(Err(&e)),
-                }
+                    None => told.recv_timeout(REOPEN),
+                };
+                let alert = match next {
+                    Ok(alert) => alert,
+                    Err(RecvTimeoutError::Disconnected) => return,
+                    Err(RecvTimeoutError::Timeout) => {
+                        there = look(&device);
+                        if there.is_ok() {
+                            tell(Ok(()));
+                        }
+                        continue;
+                    }
+                };
+                let Some((_, sound)) = sounds.iter().find(|(of, _)| *of == alert) else { continue };
+                there = say(&device, alert, sound, &told).map(|next| waiting = next);
+                tell(there.as_ref().copied());
             }
         })?;
         Ok(Self { to })

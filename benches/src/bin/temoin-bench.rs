@@ -209,6 +209,7 @@ fn of_devices(path: &Path) -> Result<Vec<Figure>> {
             "unit.startup_after_cut_s" => {
                 ("s", "", "below 2, the slowest; on an emulated processor")
             }
+            "unit.systemd_exposure" => ("1", "", "below 2, of 10: `systemd-analyze security`"),
             "unit.write_amplification" => {
                 ("1", "", "at most 1.1 bytes on the disk for a byte of clip")
             }

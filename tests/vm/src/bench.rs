@@ -51,6 +51,11 @@ impl Bench {
         })
     }
 
+    /// Where its devices say how they are.
+    pub(crate) fn board(&self) -> &Arc<HealthBoard> {
+        &self.health
+    }
+
     fn all_health(&self) -> String {
         let items = self.health.items().into_iter();
         items.map(|i| format!("{}: {}", i.part, i.text)).collect::<Vec<_>>().join("; ")

@@ -36,15 +36,22 @@ const BACK: Duration = Duration::from_secs(2);
 const SHOWS: Duration = Duration::from_millis(200);
 const CHIP: &str = "/sys/kernel/config/gpio-sim/cab";
 
-/// Makes a chip with a line of this name.
-fn chip(line: &str) -> Result<LineConfig> {
-    guest::mount_configfs()?;
+/// A line of this name.
+pub(crate) fn line(name: &str) -> LineConfig {
+    LineConfig { line: name.to_owned(), active_low: false, pull: None }
+}
+
+/// Makes a chip with lines of these names, from the third on.
+pub(crate) fn chip(lines: &[&str]) -> Result<()> {
     let bank = Path::new(CHIP).join("bank0");
-    fs::create_dir_all(bank.join("line2"))?;
+    fs::create_dir_all(&bank)?;
     fs::write(bank.join("num_lines"), "4")?;
-    fs::write(bank.join("line2/name"), line)?;
-    plug(true)?;
-    Ok(LineConfig { line: line.to_owned(), active_low: false, pull: None })
+    for (n, name) in (2..).zip(lines) {
+        let line = bank.join(format!("line{n}"));
+        fs::create_dir(&line)?;
+        fs::write(line.join("name"), name)?;
+    }
+    plug(true)
 }
 
 /// Plugs the chip in or out.
@@ -76,8 +83,10 @@ fn pressed(bench: &Bench, within: Duration) -> Result<()> {
 
 /// Each press is one, bounces are none, and a chip that comes back is used again.
 pub(crate) fn button() -> Result<()> {
-    let button = chip("BUTTON")?;
-    let bench = Bench::start(&DeviceConfig { button: Some(button), ..DeviceConfig::default() })?;
+    guest::mount_configfs()?;
+    chip(&["BUTTON"])?;
+    let button = Some(line("BUTTON"));
+    let bench = Bench::start(&DeviceConfig { button, ..DeviceConfig::default() })?;
     bench.health("button", State::Ok, SOON)?;
     let press = |down: bool| -> Result<()> {
         let pull = if down { "pull-up" } else { "pull-down" };
@@ -124,9 +133,10 @@ fn lit(on: bool) -> Result<Duration> {
 
 /// It shows each state in time, and again after it was gone.
 pub(crate) fn lamp() -> Result<()> {
-    let line = chip("LAMP")?;
+    guest::mount_configfs()?;
+    chip(&["LAMP"])?;
     let health = Arc::new(HealthBoard::default());
-    let devices = DeviceConfig { lamp: Some(line), ..DeviceConfig::default() };
+    let devices = DeviceConfig { lamp: Some(line("LAMP")), ..DeviceConfig::default() };
     let mut lamp = cab::lamp(&devices, &health)?;
     for (state, on) in [
         (LampState::Recording, true),

@@ -46,6 +46,8 @@ pub(crate) fn run(name: &str, kernel: &Path) -> Result<()> {
         ensure!(done.success(), "the driver `{driver}` cannot be loaded");
     }
     (scenario.run)()?;
-    say(WELL);
+    if scenario.target.is_none() {
+        say(WELL);
+    }
     Ok(())
 }

@@ -33,8 +33,9 @@ const MACHINES: usize = 4;
 /// How often a receiver speaks.
 const EVERY: Duration = Duration::from_millis(50);
 /// Modules without which the machine does not find its root.
-const ROOT: [&str; 3] = ["virtio_pci", "9pnet_virtio", "9p"];
-/// The first program of the machine. The kernel passes `scenario` on.
+const ROOT: [&str; 4] = ["virtio_pci", "9pnet_virtio", "9p", "overlay"];
+/// The first program of the machine. The kernel passes `scenario` and `target` on: that is what Debian's own
+/// first program starts behind the scenario, on a root that can be written, in memory.
 const INIT: &str = r#"#!/bin/busybox sh
 b=/bin/busybox
 $b mkdir -p /proc /sys /dev /host
@@ -43,9 +44,18 @@ $b mount -t sysfs sys /sys
 $b mount -t devtmpfs dev /dev
 for module in /modules/*; do $b insmod $module; done
 $b mount -t 9p -o trans=virtio,version=9p2000.L,ro,msize=512000,cache=loose host /host
-for folder in proc sys dev; do $b mount --bind /$folder /host/$folder; done
-$b mount -t tmpfs tmp /host/tmp
-$b chroot /host "@program@" guest "$scenario" "@kernel@"
+root=/host
+if [ -n "$target" ]; then
+  $b mkdir -p /over /root
+  $b mount -t tmpfs over /over
+  $b mkdir /over/upper /over/work
+  $b mount -t overlay -o lowerdir=/host,upperdir=/over/upper,workdir=/over/work overlay /root
+  root=/root
+fi
+for folder in proc sys dev; do $b mount --bind /$folder $root/$folder; done
+$b mount -t tmpfs -o mode=1777 tmp $root/tmp
+$b chroot $root "@program@" guest "$scenario" "@kernel@" || $b poweroff -f
+[ -z "$target" ] || exec $b switch_root $root /lib/systemd/systemd --unit="$target" --show-status=no
 $b poweroff -f
 "#;
 
@@ -229,8 +239,9 @@ impl Rig {
         command.args(["-accel", "tcg", "-cpu", "max", "-m", "1024", "-smp", "1"]);
         command.args(["-display", "none", "-nodefaults", "-no-reboot", "-serial", "stdio"]);
         command.arg("-kernel").arg(&self.image).arg("-initrd").arg(&self.initramfs);
-        command
-            .args(["-append", &format!("console=ttyS0 quiet panic=-1 scenario={}", scenario.name)]);
+        let target = scenario.target.map(|target| format!(" target={target}")).unwrap_or_default();
+        let words = format!("console=ttyS0 quiet panic=-1 scenario={}{target}", scenario.name);
+        command.args(["-append", &words]);
         let root = "local,path=/,mount_tag=host,security_model=none,readonly=on,multidevs=remap";
         command.args(["-virtfs", root]);
         let socket = self.folder.join(format!("{}.line", scenario.name));

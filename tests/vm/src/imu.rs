@@ -78,16 +78,27 @@ impl Chip {
 
     fn bench(&self) -> Result<Bench> {
         guest::mount_configfs()?;
-        let imu = ImuConfig {
-            device: self.name.to_owned(),
-            trigger: None,
-            rate_hz: RATE_HZ,
-            range_g: 16.0,
-        };
-        let bench = Bench::start(&DeviceConfig { imu: Some(imu), ..DeviceConfig::default() })?;
+        let imu = Some(config(self.name));
+        let bench = Bench::start(&DeviceConfig { imu, ..DeviceConfig::default() })?;
         bench.health("imu", State::Ok, SOON)?;
         Ok(bench)
     }
+}
+
+/// A sensor of this name.
+pub(crate) fn config(name: &str) -> ImuConfig {
+    ImuConfig { device: name.to_owned(), trigger: None, rate_hz: RATE_HZ, range_g: 16.0 }
+}
+
+/// Plugs in the sensor that [`with_gyroscope`] is about.
+pub(crate) fn plug() -> Result<()> {
+    bmi160().map(drop)
+}
+
+fn bmi160() -> Result<Chip> {
+    // Turns about three axes, then accelerations: -3, 0, 1000; 100, -200, 2048.
+    let values = [0xFD, 0xFF, 0, 0, 0xE8, 0x03, 100, 0, 0x38, 0xFF, 0, 0x08];
+    Chip::plug("bmi160", "bmi160_i2c", 0x68, &[(0, &[0xD1]), (0x0C, &values)])
 }
 
 fn sample(bench: &Bench, within: Duration) -> Result<ImuSample> {
@@ -109,9 +120,7 @@ fn near(is: f64, due: f64) -> Result<()> {
 
 /// Values, units, rate and stamps; taken out and put in again.
 pub(crate) fn with_gyroscope() -> Result<()> {
-    // Turns about three axes, then accelerations: -3, 0, 1000; 100, -200, 2048.
-    let values = [0xFD, 0xFF, 0, 0, 0xE8, 0x03, 100, 0, 0x38, 0xFF, 0, 0x08];
-    let chip = Chip::plug("bmi160", "bmi160_i2c", 0x68, &[(0, &[0xD1]), (0x0C, &values)])?;
+    let chip = bmi160()?;
     let bench = chip.bench()?;
     let first = sample(&bench, SOON)?;
     for (axis, raw) in first.accel_mps2.into_iter().zip([100.0, -200.0, 2048.0]) {

@@ -16,6 +16,7 @@ mod host;
 mod imu;
 mod power;
 mod scenario;
+mod service;
 mod signals;
 mod together;
 mod vivid;
@@ -44,6 +45,8 @@ enum Command {
         /// The unpacked kernel, with its modules.
         kernel: PathBuf,
     },
+    /// Inside of such a machine, and of the unit's service: say what it can reach and what not.
+    Service,
 }
 
 fn main() -> ExitCode {
@@ -62,5 +65,6 @@ fn run() -> Result<bool> {
     match Args::parse().command {
         Command::Run(run) => run.run(),
         Command::Guest { scenario, kernel } => guest::run(&scenario, &kernel).map(|()| true),
+        Command::Service => service::within().map(|()| true),
     }
 }

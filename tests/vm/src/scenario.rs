@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use crate::{cab, cameras, imu, power, signals, together};
+use crate::{cab, cameras, imu, power, service, signals, together};
 
 /// One machine's test.
 pub(crate) struct Scenario {
@@ -18,6 +18,8 @@ pub(crate) struct Scenario {
     pub(crate) disk: Option<Disk>,
     /// Whether the machine is reset at the end, which it says before.
     pub(crate) is_reset: bool,
+    /// What Debian's own first program then starts, which says how it went.
+    pub(crate) target: Option<&'static str>,
     /// The test, inside of the machine.
     pub(crate) run: fn() -> Result<()>,
 }
@@ -65,7 +67,16 @@ const CONTROLLERS: &[&str] = &[
 ];
 
 const fn plain(name: &'static str, run: fn() -> Result<()>) -> Scenario {
-    Scenario { name, drivers: &[], machine: &[], receiver: None, disk: None, is_reset: false, run }
+    Scenario {
+        name,
+        drivers: &[],
+        machine: &[],
+        receiver: None,
+        disk: None,
+        is_reset: false,
+        target: None,
+        run,
+    }
 }
 
 const fn camera(name: &'static str, run: fn() -> Result<()>) -> Scenario {
@@ -142,6 +153,24 @@ pub(crate) const ALL: &[Scenario] = &[
         drivers: &[TWO_CAMERAS, "vcan", "can-raw"],
         receiver: Some(Receiver::Port),
         ..plain("all-together", together::all)
+    },
+    Scenario {
+        drivers: &[
+            "vivid n_devs=1 node_types=0x1 num_inputs=1 input_types=0x0",
+            "i2c-dev",
+            "i2c-stub chip_addr=0x68",
+            "bmi160_i2c",
+            "iio-trig-hrtimer",
+            "gpio-sim",
+            "snd-aloop",
+            "vcan",
+            "can-raw",
+            "i6300esb heartbeat=60",
+        ],
+        machine: &["-device", "i6300esb"],
+        receiver: Some(Receiver::Port),
+        target: Some(service::TARGET),
+        ..plain("service", service::prepare)
     },
     spool("spool-ext4", EXT4, Disk::Logged("ext4"), power::fill_ext4),
     spool("spool-ext4-cut", EXT4_CUT, Disk::Log("ext4"), power::cut_ext4),
