@@ -281,7 +281,13 @@ try {
     await page.getByTestId('trace-file').setInputFiles({ name: 'leak.mp4', mimeType: 'video/mp4', buffer: leak });
     await Promise.all([page.waitForNavigation(), page.getByTestId('trace-send').click()]);
     await shot(page, 'trace-runs');
-    await page.getByTestId('report-html').waitFor({ timeout: 400_000 });
+    await page.waitForFunction(
+      () => !document.querySelector('meta[http-equiv=refresh]'),
+      undefined,
+      { timeout: 400_000 },
+    );
+    const said = await page.getByTestId('trace-said').innerText();
+    assert.equal(await page.getByTestId('report-html').count(), 1, `the trace gives no report: ${said}`);
     assert.match(await page.getByTestId('trace-said').innerText(), /opened by Sam Ortiz, safety manager/);
     await shot(page, 'trace-ended');
     for (const [kind, begins] of [['html', '<!doctype html>'], ['pdf', '%PDF-']]) {
