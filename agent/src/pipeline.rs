@@ -194,11 +194,11 @@ impl Pipeline {
         loop {
             self.parts.rounds.count();
             let limit = self.wait_limit();
-            match from.recv_timeout(limit.unwrap_or(IDLE)) {
+            match from.recv_timeout(limit.map_or(IDLE, |limit| limit.min(IDLE))) {
                 Ok(Captured::End) | Err(RecvTimeoutError::Disconnected) => break,
                 Ok(item) => self.take(item),
-                // Nothing is due: only the round counts.
-                Err(RecvTimeoutError::Timeout) if limit.is_none() => {}
+                // Nothing is due yet: only the round counts.
+                Err(RecvTimeoutError::Timeout) if limit.is_none_or(|limit| limit > IDLE) => {}
                 Err(RecvTimeoutError::Timeout) => {
                     let now = self.parts.clock.now();
                     self.encode_due(now);

@@ -408,3 +408,25 @@ fn a_stop_sign_of_the_map_is_rolled_through() {
         assert_eq!(rolled.count(), want, "{sign} {east} {halts}");
     }
 }
+
+#[test]
+fn a_round_is_counted_while_nothing_comes_and_nothing_is_due() {
+    let mut run = Run::new(None);
+    let at = picture_at(5);
+    run.give(Captured::Signal(Signal::Button(ButtonPress { at })), at);
+    let due = run.pipeline.wait_limit().unwrap();
+    assert!(due > IDLE * 3, "the saved clip's end is due only in {due:?}");
+    let rounds = run.pipeline.parts.rounds.clone();
+    let (end, from) = std::sync::mpsc::sync_channel(1);
+    let watched = std::thread::spawn(move || {
+        let until = Instant::now() + Duration::from_secs(20);
+        while rounds.counted() < 3 && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        let counted = rounds.counted();
+        end.send(Captured::End).unwrap();
+        counted
+    });
+    run.pipeline.run(&from, MonoTime::ZERO);
+    assert!(watched.join().unwrap() >= 3, "a watchdog would not have been fed");
+}

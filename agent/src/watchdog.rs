@@ -35,7 +35,7 @@ impl Rounds {
         self.0.fetch_add(1, Ordering::Relaxed);
     }
 
-    fn counted(&self) -> u64 {
+    pub(crate) fn counted(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 }
