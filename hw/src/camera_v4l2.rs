@@ -265,7 +265,8 @@ fn negotiate(
     let mut able: Vec<(FourCC, Given)> =
         FORMATS.into_iter().map(|(code, given)| (FourCC::new(code), given)).collect();
     able.retain(|(fourcc, _)| offered.iter().any(|o| o.fourcc == *fourcc));
-    able.sort_by_key(|(fourcc, _)| !is_quick(device, *fourcc, size));
+    // Cached: each is asked of the camera.
+    able.sort_by_cached_key(|(fourcc, _)| !is_quick(device, *fourcc, size));
     for (fourcc, format) in able {
         // A fresh format has size and stride 0: the driver fills them in.
         let wanted = Format::new(size.width, size.height, fourcc);

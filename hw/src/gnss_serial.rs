@@ -7,11 +7,9 @@ use std::{
     io,
     os::fd::OwnedFd,
     path::{Path, PathBuf},
-    time::Duration,
 };
 
 use rustix::{
-    event::{PollFd, PollFlags, Timespec, poll},
     fs::{FileType, Mode, OFlags},
     io::Errno,
     termios::{OptionalActions, QueueSelector, isatty, tcflush, tcgetattr, tcsetattr},
@@ -23,10 +21,8 @@ use crate::{
     device::{Clock, SignalError, SignalSource},
     pace::StopToken,
     receiver::{Receiver, ReceiverFix},
+    waiting::is_readable,
 };
-
-/// How often a waiting receiver looks whether it is to stop.
-const LOOK: Duration = Duration::from_millis(200);
 
 /// The receiver.
 pub struct GnssSerial {
@@ -91,12 +87,8 @@ impl GnssSerial {
             if self.stop.is_stopped() {
                 return Ok(false);
             }
-            let mut fds = [PollFd::new(&self.fd, PollFlags::IN)];
-            let wait = Timespec::try_from(LOOK).map_err(|_| failed(Errno::INVAL))?;
-            match poll(&mut fds, Some(&wait)) {
-                Ok(0) | Err(Errno::INTR) => continue,
-                Ok(_) => {}
-                Err(e) => return Err(failed(e)),
+            if !is_readable(&self.fd).map_err(failed)? {
+                continue;
             }
             match rustix::io::read(&self.fd, self.bytes.as_mut_slice()) {
                 Ok(n) => {

@@ -17,14 +17,13 @@ use crate::{
     clock::SystemClock,
     device::{SignalError, SignalSource},
     pace::StopToken,
+    waiting::LOOK,
 };
 
 /// Who holds the lines, as other programs are told.
 const CONSUMER: &str = "temoin";
 /// A contact that closes bounces for less. Own choice: twice what most do.
 const DEBOUNCE: Duration = Duration::from_millis(20);
-/// How often a waiting button looks whether it is to stop.
-const LOOK: Duration = Duration::from_millis(200);
 
 /// A line, and how it is wired.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]

@@ -12,7 +12,6 @@ use std::{
 };
 
 use rustix::{
-    event::{PollFd, PollFlags, Timespec, poll},
     fs::{Mode, OFlags},
     io::Errno,
 };
@@ -27,10 +26,9 @@ use crate::{
     iio_device::{IioDevice, Places, Trigger},
     iio_scan::Layout,
     pace::StopToken,
+    waiting::is_readable,
 };
 
-/// How often a waiting sensor looks whether it is to stop.
-const LOOK: Duration = Duration::from_millis(200);
 /// How long it may say nothing before that is a fault. Own choice: two hundred samples.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// How far behind the newest a sample may be handed out: so much waits in the sensor at most.
@@ -218,13 +216,8 @@ impl ImuIio {
             if self.stop.is_stopped() {
                 return Ok(false);
             }
-            let mut fds = [PollFd::new(&self.fd, PollFlags::IN)];
-            let wait = Timespec::try_from(LOOK).map_err(|_| failed(Errno::INVAL))?;
-            match poll(&mut fds, Some(&wait)) {
-                // Of a sensor that is gone the kernel says nothing here: it is read all the same.
-                Ok(_) | Err(Errno::INTR) => {}
-                Err(e) => return Err(failed(e)),
-            }
+            // Of a sensor that is gone the kernel says nothing here: it is read all the same.
+            is_readable(&self.fd).map_err(failed)?;
             match rustix::io::read(&self.fd, self.bytes.as_mut_slice()) {
                 Ok(0) | Err(Errno::AGAIN | Errno::INTR) => {}
                 Ok(n) => {

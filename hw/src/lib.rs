@@ -52,6 +52,7 @@ mod tones;
 pub mod ubx;
 pub mod vehicle;
 pub mod video_file;
+mod waiting;
 pub mod watchdog;
 
 pub use device::{Camera, CameraError, Clock, HwError, Lamp, SignalError, SignalSource, Speaker};

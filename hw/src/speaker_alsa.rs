@@ -24,7 +24,7 @@ use crate::{
     tones,
 };
 
-/// What sounds are called, and so their files.
+/// What sounds are called, and so their files; the most urgent first.
 const NAMES: [(Alert, &str); 6] = [
     (Alert::EyesClosed, "eyes_closed"),
     (Alert::Distraction, "distraction"),
@@ -154,7 +154,7 @@ impl Speaker for AlsaSpeaker {
     }
 }
 
-/// How urgent an alert is: the least is.
+/// How urgent an alert is: 0 is the most.
 fn urgency(alert: Alert) -> usize {
     NAMES.iter().position(|(of, _)| *of == alert).unwrap_or(NAMES.len())
 }

@@ -71,14 +71,7 @@ fn outside(what: &str) -> Result<PathBuf> {
 }
 
 fn pressed(bench: &Bench, within: Duration) -> Result<()> {
-    bench.signal(within, |signal| match signal {
-        Signal::Button(_) => Some(()),
-        Signal::Gnss(_)
-        | Signal::Imu(_)
-        | Signal::Speed(_)
-        | Signal::Wheels(_)
-        | Signal::Control(_) => None,
-    })
+    bench.signal(within, |signal| matches!(signal, Signal::Button(_)).then_some(()))
 }
 
 /// Each press is one, bounces are none, and a chip that comes back is used again.

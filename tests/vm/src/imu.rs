@@ -102,13 +102,9 @@ fn bmi160() -> Result<Chip> {
 }
 
 fn sample(bench: &Bench, within: Duration) -> Result<ImuSample> {
-    bench.signal(within, |signal| match signal {
-        Signal::Imu(sample) => Some(*sample),
-        Signal::Gnss(_)
-        | Signal::Speed(_)
-        | Signal::Wheels(_)
-        | Signal::Control(_)
-        | Signal::Button(_) => None,
+    bench.signal(within, |signal| {
+        let Signal::Imu(sample) = signal else { return None };
+        Some(*sample)
     })
 }
 

@@ -347,13 +347,9 @@ impl Cuts {
             .filter(|entry| entry.is_written() && entry.disk < FILES)
             .map(|entry| entry.bytes)
             .sum();
-        let clips = steps::all().into_iter().map(|step| match step {
-            Step::PutClip(n) => steps::clip_bytes(n),
-            Step::PutEvent(_)
-            | Step::Lose(_)
-            | Step::Settle(_)
-            | Step::DropClip(_)
-            | Step::DropEvent(_) => 0,
+        let clips = steps::all().into_iter().filter_map(|step| {
+            let Step::PutClip(n) = step else { return None };
+            Some(steps::clip_bytes(n))
         });
         let clips: u64 = clips.sum();
         #[expect(clippy::cast_precision_loss, reason = "megabytes")]

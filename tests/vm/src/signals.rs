@@ -57,13 +57,9 @@ pub(crate) fn speed(kmh: u8) -> Result<CanFrame> {
 
 /// Waits until the unit has this speed from the bus.
 fn hears(bench: &Bench, kmh: u8) -> Result<()> {
-    let mps = bench.signal(SOON, |signal| match signal {
-        Signal::Speed(speed) => Some(speed.mps),
-        Signal::Gnss(_)
-        | Signal::Imu(_)
-        | Signal::Wheels(_)
-        | Signal::Control(_)
-        | Signal::Button(_) => None,
+    let mps = bench.signal(SOON, |signal| {
+        let Signal::Speed(speed) = signal else { return None };
+        Some(speed.mps)
     })?;
     ensure!((mps - f64::from(kmh) / 3.6).abs() < 0.01, "{kmh} km/h were sent, {mps} m/s heard");
     Ok(())
@@ -183,12 +179,8 @@ fn of_receiver(line: &str) -> Result<Bench> {
 }
 
 fn position(bench: &Bench) -> Result<GnssFix> {
-    bench.signal(SOON, |signal| match signal {
-        Signal::Gnss(fix) => Some(*fix),
-        Signal::Imu(_)
-        | Signal::Speed(_)
-        | Signal::Wheels(_)
-        | Signal::Control(_)
-        | Signal::Button(_) => None,
+    bench.signal(SOON, |signal| {
+        let Signal::Gnss(fix) = signal else { return None };
+        Some(*fix)
     })
 }
