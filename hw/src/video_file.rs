@@ -8,6 +8,7 @@
 //! INVARIANT: at most a few decoded frames are held: the decoder waits for the consumer.
 
 use std::{
+    io,
     path::{Path, PathBuf},
     sync::{Mutex, Once, PoisonError},
     time::{Duration, Instant},
@@ -203,6 +204,12 @@ fn decoder_package(what: &str) -> &'static str {
     }
 }
 
+/// Where what is open already is read from its beginning again.
+fn rewind() -> io::Result<()> {
+    rustix::fs::seek(io::stdin(), rustix::fs::SeekFrom::Start(0))?;
+    Ok(())
+}
+
 impl Playing {
     fn start(input: &VideoInput, size: PictureSize) -> Result<Self, CameraError> {
         let path = &input.file;
@@ -213,21 +220,32 @@ impl Playing {
         }
         gst::init().map_err(|e| media(path, format!("GStreamer does not start: {e}")))?;
         quiet_gstreamer();
-        let playing = Self::build(path, size)?;
-        playing.set_state(path, gst::State::Paused)?;
-        playing.wait_for_first(path)?;
+        let mut playing = Self::paused(path, size)?;
         if input.start_s > 0.0 {
             let to = Duration::try_from_secs_f64(input.start_s)
                 .ok()
                 .and_then(|d| gst::ClockTime::try_from(d).ok())
                 .ok_or_else(|| media(path, "start_s is no time in a video"))?;
             let flags = gst::SeekFlags::FLUSH | gst::SeekFlags::ACCURATE;
-            playing
-                .pipeline
-                .seek_simple(flags, to)
-                .map_err(|_| media(path, "it cannot be played from its middle"))?;
+            if playing.pipeline.seek_simple(flags, to).is_err() {
+                // A fragmented MP4, as streams and browsers make them, has no list of its pictures: it is
+                // played from its beginning, and what comes before is left out.
+                drop(playing);
+                if path == Path::new(STDIN) {
+                    rewind().map_err(|source| CameraError::Open { path: path.clone(), source })?;
+                }
+                playing = Self::paused(path, size)?;
+            }
         }
         playing.set_state(path, gst::State::Playing)?;
+        Ok(playing)
+    }
+
+    /// At its first picture.
+    fn paused(path: &Path, size: PictureSize) -> Result<Self, CameraError> {
+        let playing = Self::build(path, size)?;
+        playing.set_state(path, gst::State::Paused)?;
+        playing.wait_for_first(path)?;
         Ok(playing)
     }
 
@@ -355,9 +373,10 @@ impl Playing {
         size: PictureSize,
     ) -> Result<Option<(f64, Bytes)>, CameraError> {
         let path = &input.file;
-        let began = Instant::now();
+        let mut began = Instant::now();
         loop {
             if let Some(sample) = self.sink.try_pull_sample(LOOK) {
+                began = Instant::now();
                 let Some((file_s, length_s)) = stream_time(&sample) else { continue };
                 if file_s < input.start_s - 1e-6 {
                     continue;

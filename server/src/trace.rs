@@ -358,7 +358,8 @@ impl App {
         Ok((found, pictures))
     }
 
-    /// Compares the file with one recording and its views. None where it is gone in the meantime.
+    /// Compares the file with one recording and its views. None where it is gone in the meantime, or begins
+    /// after the file's end.
     async fn compare(
         &self,
         order: &Order,
@@ -390,11 +391,11 @@ impl App {
         let span = span(&candidate, Duration::from_millis(manifest.duration_ms));
         let originals = self.originals(key, manifest, shown, span).await?;
         let file = Arc::clone(&order.file);
-        let laid = blocking(move || -> Result<Laid, TraceError> {
-            let leak = leak(&file, &candidate)?;
-            Ok(Laid::new(originals.pictures, leak)?)
-        })
-        .await??;
+        let laid = blocking(move || -> Result<Option<Laid>, TraceError> {
+            let Some(leak) = leak(&file, &candidate)? else { return Ok(None) };
+            Ok(Some(Laid::new(originals.pictures, leak)?))
+        });
+        let Some(laid) = laid.await?? else { return Ok(None) };
         // The evidence is complete: from here on keys are looked at.
         let marks =
             self.keys().marks(candidate.clip, &views, &proof).await.map_err(AppError::from)?;
@@ -471,8 +472,8 @@ fn span(candidate: &Candidate, whole: Duration) -> Range<Duration> {
     }
 }
 
-/// The part of the file that shows the recording, as it is compared.
-fn leak(file: &LeakFile, candidate: &Candidate) -> Result<Vec<Gray>, DecodeError> {
+/// The part of the file that shows the recording, as it is compared; none where the file ends before.
+fn leak(file: &LeakFile, candidate: &Candidate) -> Result<Option<Vec<Gray>>, DecodeError> {
     // Before the recording's begin there is nothing to compare.
     let before_s = candidate.offset_s.map_or(0.0, |offset_s| (-offset_s - 1.0).max(0.0));
     let part = Part {
@@ -482,10 +483,14 @@ fn leak(file: &LeakFile, candidate: &Candidate) -> Result<Vec<Gray>, DecodeError
         most_s: LEAK_S,
     };
     let mut pictures = Vec::new();
-    decode::decode(file, part, |leaked| {
+    let decoded = decode::decode(file, part, |leaked| {
         pictures.push(candidate.bars.cut(&leaked.picture, leaked.at));
-    })?;
-    Ok(pictures)
+    });
+    match decoded {
+        // The file could be played when it was searched.
+        Err(DecodeError::File(_)) if part.from_s > 0.0 && pictures.is_empty() => Ok(None),
+        decoded => decoded.map(|()| Some(pictures)),
+    }
 }
 
 #[cfg(test)]

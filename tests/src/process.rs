@@ -11,6 +11,9 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
+/// How long what a program said is waited for once it has ended.
+const LAST_WORDS: Duration = Duration::from_secs(10);
+
 /// The programs under test, as built beside the running one.
 #[derive(Clone, Debug)]
 pub struct Programs {
@@ -167,7 +170,7 @@ impl Process {
         Ok(self.child.try_wait()?)
     }
 
-    /// Waits for its end.
+    /// Waits for its end, and for all that it said.
     ///
     /// # Errors
     /// Where `limit` passes; it is killed then.
@@ -175,6 +178,11 @@ impl Process {
         let deadline = Instant::now() + limit;
         loop {
             if let Some(status) = self.child.try_wait()? {
+                let (lock, changed) = &*self.output;
+                let output = lock.lock().unwrap_or_else(PoisonError::into_inner);
+                let left = deadline.saturating_duration_since(Instant::now());
+                // A program that it started may still hold its output.
+                drop(changed.wait_timeout_while(output, left.min(LAST_WORDS), |o| !o.ended()));
                 return Ok(status);
             }
             if Instant::now() > deadline {

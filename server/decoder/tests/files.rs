@@ -14,8 +14,12 @@ const LIMITS: Limits = Limits { side: 320, pictures: 1000 };
 
 /// What the program makes of a file.
 fn decode(path: &Path) -> Result<(Vec<LeakPicture>, Option<LeakError>)> {
+    decode_from(path, "0")
+}
+
+fn decode_from(path: &Path, from_s: &str) -> Result<(Vec<LeakPicture>, Option<LeakError>)> {
     let mut child = Command::new(env!("CARGO_BIN_EXE_temoin-decoder"))
-        .args(["--side", "320", "--fps", "15", "--most-s", "5"])
+        .args(["--side", "320", "--fps", "15", "--most-s", "5", "--from-s", from_s])
         .stdin(File::open(path)?)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -74,6 +78,37 @@ fn what_sites_and_phones_make_is_decoded() {
         let luma = last.picture.view().luma();
         let (least, most) = (luma.iter().min().unwrap(), luma.iter().max().unwrap());
         assert!(most - least > 100, "{name}: there is a picture in it");
+    }
+}
+
+/// Whatever the container: a fragmented one, as our own exports are, has no list of its pictures.
+#[test]
+fn a_part_of_a_file_is_decoded() {
+    let folder = tempfile::tempdir().unwrap();
+    let input = "-f lavfi -i testsrc2=s=640x360:r=15:d=5";
+    let x264 = "-c:v libx264 -pix_fmt yuv420p -g 15";
+    for (name, arguments) in [
+        ("whole.mp4", format!("{input} {x264}")),
+        ("fragments.mp4", format!("{input} {x264} -movflags frag_keyframe+empty_moov")),
+        ("site.webm", format!("{input} -c:v libvpx-vp9 -b:v 500k -deadline realtime -g 15")),
+    ] {
+        let path = folder.path().join(name);
+        ffmpeg(&path, &arguments).unwrap();
+        let (all, error) = decode(&path).unwrap();
+        assert!(error.is_none(), "{name}: {error:?}");
+        let (part, error) = decode_from(&path, "3").unwrap();
+        assert!(error.is_none(), "{name}: {error:?}");
+        // Without an edit list, times begin two pictures late.
+        assert!((28..=33).contains(&part.len()), "{name}: {} pictures", part.len());
+        let first = part.first().unwrap().picture.data();
+        let far = |other: &LeakPicture| -> u64 {
+            first.iter().zip(other.picture.data()).map(|(a, b)| u64::from(a.abs_diff(*b))).sum()
+        };
+        let (nearest, _) = all.iter().enumerate().min_by_key(|(_, picture)| far(picture)).unwrap();
+        assert!((42..=46).contains(&nearest), "{name}: it begins with picture {nearest}");
+
+        let (nothing, error) = decode_from(&path, "30").unwrap();
+        assert!(nothing.is_empty() && error.is_some(), "{name}: after its end");
     }
 }
 
