@@ -57,12 +57,37 @@ const COLLUDERS: u128 = 5;
 const THREADS: u64 = 2;
 
 /// How much is tried.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Extent {
     /// Leaks of each kind of filming.
     pub leaks: u64,
-    /// Also recordings made smaller, and each single thing that filming and sites do to a clip.
-    pub whole_table: bool,
+    /// What is tried at all.
+    pub kinds: Vec<Kind>,
+}
+
+impl Extent {
+    fn has(&self, kind: Kind) -> bool {
+        self.kinds.contains(&kind)
+    }
+}
+
+/// What is tried with each recording.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Kind {
+    /// How well the mark hides, and what it costs a coder.
+    Cost,
+    /// Filmed from a monitor, at each severity, and trimmed.
+    Filmed,
+    /// Screen recorder, denoiser, picture in picture and the like.
+    Edited,
+    /// Five viewers' copies put together.
+    Colluded,
+    /// A blind mark of another kind in the same leaks.
+    Peer,
+    /// Each single thing that filming and sites do to a clip.
+    Items,
+    /// Filmed recordings of 360 lines.
+    Small,
 }
 
 /// One leak that was traced.
@@ -139,7 +164,7 @@ struct Scored {
 ///
 /// # Errors
 /// Where there is no ffmpeg, or a recording cannot be used.
-pub fn figures(data: &Path, extent: Extent, say: &dyn Fn(&str)) -> Result<(Vec<Figure>, String)> {
+pub fn figures(data: &Path, extent: &Extent, say: &dyn Fn(&str)) -> Result<(Vec<Figure>, String)> {
     let paths = recordings(data)?;
     let mut looks = Vec::new();
     for path in &paths {
@@ -153,20 +178,28 @@ pub fn figures(data: &Path, extent: Extent, say: &dyn Fn(&str)) -> Result<(Vec<F
         let others = looks.iter().enumerate().filter(|(other, _)| *other != n);
         let pool: Vec<_> = others.flat_map(|(_, looks)| looks.iter().cloned()).collect();
         scored.archive = if pool.is_empty() { None } else { Some(Archive::of(&pool)?) };
-        scored.look(&scene, say)?;
-        scored.film(&scene, extent, say)?;
+        if extent.has(Kind::Cost) {
+            scored.look(&scene, say)?;
+        }
+        if extent.has(Kind::Filmed) {
+            scored.film(&scene, extent.leaks, say)?;
+        }
         scored.edit(&scene, extent, say)?;
-        scored.collude(&scene, say)?;
-        scored.peer(&scene, say)?;
-        if extent.whole_table
+        if extent.has(Kind::Colluded) {
+            scored.collude(&scene, say)?;
+        }
+        if extent.has(Kind::Peer) {
+            scored.peer(&scene, say)?;
+        }
+        if extent.has(Kind::Small)
             && let Some(small) = Scene::of(&path, Some(SMALL))?
         {
-            scored.film(&small, extent, say)?;
+            scored.film(&small, extent.leaks, say)?;
         }
         scored.names.push(scene.name);
     }
     let table = table::markdown(&scored.trials);
-    Ok((scored.figures()?, table))
+    Ok((scored.figures(), table))
 }
 
 impl Scored {
@@ -188,10 +221,10 @@ impl Scored {
     }
 
     /// Filmed from a monitor, and trimmed.
-    fn film(&mut self, scene: &Scene, extent: Extent, say: &dyn Fn(&str)) -> Result<()> {
+    fn film(&mut self, scene: &Scene, leaks: u64, say: &dyn Fn(&str)) -> Result<()> {
         let reference = Reference::new(grays(&scene.original, Some(WORKING))?)?;
         for severity in Severity::ALL {
-            for seed in 0..extent.leaks {
+            for seed in 0..leaks {
                 let attack = Attack::Camcord(severity);
                 let whole = scene.leak(attack, seed)?;
                 for length in [Length::Full, Length::Six, Length::Three] {
@@ -213,19 +246,19 @@ impl Scored {
     }
 
     /// Everything else that is done to one copy.
-    fn edit(&mut self, scene: &Scene, extent: Extent, say: &dyn Fn(&str)) -> Result<()> {
+    fn edit(&mut self, scene: &Scene, extent: &Extent, say: &dyn Fn(&str)) -> Result<()> {
         let reference = Reference::new(grays(&scene.original, Some(WORKING))?)?;
         for attack in Attack::all() {
             let wanted = match attack {
                 Attack::Camcord(_) => false,
-                Attack::Item(_) => extent.whole_table,
+                Attack::Item(_) => extent.has(Kind::Items),
                 Attack::ScreenRecorder
                 | Attack::Vhs
                 | Attack::Denoise
                 | Attack::Sharpen
                 | Attack::Interpolate
                 | Attack::PictureInPicture
-                | Attack::PortraitCrop => true,
+                | Attack::PortraitCrop => extent.has(Kind::Edited),
             };
             if wanted {
                 let leak = scene.leak(attack, 0)?;
@@ -319,7 +352,8 @@ impl Scored {
         })
     }
 
-    fn figures(&self) -> Result<Vec<Figure>> {
+    /// Of what was tried: no figure rests on nothing.
+    fn figures(&self) -> Vec<Figure> {
         let set = self.names.join(", ");
         let of = |name, value, unit, count| Figure::new(name, value, unit, count, set.clone());
         let share = |name: &'static str, of_all: &mut dyn Iterator<Item = bool>| {
@@ -366,9 +400,19 @@ impl Scored {
             of("mark.wrong", wrong as f64, "leaks", self.trials.len()).goal("0"),
             of("mark.unit.least_z_600k", least(&self.unit_z), "1", self.unit_z.len())
                 .goal("at least 7"),
-            of("trace.seconds_a_leak", median(&self.trace_s)?, "s", self.trace_s.len()),
-            of("trace.seconds_10000_views", median(&self.views_s)?, "s", self.views_s.len())
-                .goal("below 60: keys, signs and scores of 10,000 views, two threads"),
+            of(
+                "trace.seconds_a_leak",
+                median(&self.trace_s).unwrap_or_default(),
+                "s",
+                self.trace_s.len(),
+            ),
+            of(
+                "trace.seconds_10000_views",
+                median(&self.views_s).unwrap_or_default(),
+                "s",
+                self.views_s.len(),
+            )
+            .goal("below 60: keys, signs and scores of 10,000 views, two threads"),
         ];
         for (n, rate) in RATES.iter().enumerate() {
             let at: Vec<&Loss> = self.losses.iter().filter_map(|of| of.get(n)).collect();
@@ -392,7 +436,8 @@ impl Scored {
                 .goal("both compared with the original: the mark counts as an error"),
             );
         }
-        Ok(figures)
+        figures.retain(|figure| figure.count > 0);
+        figures
     }
 }
 

@@ -68,7 +68,8 @@ use temoin_benches::{
     figures::{self, Figure},
     labels,
     machine::{Machine, checkout, recordings},
-    mark_score, motion_score, nmea_score,
+    mark_score::{self, Extent, Kind},
+    motion_score, nmea_score,
     packs::Pack,
     perception::Scores,
     score, watch,
@@ -98,10 +99,10 @@ struct Args {
     /// Leaks of each kind that the forensic mark is scored with; a leak takes minutes.
     #[arg(long, value_name = "N", default_value_t = 1)]
     leaks: u64,
-    /// Also leaks of recordings made smaller, and of each single thing that filming and sites do to a
-    /// clip: hours.
-    #[arg(long, conflicts_with = "quick")]
-    whole_table: bool,
+    /// What the forensic mark is scored with; items and small recordings take hours.
+    #[arg(long, value_name = "KIND", value_delimiter = ',', conflicts_with = "quick")]
+    #[arg(default_values = ["cost", "filmed", "edited", "colluded", "peer"])]
+    marks: Vec<Kind>,
     /// Score the forensic mark alone.
     #[arg(long, conflicts_with = "quick")]
     mark_only: bool,
@@ -159,8 +160,8 @@ fn recorded(
         say("leaks of marked clips");
         // Before hours of work: so that it does not fail after them.
         figures::make_folder_of(&args.out)?;
-        let extent = mark_score::Extent { leaks: args.leaks.max(1), whole_table: args.whole_table };
-        let (of_marks, table) = mark_score::figures(data, extent, &say)?;
+        let extent = Extent { leaks: args.leaks.max(1), kinds: args.marks.clone() };
+        let (of_marks, table) = mark_score::figures(data, &extent, &say)?;
         figures.extend(of_marks);
         let path = args.out.with_file_name("marks.md");
         std::fs::write(&path, table).with_context(|| path.display().to_string())?;
