@@ -26,6 +26,8 @@ put() { # MODE FILE INTO
 put 0755 "$CARGO_TARGET_DIR/$built/temoin-agent" /usr/bin/temoin-agent
 strip --strip-unneeded "$root/usr/bin/temoin-agent"
 put 0644 packaging/temoin-agent.service /lib/systemd/system/temoin-agent.service
+put 0644 packaging/temoin-power-off.path /lib/systemd/system/temoin-power-off.path
+put 0644 packaging/temoin-power-off.service /lib/systemd/system/temoin-power-off.service
 put 0644 packaging/60-temoin.rules /lib/udev/rules.d/60-temoin.rules
 put 0640 packaging/agent.toml /etc/temoin/agent.toml
 put 0644 "$ORT_DYLIB_PATH" /usr/lib/temoin/libonnxruntime.so

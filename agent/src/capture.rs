@@ -24,6 +24,7 @@ use temoin_proto::{
 use crate::{
     config::{DeviceConfig, VideoConfig},
     health::{HealthBoard, State},
+    machine::News,
 };
 
 /// Capacity of the pipeline's channel, items: about 0.3 s of all sensors.
@@ -55,6 +56,8 @@ pub enum Captured {
     Signal(Signal),
     /// What perception says of a picture, with the instant of that picture.
     Observed(Sight, Instant),
+    /// Something that the machine says.
+    Machine(News),
     /// An order of the fleet.
     Order(CommandId, Order),
     /// The replay is over, or the unit stops.
@@ -227,7 +230,7 @@ impl SignalPart {
 type DeviceResult<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 /// Runs `session` again and again until the unit stops: a device that was unplugged comes back.
-fn keep_open(
+pub(crate) fn keep_open(
     part: &str,
     path: &Path,
     stop: &StopToken,

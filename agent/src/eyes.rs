@@ -46,6 +46,8 @@ impl Drop for ToThread {
 pub struct Eyes {
     place: Place,
     period: Duration,
+    /// One of so many pictures that are due is looked at.
+    one_of: u32,
     next: MonoTime,
 }
 
@@ -96,7 +98,12 @@ impl Eyes {
 
     fn new(place: Place, rate_hz: f64) -> Self {
         let period = Duration::try_from_secs_f64(1.0 / rate_hz).unwrap_or(Duration::MAX);
-        Self { place, period, next: MonoTime::ZERO }
+        Self { place, period, one_of: 1, next: MonoTime::ZERO }
+    }
+
+    /// Looks at one of so many pictures that are due by its rate.
+    pub const fn slow(&mut self, one_of: u32) {
+        self.one_of = one_of;
     }
 
     /// Looks at a picture that came at `taken`, where one is due.
@@ -105,11 +112,9 @@ impl Eyes {
             return Looked::NotDue;
         }
         // From the plan, not from the frame: else 10 Hz out of 15 pictures a second become 7.5.
-        self.next = if frame.at.since(self.next) > self.period {
-            frame.at + self.period
-        } else {
-            self.next + self.period
-        };
+        let period = self.period.saturating_mul(self.one_of);
+        self.next =
+            if frame.at.since(self.next) > period { frame.at + period } else { self.next + period };
         match &mut self.place {
             Place::Loop(perception) => Looked::Seen(perception.observe(frame)),
             Place::Thread(ToThread { to: None, .. }) => Looked::Gone,

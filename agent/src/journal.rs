@@ -6,6 +6,7 @@
 //! event 0198… long_distraction start=9.800 end=15.267 clip=0198…
 //! clip 0198… spooled event=0198… bytes=1234567
 //! clip 0198… uploaded
+//! recording ai_without_recording why=standstill at=190.000
 //! identify van-12
 //! perception.models ready
 //! perception.models swapped
@@ -55,6 +56,15 @@ pub(crate) enum Entry<'a> {
         /// The clip.
         clip: ClipId,
     },
+    /// What may run changed.
+    Recording {
+        /// What may run.
+        state: &'static str,
+        /// Who had the last word.
+        why: &'static str,
+        /// When.
+        at: MonoTime,
+    },
     /// The fleet asks which unit this is.
     Identify {
         /// Its name.
@@ -96,6 +106,9 @@ impl fmt::Display for Entry<'_> {
                 write!(f, "clip {clip} spooled event={event} bytes={bytes}")
             }
             Self::Uploaded { clip } => write!(f, "clip {clip} uploaded"),
+            Self::Recording { state, why, at } => {
+                write!(f, "recording {state} why={why} at={:.3}", at.as_secs_f64())
+            }
             Self::Identify { unit } => write!(f, "identify {unit}"),
             Self::PerceptionReady { part, again: false } => write!(f, "{part} ready"),
             Self::PerceptionReady { part, again: true } => write!(f, "{part} swapped"),

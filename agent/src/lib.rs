@@ -27,6 +27,7 @@ pub mod infer;
 mod journal;
 pub mod limit_watch;
 pub mod limits;
+pub mod machine;
 pub mod metrics;
 pub mod model_pack;
 pub mod mount_file;

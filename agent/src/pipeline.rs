@@ -11,6 +11,7 @@
 //! blur of others that is configured ([`crate::privacy_blur`]).
 
 mod commands;
+mod review;
 
 use std::{
     collections::BTreeMap,
@@ -26,10 +27,17 @@ use temoin_agent_core::{
     config::CoreConfig,
     drive::{Command, Cut, Drive, Input},
     gop_ring::{self, Video},
+    heat::Heat,
     motion::mount::LearnedMount,
     policy::PrivacyState,
+    power::Power,
+    recording::{Allowed, Recording, Why},
 };
-use temoin_hw::{Clock, Lamp as LampDevice, Speaker, device::Alert as Tone};
+use temoin_hw::{
+    Clock, Lamp as LampDevice, Speaker,
+    device::{Alert as Tone, LampState},
+    thermal::Hottest,
+};
 use temoin_media::h264::{EncoderConfig, StreamConfig};
 use temoin_proto::{
     convert::EventRecord,
@@ -49,6 +57,7 @@ use crate::{
     health::{HealthBoard, State},
     journal::{self, Entry},
     limit_watch::LimitWatch,
+    machine::{Backlog, PowerSwitch},
     metrics::Metrics,
     mount_file,
     odometer::Driven,
@@ -145,6 +154,12 @@ pub struct Parts {
     pub health: Arc<HealthBoard>,
     /// Each round of the loop is counted here.
     pub rounds: Rounds,
+    /// What the sealing thread has not done yet.
+    pub backlog: Backlog,
+    /// Whether anything here waits to be sealed or uploaded.
+    pub waits: Box<dyn Fn() -> bool + Send>,
+    /// How the machine is switched off; None: not by the unit.
+    pub power_off: Option<PowerSwitch>,
 }
 
 /// The running loop.
@@ -156,6 +171,18 @@ pub struct Pipeline {
     flagged: BTreeMap<u64, (EventId, ClipId, (MonoTime, MonoTime))>,
     speed_mps: Option<(MonoTime, f64)>,
     under_way: UnderWay,
+    recording: Recording,
+    /// What may run, as it was carried out.
+    allowed: Allowed,
+    power: Power,
+    heat: Heat,
+    hottest: Option<Hottest>,
+    /// What the lamp shows where nothing is wrong.
+    lamp: LampState,
+    /// When the last picture came, of any camera.
+    pictured_at: MonoTime,
+    /// None came for long.
+    blind: bool,
     zero: Option<MonoTime>,
     commands: Vec<Command>,
     /// Cost and quickness.
@@ -173,7 +200,19 @@ impl Pipeline {
             mark: parts.mark.clone(),
         };
         let recorder = Recorder::new(config, Arc::clone(&parts.health));
+        let rules = &parts.rules;
+        let (state, why) = (parts.privacy, Why::AsConfigured);
+        let allowed = Allowed { state, cabin_hidden: false, why };
+        parts.health.set("recording", State::Ok, review::said(allowed));
         Self {
+            recording: Recording::new(rules.recording.clone(), parts.privacy),
+            allowed,
+            power: Power::new(rules.power.clone()),
+            heat: Heat::new(rules.heat.clone()),
+            hottest: None,
+            lamp: LampState::Off,
+            pictured_at: parts.clock.now(),
+            blind: false,
             drive: Drive::with_mount(parts.rules.clone(), parts.privacy, parts.mount),
             parts,
             recorder,
@@ -214,6 +253,7 @@ impl Pipeline {
     fn settle(&mut self) {
         let units = self.recorder.collect();
         self.ring(units);
+        self.review();
         self.carry_out();
         self.tell_driven(TOLD_EVERY_M);
     }
@@ -237,7 +277,8 @@ impl Pipeline {
     }
 
     fn wait_limit(&self) -> Option<Duration> {
-        let deadlines = [self.drive.next_deadline(), self.recorder.deadline()];
+        let deadlines =
+            [self.drive.next_deadline(), self.recorder.deadline(), self.recording.deadline()];
         let deadline = deadlines.into_iter().flatten().min()?;
         // A replay's clock stands still between two items, so this must not spin.
         Some(deadline.since(self.parts.clock.now()).max(Duration::from_millis(20)))
@@ -257,8 +298,14 @@ impl Pipeline {
                 }
                 self.on_limit(&signal);
                 self.tell_under_way(signal.at());
+                if let Signal::Gnss(fix) = &signal {
+                    self.recording.fix(fix);
+                }
+                let at = signal.at();
                 self.step(Input::Signal(signal));
+                self.recording.speed(at, self.drive.speed_mps(at));
             }
+            Captured::Machine(news) => self.on_machine(news),
             Captured::Observed(sight, taken) => self.on_sight(sight, taken),
             Captured::Order(id, order) => {
                 let result = self.obey(order);
@@ -282,15 +329,14 @@ impl Pipeline {
                 shown.and(said).map_err(|e| e.to_string())
             }
             Order::Record(on) => {
-                if self.drive.privacy() == PrivacyState::Off {
+                if self.recording.base() == PrivacyState::Off {
                     return Err("the unit is switched off by its own configuration".to_owned());
                 }
                 let state =
                     if on { PrivacyState::Recording } else { PrivacyState::AiWithoutRecording };
                 self.keep_order(|orders| orders.record = Some(on))?;
-                self.flush();
-                self.recorder.wipe();
-                self.step(Input::Privacy(state));
+                self.recording.ordered(state);
+                self.review();
                 Ok(())
             }
             Order::SpeedLimit(limit) => {
@@ -321,10 +367,12 @@ impl Pipeline {
     }
 
     fn on_frame(&mut self, frame: Frame, taken: Instant) {
+        self.pictured_at = self.pictured_at.max(self.parts.clock.now());
         if self.drive.privacy() == PrivacyState::Off {
             return;
         }
         self.metrics.frame(frame.at);
+        self.heat.waited(self.parts.clock.now(), taken.elapsed());
         self.look(&frame, taken);
         if let Some(stats) = self.stats.take(&frame) {
             self.step(Input::Camera(stats));
@@ -369,7 +417,9 @@ impl Pipeline {
 
     fn caption(&self) -> Caption {
         let now = (self.parts.clock.now(), self.parts.clock.wall());
-        Caption { now, speed_mps: self.speed_mps }
+        let recording =
+            if self.allowed.cabin_hidden { "recording, cabin hidden" } else { "recording" };
+        Caption { now, speed_mps: self.speed_mps, recording }
     }
 
     /// Encodes what need not wait any longer.

@@ -18,6 +18,9 @@ use temoin_proto::{
 use super::*;
 use crate::perception::{HealthStatement, Perception};
 
+#[path = "pipeline_review_tests.rs"]
+mod review;
+
 const FPS: u64 = 15;
 const SIZE: (u32, u32) = (320, 192);
 /// Where the passenger is, and where nobody ever is.
@@ -116,6 +119,9 @@ impl Run {
             limits: None,
             health: Arc::new(HealthBoard::default()),
             rounds: Rounds::default(),
+            backlog: Backlog::default(),
+            waits: Box::new(|| false),
+            power_off: None,
         };
         Self { pipeline: Pipeline::new(parts), clock, jobs }
     }

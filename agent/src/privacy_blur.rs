@@ -19,7 +19,7 @@ use std::{collections::VecDeque, time::Duration};
 use serde::Deserialize;
 use temoin_agent_core::blur_tracks::{BlurRules, BlurTracks, Cover, Keep, Rest, Watch};
 use temoin_media::{
-    blur::{blur_all_but, blur_area},
+    blur::{blur_all_but, blur_area, blur_picture},
     frame::{I420Picture, PictureError},
 };
 use temoin_proto::{
@@ -323,6 +323,16 @@ pub fn blurred(frame: Frame, cover: Option<&Cover>) -> Result<I420Picture, Pictu
     for area in &cover.areas {
         blur_area(&mut picture, &area.area)?;
     }
+    Ok(picture)
+}
+
+/// The picture with nothing in it that anybody can make out.
+///
+/// # Errors
+/// [`PictureError`]: the picture must then go nowhere.
+pub fn whole(frame: Frame) -> Result<I420Picture, PictureError> {
+    let mut picture = I420Picture::from_frame(frame)?;
+    blur_picture(&mut picture)?;
     Ok(picture)
 }
 

@@ -1,6 +1,7 @@
 //! From a camera's picture to the core's ring: blur of others, the unit's mark, burn-in, encoder. One
 //! way for each camera, and a second one past the blur where the fleet switched that on.
 //!
+//! INVARIANT: while the cabin is hidden, nothing of it reaches an encoder but a blur of the whole picture.
 //! INVARIANT: pictures are in RAM only: those that wait ([`crate::privacy_blur`]) and those in the
 //! encoders. None reaches an encoder unmarked, none that of a [`Video::Shown`] without the blur of
 //! others that is configured, and none that of a [`Video::Unblurred`] unless `blur.keep_unblurred` is set.
@@ -31,7 +32,7 @@ use crate::{
     outlines::Outlines,
     perception::DriverSeat,
     pipeline::wall_at,
-    privacy_blur::{BlurConfig, CameraBlur, blurred},
+    privacy_blur::{BlurConfig, CameraBlur, blurred, whole},
 };
 
 /// How long a stream that ends at once is waited for.
@@ -57,10 +58,12 @@ pub(crate) struct Caption {
     pub now: (MonoTime, WallTime),
     /// The last known speed.
     pub speed_mps: Option<(MonoTime, f64)>,
+    /// What is recorded.
+    pub recording: &'static str,
 }
 
 impl Caption {
-    /// Unit, UTC and speed; an unknown speed is said to be unknown.
+    /// Unit, UTC, speed and what is recorded; an unknown speed is said to be unknown.
     fn text(&self, unit: &str, at: MonoTime) -> String {
         let time = wall_at(at, self.now).to_rfc3339();
         let time = time.get(..21).unwrap_or(&time);
@@ -68,7 +71,7 @@ impl Caption {
             Some((then, mps)) if at.since(then).as_secs() < 2 => format!("{:.0} km/h", mps * 3.6),
             _ => "speed unknown".to_owned(),
         };
-        format!("{unit}  {time}Z  {speed}")
+        format!("{unit}  {time}Z  {speed}  {}", self.recording)
     }
 }
 
@@ -88,6 +91,9 @@ pub(crate) struct Recorder {
     paths: BTreeMap<Video, Path>,
     streams: BTreeMap<Video, Arc<StreamConfig>>,
     outlines: Outlines,
+    cabin_hidden: bool,
+    /// Pictures of the cabin before it are hidden too: it was when they were taken.
+    hidden_before: MonoTime,
 }
 
 impl Recorder {
@@ -107,7 +113,22 @@ impl Recorder {
             paths: BTreeMap::new(),
             streams: BTreeMap::new(),
             outlines: Outlines::default(),
+            cabin_hidden: false,
+            hidden_before: MonoTime::ZERO,
         }
+    }
+
+    /// Whether nothing of the cabin may be seen from `now` on. Pictures that wait are hidden where either
+    /// rule hides them.
+    pub(crate) fn hide_cabin(&mut self, hidden: bool, now: MonoTime) {
+        if self.cabin_hidden && !hidden {
+            self.hidden_before = now;
+        }
+        self.cabin_hidden = hidden;
+    }
+
+    fn is_hidden(&self, frame: &Frame) -> bool {
+        frame.camera == CameraId::Cabin && (self.cabin_hidden || frame.at < self.hidden_before)
     }
 
     /// Parameters of each video's stream, as far as they are known.
@@ -224,12 +245,13 @@ impl Recorder {
     fn record(&mut self, (frame, cover): (Frame, Option<Cover>), caption: &Caption) {
         let (camera, at) = (frame.camera, frame.at);
         let text = caption.text(&self.config.label, at);
-        if self.config.blur.keeps_unblurred(camera) {
+        let hidden = self.is_hidden(&frame);
+        if self.config.blur.keeps_unblurred(camera) && !hidden {
             let video = Video::Unblurred(camera);
             let copy = I420Picture::from_frame(frame.clone());
             self.encode_or_say(video, copy, at, &text);
         }
-        let picture = blurred(frame, cover.as_ref());
+        let picture = if hidden { whole(frame) } else { blurred(frame, cover.as_ref()) };
         if let Ok(picture) = &picture
             && let Err(e) = self.outlines.look(camera, at, &picture.view())
         {

@@ -18,6 +18,7 @@ use crate::{
     health::{HealthBoard, State},
     identity::Identity,
     journal::{self, Entry},
+    machine::Backlog,
     pipeline::{ClipJob, SealJob, wall_at},
     seal::{ClipFacts, seal},
     spool::{Queued, Spool},
@@ -33,6 +34,7 @@ pub fn start(
     spool: Arc<Spool>,
     uploader: UnboundedSender<Queued>,
     health: Arc<HealthBoard>,
+    backlog: Backlog,
 ) -> std::io::Result<JoinHandle<()>> {
     let mut sealer =
         Sealer { identity, spool, uploader, health, unkept: Vec::new(), let_go: BTreeSet::new() };
@@ -43,6 +45,7 @@ pub fn start(
                 SealJob::Event(record) => sealer.event(record),
                 SealJob::Clip(job) => sealer.clip(&job),
             }
+            backlog.done();
         }
         sealer.retry();
     })

@@ -473,6 +473,12 @@ impl Spool {
         Ok(bytes.into())
     }
 
+    /// Whether nothing is left to be uploaded.
+    pub fn is_empty(&self) -> bool {
+        let index = self.index();
+        index.clips.is_empty() && index.events.is_empty()
+    }
+
     /// Clips in the spool and their bytes.
     pub fn usage(&self) -> (usize, u64) {
         let index = self.index();

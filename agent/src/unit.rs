@@ -36,6 +36,7 @@ use crate::{
     health::{HealthBoard, State},
     identity::Identity,
     limit_watch::LimitWatch,
+    machine::{self, Backlog, PowerSwitch},
     mount_file,
     net::{Connector, CorrectedClock, TrustedTime},
     odometer::{Driven, Odometer},
@@ -145,7 +146,20 @@ pub fn run(run: Run) -> Result<()> {
         // Nobody is there to see or hear it.
         Source::Replay(..) => (Box::new(Logged::default()), Box::new(Logged::default())),
     };
+    if matches!(source, Source::Replay(_, Speed::Max)) {
+        // Its pictures wait for the loop, as they are to: nobody is late.
+        rules.heat.most_lag_s = 3600.0;
+    }
     let rounds = Rounds::default();
+    let backlog = Backlog::default();
+    let waits: Box<dyn Fn() -> bool + Send> = match &stored {
+        None => Box::new(|| false),
+        Some(Stored { spool, .. }) => {
+            let (backlog, spool) = (backlog.clone(), Arc::clone(spool));
+            Box::new(move || !backlog.is_empty() || !spool.is_empty())
+        }
+    };
+    let power_off = config.devices.power_off.clone().map(PowerSwitch::new);
     let parts = Parts {
         rules,
         privacy: configured.into(),
@@ -169,6 +183,9 @@ pub fn run(run: Run) -> Result<()> {
         limits: LimitWatch::open(&config.limits, &health),
         health: Arc::clone(&health),
         rounds: rounds.clone(),
+        backlog: backlog.clone(),
+        waits,
+        power_off,
     };
     let under_way = stored.is_some().then(|| {
         let mark = MarkFile::new(&config.data_dir);
@@ -195,7 +212,7 @@ pub fn run(run: Run) -> Result<()> {
                 settled: settled_told,
             };
             runtime.spawn(upload.run(config.rules.upload.clone(), at_start, queue_in, results_in));
-            sealer::start(jobs, identity, spool, queue, Arc::clone(&health))?
+            sealer::start(jobs, identity, spool, queue, Arc::clone(&health), backlog)?
         }
     };
     stop_on_signal(&runtime, stop.clone(), to_pipeline.clone())?;
@@ -205,6 +222,7 @@ pub fn run(run: Run) -> Result<()> {
         Source::Devices => {
             let devices = &config.devices;
             let mut threads = capture::live(devices, &config.video, &to_pipeline, &stop, &health)?;
+            threads.extend(machine::start(devices, &to_pipeline, &stop, &health)?);
             if let Some(path) = devices.watchdog.clone() {
                 threads.push(watchdog::start(path, rounds, stop.clone(), Arc::clone(&health))?);
             }

@@ -1,5 +1,5 @@
-//! Single lines of a GPIO chip, through the kernel's character device: the driver's button, and what has
-//! a level (a lamp).
+//! Single lines of a GPIO chip, through the kernel's character device: the driver's buttons, what says
+//! something by its level (the ignition), and what is switched (a lamp).
 //!
 //! A line is given back to the kernel when it is dropped, and by a crash.
 
@@ -167,6 +167,54 @@ impl SignalSource for Button {
             path: PathBuf::from(&self.config.line),
             source: io::Error::other(e),
         })
+    }
+}
+
+/// A line whose level says something: the ignition.
+pub struct Level {
+    config: LineConfig,
+    request: Request,
+    stop: StopToken,
+    last: Option<bool>,
+}
+
+impl Level {
+    /// Takes its line.
+    ///
+    /// # Errors
+    /// Where there is no such line, or another program has it.
+    pub fn open(config: &LineConfig, stop: StopToken) -> Result<Self, SignalError> {
+        let request = config.request(|line| {
+            line.as_input()
+                .with_edge_detection(EdgeDetection::BothEdges)
+                .with_debounce_period(DEBOUNCE);
+        })?;
+        Ok(Self { config: config.clone(), request, stop, last: None })
+    }
+
+    /// Waits until the line is on or off, and later until that changed. None: it was stopped.
+    ///
+    /// # Errors
+    /// Where the chip is gone.
+    pub fn next_level(&mut self) -> Result<Option<bool>, SignalError> {
+        self.wait().map_err(|e| SignalError::Read {
+            path: PathBuf::from(&self.config.line),
+            source: io::Error::other(e),
+        })
+    }
+
+    fn wait(&mut self) -> Result<Option<bool>, gpiocdev::Error> {
+        while !self.stop.is_stopped() {
+            // What counts is how it is: of edges that come quickly, some are lost.
+            let on = self.request.lone_value()? == Value::Active;
+            if self.last.replace(on) != Some(on) {
+                return Ok(Some(on));
+            }
+            if self.request.wait_edge_event(LOOK)? {
+                self.request.read_edge_event()?;
+            }
+        }
+        Ok(None)
     }
 }
 

@@ -10,7 +10,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::{device::SignalError, iio_scan::Kind};
+use crate::{
+    device::SignalError,
+    iio_scan::Kind,
+    sysfs::{subfolders, value},
+};
 
 /// The timer that is made for a device which has no trigger of its own.
 const TIMER: &str = "temoin";
@@ -293,23 +297,6 @@ fn at_least(able: &str, needed: f64) -> Option<String> {
     let by_size = |a: &(f64, &str), b: &(f64, &str)| a.0.total_cmp(&b.0);
     let enough = listed.clone().filter(|(n, _)| *n >= needed).min_by(by_size);
     enough.or_else(|| listed.max_by(by_size)).map(|(_, word)| word.to_owned())
-}
-
-/// The folders whose names begin so, in the order of their numbers.
-fn subfolders(folder: &Path, begin: &str) -> Vec<PathBuf> {
-    let number = |path: &PathBuf| -> Option<u32> {
-        path.file_name()?.to_str()?.strip_prefix(begin)?.parse().ok()
-    };
-    let mut found: Vec<PathBuf> = fs::read_dir(folder)
-        .map(|entries| entries.flatten().map(|entry| entry.path()).collect())
-        .unwrap_or_default();
-    found.retain(|path| number(path).is_some());
-    found.sort_by_key(number);
-    found
-}
-
-fn value(path: &Path) -> io::Result<String> {
-    Ok(fs::read_to_string(path)?.trim().to_owned())
 }
 
 fn set(path: &Path, value: &str) -> Result<(), SignalError> {

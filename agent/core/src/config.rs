@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use temoin_proto::events::EventKind;
 
 mod driver;
+mod machine;
 mod motion;
 mod validate;
 
@@ -16,6 +17,7 @@ pub use driver::{
     AttentionConfig, CLOSED_BELOW, DriverSide, DrowsinessConfig, HeadwayConfig, PhoneConfig,
     ZoneEdges,
 };
+pub use machine::{HeatConfig, PowerConfig, RecordingConfig, Zone, ZoneRule};
 pub use motion::{
     CollisionConfig, FollowingConfig, HarshConfig, IdlingConfig, MountConfig, RollingStopConfig,
     RolloverConfig, SeatBeltConfig, SpeedingConfig,
@@ -78,6 +80,12 @@ pub struct CoreConfig {
     pub headway: HeadwayConfig,
     /// Warn first, then flag.
     pub policy: PolicyConfig,
+    /// When nothing is recorded.
+    pub recording: RecordingConfig,
+    /// Ignition and supply.
+    pub power: PowerConfig,
+    /// Heat and load.
+    pub heat: HeatConfig,
     /// Cutting clips.
     pub clip: ClipConfig,
     /// The RAM ring of encoded video.

@@ -8,6 +8,7 @@
 //! [`perclos`], and [`phone`], by what [`calibration`] learned. [`road`] says what was found in road
 //! pictures in metres; [`headway`] is arithmetic.
 //! [`limits`] says the speed limit where the vehicle is.
+//! [`recording`] says what may run now, [`power`] and [`heat`] what the machine can.
 //! [`spool_plan`] and [`upload_plan`] decide for the edges that own the disk and the network.
 //!
 //! INVARIANT: no clock, no randomness, no I/O, no unordered iteration. The same inputs give the
@@ -34,6 +35,7 @@ pub mod gop_ring;
 pub mod harsh_check;
 pub mod harsh_motion;
 pub mod headway;
+pub mod heat;
 pub mod idling;
 pub mod lids;
 pub mod limits;
@@ -41,6 +43,8 @@ pub mod motion;
 pub mod perclos;
 pub mod phone;
 pub mod policy;
+pub mod power;
+pub mod recording;
 pub mod repeated_distraction;
 pub mod road;
 pub mod rolling_stop;

@@ -4,8 +4,8 @@ use std::{fs, io::Write as _, path::Path};
 
 use anyhow::{Result, bail};
 use temoin_hw::{
-    camera_gst::GstCamera, imu_iio::ImuIio, speaker_alsa::AlsaSpeaker, vehicle::VehicleModel,
-    watchdog::Watchdog,
+    camera_gst::GstCamera, imu_iio::ImuIio, speaker_alsa::AlsaSpeaker, supply::Supply, thermal,
+    vehicle::VehicleModel, watchdog::Watchdog,
 };
 
 use super::ConfigArg;
@@ -122,10 +122,28 @@ fn look(config: &Config, findings: &mut Findings) {
         Some(imu) => findings.told("imu", ImuIio::describe(&imu.wish())),
         None => findings.say(State::Degraded, "imu", "no device is configured"),
     }
-    for (part, line) in [("button", &d.button), ("lamp", &d.lamp)] {
+    for (part, line) in [
+        ("button", &d.button),
+        ("privacy_button", &d.privacy_button),
+        ("lamp", &d.lamp),
+        ("ignition", &d.ignition),
+    ] {
         match line {
             Some(line) => findings.told(part, line.describe()),
             None => findings.say(State::Degraded, part, "no device is configured"),
+        }
+    }
+    match d.supply.as_ref().map(|supply| Supply::open(supply).and_then(|s| s.volts())) {
+        Some(volts) => findings.told("supply", volts.map(|volts| format!("{volts:.1} V"))),
+        None => findings.say(State::Degraded, "supply", "no device is configured"),
+    }
+    match thermal::hottest() {
+        Some(hottest) => {
+            let text = format!("`{}` is at {:.0} °C", hottest.zone, hottest.celsius);
+            findings.say(State::Ok, "heat", &text);
+        }
+        None => {
+            findings.say(State::Degraded, "heat", "no thermal zone says how hot the machine is")
         }
     }
     match d.speaker.as_ref().map(|speaker| AlsaSpeaker::mistakes(&speaker.wish())) {

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use temoin_hw::{
     Camera, CameraError, camera_gst::GstCamera, camera_v4l2::V4l2Camera, gpio::LineConfig,
-    imu_iio::ImuWish, pace::StopToken, speaker_alsa::SpeakerWish, video_file::PictureSize,
+    imu_iio::ImuWish, pace::StopToken, speaker_alsa::SpeakerWish, supply::SupplyConfig,
+    video_file::PictureSize,
 };
 use temoin_proto::samples::CameraId;
 
@@ -33,6 +34,14 @@ pub struct DeviceConfig {
     pub speaker: Option<SpeakerConfig>,
     /// The machine's watchdog (`/dev/watchdog0`).
     pub watchdog: Option<PathBuf>,
+    /// On while the vehicle is switched on.
+    pub ignition: Option<LineConfig>,
+    /// The voltage of the vehicle's supply.
+    pub supply: Option<SupplyConfig>,
+    /// The button by which the driver stops recording.
+    pub privacy_button: Option<LineConfig>,
+    /// The file by which the machine is asked to switch itself off.
+    pub power_off: Option<PathBuf>,
 }
 
 /// How a camera is reached.
@@ -152,6 +161,7 @@ impl DeviceConfig {
             ("imu.rate_hz", imu.map(|imu| imu.rate_hz), 25.0, 1000.0),
             ("imu.range_g", imu.map(|imu| imu.range_g), 2.0, 64.0),
             ("speaker.volume", self.speaker.as_ref().map(|s| s.volume), 0.0, 1.0),
+            ("supply.times", self.supply.as_ref().map(|s| s.times), 0.01, 100.0),
         ] {
             if let Some(value) = value.filter(|value| !(low..=high).contains(value)) {
                 mistakes.push(format!("{key}: `{value}`: a number from {low} to {high} is needed"));

@@ -42,9 +42,8 @@ impl Pipeline {
                         Lamp::Recording => (LampState::Recording, Privacy::Recording),
                     };
                     self.parts.privacy_told.send_replace(privacy.as_str());
-                    if let Err(e) = self.parts.lamp.show(state) {
-                        self.parts.health.set("lamp", State::Failed, e.to_string());
-                    }
+                    self.lamp = state;
+                    self.show();
                 }
                 Command::Health(health) => {
                     core_health::report(&self.parts.health, health);
@@ -53,6 +52,15 @@ impl Pipeline {
                     }
                 }
             }
+        }
+    }
+
+    /// The lamp shows what runs; where nothing can, that.
+    pub(super) fn show(&mut self) {
+        let state =
+            if self.blind && self.lamp != LampState::Off { LampState::Fault } else { self.lamp };
+        if let Err(e) = self.parts.lamp.show(state) {
+            self.parts.health.set("lamp", State::Failed, e.to_string());
         }
     }
 
@@ -110,6 +118,7 @@ impl Pipeline {
     }
 
     fn send(&self, job: SealJob) {
+        self.parts.backlog.add();
         if self.parts.seal.send(job).is_err() {
             self.parts.health.set(
                 "spool",

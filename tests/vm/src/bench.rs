@@ -11,6 +11,7 @@ use temoin_agent::{
     capture::{self, Captured, QUEUE},
     config::{DeviceConfig, VideoConfig},
     health::{HealthBoard, State},
+    machine::{self, News},
 };
 use temoin_hw::pace::StopToken;
 use temoin_proto::samples::{CameraId, Frame, Signal};
@@ -40,7 +41,8 @@ impl Bench {
             VideoConfig { width: WIDTH, height: HEIGHT, fps: FPS, ..VideoConfig::default() };
         let (to, captured) = mpsc::sync_channel(QUEUE);
         let (stop, health) = (StopToken::new(), Arc::new(HealthBoard::default()));
-        let threads = capture::live(devices, &video, &to, &stop, &health)?;
+        let mut threads = capture::live(devices, &video, &to, &stop, &health)?;
+        threads.extend(machine::start(devices, &to, &stop, &health)?);
         Ok(Self { captured, stop, health, threads })
     }
 
@@ -99,6 +101,21 @@ impl Bench {
             pictures.push(frame);
         }
         Ok(pictures)
+    }
+
+    /// The next thing that the machine says, where it is wanted.
+    ///
+    /// # Errors
+    /// Where it does not come in time.
+    pub(crate) fn news(&self, within: Duration, wanted: impl Fn(&News) -> bool) -> Result<()> {
+        let until = Instant::now() + within;
+        loop {
+            if let Captured::Machine(news) = self.next(until, "what the machine says")?
+                && wanted(&news)
+            {
+                return Ok(());
+            }
+        }
     }
 
     /// The next signal that is wanted.

@@ -55,18 +55,23 @@ pub(crate) fn chip(lines: &[&str]) -> Result<()> {
 }
 
 /// Plugs the chip in or out.
-fn plug(live: bool) -> Result<()> {
+pub(crate) fn plug(live: bool) -> Result<()> {
     fs::write(Path::new(CHIP).join("live"), if live { "1" } else { "0" }).context("the chip")
 }
 
-/// What the outside of the line is called.
+/// What the outside of the first line is called.
 fn outside(what: &str) -> Result<PathBuf> {
+    outside_of(0, what)
+}
+
+/// What the outside of a line is called.
+pub(crate) fn outside_of(line: usize, what: &str) -> Result<PathBuf> {
     let read = |name: &str| fs::read_to_string(Path::new(CHIP).join(name));
     let (device, chip) = (read("dev_name")?, read("bank0/chip_name")?);
     Ok(Path::new("/sys/devices/platform")
         .join(device.trim())
         .join(chip.trim())
-        .join("sim_gpio2")
+        .join(format!("sim_gpio{}", line + 2))
         .join(what))
 }
 

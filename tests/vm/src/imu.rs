@@ -1,11 +1,6 @@
 //! The motion sensor: real drivers, on a bus whose chips are registers that do not change.
 
-use std::{
-    fs,
-    path::PathBuf,
-    process::Command,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use temoin_agent::{
@@ -14,7 +9,7 @@ use temoin_agent::{
 };
 use temoin_proto::samples::{ImuSample, Signal};
 
-use crate::{bench::Bench, guest, host::say};
+use crate::{bench::Bench, chip::Chip, guest, host::say};
 
 const SOON: Duration = Duration::from_secs(10);
 /// Within which samples are back after a fault's end.
@@ -26,63 +21,12 @@ const BMI160_SCALE: f64 = 9.806_65 / 2048.0;
 const KXCJK_SCALE: f64 = 9.806_65 / 256.0;
 const BMI160_TURN: f64 = std::f64::consts::PI / 180.0 / 65.6;
 
-/// A chip on the emulated bus.
-struct Chip {
-    name: &'static str,
-    driver: &'static str,
-    address: u8,
-    bus: u32,
-}
-
-impl Chip {
-    /// Finds the bus, gives the chip its registers (each the first, and those from it on) and lets the driver
-    /// find it.
-    fn plug(
-        name: &'static str,
-        driver: &'static str,
-        address: u8,
-        registers: &[(u8, &[u8])],
-    ) -> Result<Self> {
-        let bus = (0..16).find(|n| {
-            let name = fs::read_to_string(format!("/sys/bus/i2c/devices/i2c-{n}/name"));
-            name.is_ok_and(|name| name.starts_with("SMBus stub"))
-        });
-        let chip = Self { name, driver, address, bus: bus.context("no emulated bus")? };
-        for (first, values) in registers {
-            chip.set(*first, values)?;
-        }
-        fs::write(
-            format!("/sys/bus/i2c/devices/i2c-{}/new_device", chip.bus),
-            format!("{name} {address:#x}"),
-        )
-        .context("the chip cannot be added to the bus")?;
-        Ok(chip)
-    }
-
-    /// Sets registers from this one on.
-    fn set(&self, first: u8, values: &[u8]) -> Result<()> {
-        for (register, value) in (first..).zip(values) {
-            let arguments =
-                format!("-y {} {:#x} {register:#x} {value:#x} b", self.bus, self.address);
-            let done = Command::new("i2cset").args(arguments.split_whitespace()).status();
-            ensure!(done.context("i2cset")?.success(), "i2cset {arguments}");
-        }
-        Ok(())
-    }
-
-    /// Takes it from its driver, or gives it back.
-    fn bind(&self, what: &str) -> Result<()> {
-        let path = PathBuf::from("/sys/bus/i2c/drivers").join(self.driver).join(what);
-        fs::write(path, format!("{}-{:04x}", self.bus, self.address)).context(what.to_owned())
-    }
-
-    fn bench(&self) -> Result<Bench> {
-        guest::mount_configfs()?;
-        let imu = Some(config(self.name));
-        let bench = Bench::start(&DeviceConfig { imu, ..DeviceConfig::default() })?;
-        bench.health("imu", State::Ok, SOON)?;
-        Ok(bench)
-    }
+fn bench(name: &str) -> Result<Bench> {
+    guest::mount_configfs()?;
+    let imu = Some(config(name));
+    let bench = Bench::start(&DeviceConfig { imu, ..DeviceConfig::default() })?;
+    bench.health("imu", State::Ok, SOON)?;
+    Ok(bench)
 }
 
 /// A sensor of this name.
@@ -117,7 +61,7 @@ fn near(is: f64, due: f64) -> Result<()> {
 /// Values, units, rate and stamps; taken out and put in again.
 pub(crate) fn with_gyroscope() -> Result<()> {
     let chip = bmi160()?;
-    let bench = chip.bench()?;
+    let bench = bench(chip.name)?;
     let first = sample(&bench, SOON)?;
     for (axis, raw) in first.accel_mps2.into_iter().zip([100.0, -200.0, 2048.0]) {
         near(axis, raw * BMI160_SCALE)?;
@@ -152,7 +96,7 @@ pub(crate) fn accelerometer() -> Result<()> {
     // -1, 2, 256 in the upper twelve bits.
     let values = [0xF0, 0xFF, 0x20, 0, 0, 0x10];
     let chip = Chip::plug("kxcjk1013", "kxcjk1013", 0x0F, &[(0x06, &values)])?;
-    let bench = chip.bench()?;
+    let bench = bench(chip.name)?;
     let first = sample(&bench, SOON)?;
     ensure!(first.gyro_rad_s.is_none(), "turns of a chip that tells none");
     for (axis, raw) in first.accel_mps2.into_iter().zip([-1.0, 2.0, 256.0]) {

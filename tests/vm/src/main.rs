@@ -11,6 +11,7 @@
 mod bench;
 mod cab;
 mod cameras;
+mod chip;
 mod guest;
 mod host;
 mod imu;
@@ -19,6 +20,7 @@ mod scenario;
 mod service;
 mod signals;
 mod together;
+mod vehicle;
 mod vivid;
 
 use std::{path::PathBuf, process::ExitCode};

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use crate::{cab, cameras, imu, power, service, signals, together};
+use crate::{cab, cameras, imu, power, service, signals, together, vehicle};
 
 /// One machine's test.
 pub(crate) struct Scenario {
@@ -142,6 +142,8 @@ pub(crate) const ALL: &[Scenario] = &[
     ),
     small("button", &["gpio-sim"], cab::button),
     small("lamp", &["gpio-sim"], cab::lamp),
+    small("ignition", &["gpio-sim"], vehicle::ignition),
+    small("supply", &["i2c-dev", "i2c-stub chip_addr=0x6f", "ltc4151"], vehicle::supply),
     small("speaker", &["snd-aloop"], cab::speaker),
     Scenario {
         drivers: &["i6300esb heartbeat=4"],

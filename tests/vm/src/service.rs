@@ -7,6 +7,7 @@ use std::{
     net::TcpListener,
     path::{Path, PathBuf},
     process::{Command, Stdio},
+    thread,
     time::Duration,
 };
 
@@ -19,6 +20,7 @@ use temoin_agent::{
     cab,
     config::{CameraConfig, DeviceConfig, SpeakerConfig},
     health::State,
+    machine::PowerSwitch,
     watchdog::{self, Rounds},
 };
 use temoin_hw::pace::StopToken;
@@ -79,17 +81,20 @@ pub(crate) fn prepare() -> Result<()> {
     for folder in [&more, Path::new("/etc/udev/rules.d")] {
         fs::create_dir_all(folder)?;
     }
-    fs::copy(packaging.join(SERVICE), units.join(SERVICE)).context("the service")?;
+    for unit in [SERVICE, "temoin-power-off.path", "temoin-power-off.service"] {
+        fs::copy(packaging.join(unit), units.join(unit)).context(unit)?;
+    }
     let rules = "60-temoin.rules";
     fs::copy(packaging.join(rules), Path::new("/etc/udev/rules.d").join(rules)).context(rules)?;
     fs::write(
         units.join(TARGET),
-        "[Unit]\nRequires=sysinit.target temoin-agent.service\nAfter=sysinit.target\n",
+        "[Unit]\nRequires=sysinit.target temoin-agent.service temoin-power-off.path\n\
+         After=sysinit.target\n",
     )?;
     // All else is the package's.
     let program = std::env::current_exe()?;
     let instead = format!(
-        "[Unit]\nConditionPathExists=\nSuccessAction=poweroff-force\nFailureAction=poweroff-force\n\
+        "[Unit]\nConditionPathExists=\nFailureAction=poweroff-force\n\
          [Service]\nRestart=no\nExecStart=\nExecStart=/usr/bin/temoin-agent service\n\
          StandardOutput=file:/dev/ttyS0\nStandardError=file:/dev/ttyS0\n\
          BindReadOnlyPaths={}:/usr/bin/temoin-agent\n",
@@ -106,7 +111,11 @@ pub(crate) fn within() -> Result<()> {
     reaches_its_devices()?;
     reaches_nothing_else()?;
     say(guest::WELL);
-    Ok(())
+    // The machine goes off by this, or not at all.
+    PowerSwitch::new("/run/temoin/power-off".into()).ask()?;
+    loop {
+        thread::park();
+    }
 }
 
 fn reaches_its_devices() -> Result<()> {

@@ -61,7 +61,11 @@ pub(crate) fn all() -> Result<()> {
             },
             Captured::Signal(Signal::Speed(_)) => speeds += 1,
             Captured::Signal(Signal::Gnss(_)) => fixes += 1,
-            Captured::Signal(_) | Captured::Observed(..) | Captured::Order(..) | Captured::End => {}
+            Captured::Signal(_)
+            | Captured::Machine(_)
+            | Captured::Observed(..)
+            | Captured::Order(..)
+            | Captured::End => {}
         }
     }
     let Ok(sent) = sent.join() else { anyhow::bail!("the vehicle's thread panicked") };

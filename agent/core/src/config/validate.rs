@@ -53,7 +53,34 @@ impl CoreConfig {
         self.check_eyes(&mut c);
         self.check_driver(&mut c);
         self.check_keeping(&mut c);
+        self.check_machine(&mut c);
         c.0
+    }
+
+    fn check_machine(&self, c: &mut Check) {
+        let (recording, power, heat) = (&self.recording, &self.power, &self.heat);
+        if let Some(standstill_s) = recording.standstill_s {
+            c.within("recording.standstill_s", standstill_s, 10.0, 3600.0);
+        }
+        for zone in &recording.zones {
+            c.within("recording.zones.latitude_deg", zone.latitude_deg, -85.0, 85.0);
+            c.within("recording.zones.longitude_deg", zone.longitude_deg, -180.0, 180.0);
+            c.within("recording.zones.radius_m", zone.radius_m, 10.0, 50_000.0);
+        }
+        c.within("power.off_held_s", power.off_held_s, 0.5, 60.0);
+        c.within("power.finish_s", power.finish_s, 0.0, 86_400.0);
+        let volts = [
+            ("power.supply_fails_below_v", power.supply_fails_below_v),
+            ("power.battery_low_below_v", power.battery_low_below_v),
+        ];
+        for (key, volts) in volts {
+            if let Some(volts) = volts {
+                c.within(key, volts, 1.0, 60.0);
+            }
+        }
+        c.within("heat.slow_from_c", heat.slow_from_c, 30.0, 120.0);
+        c.within("heat.cooler_by_c", heat.cooler_by_c, 0.5, 30.0);
+        c.within("heat.most_lag_s", heat.most_lag_s, 0.02, 5.0);
     }
 
     fn check_vehicle(&self, c: &mut Check) {

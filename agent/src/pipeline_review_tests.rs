@@ -1,0 +1,184 @@
+//! What ignition, place, standstill and the driver do to what is recorded, through the whole loop.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use temoin_agent_core::config::{RecordingConfig, Zone, ZoneRule};
+use temoin_hw::device::LampState;
+use temoin_proto::samples::{GnssFix, VehicleSpeed};
+
+use super::*;
+use crate::machine::News;
+
+/// A run whose lamp can be looked at.
+fn with_lamp(recording: RecordingConfig) -> (Run, Logged<LampState>) {
+    let mut run = Run::new(None);
+    run.pipeline.recording = Recording::new(recording, PrivacyState::Recording);
+    let lamp = Logged::default();
+    run.pipeline.parts.lamp = Box::new(lamp.clone());
+    (run, lamp)
+}
+
+impl Run {
+    fn speed(&mut self, mps: f64, at: MonoTime) {
+        self.give(Captured::Signal(Signal::Speed(VehicleSpeed { at, mps })), at);
+    }
+
+    fn machine(&mut self, news: News, at: MonoTime) {
+        self.give(Captured::Machine(news), at);
+    }
+
+    /// Time passes, and nothing comes.
+    fn wait(&mut self, at: MonoTime) {
+        self.clock.advance(at);
+        self.pipeline.encode_due(at);
+        self.pipeline.drive.tick(at, &mut self.pipeline.commands);
+        self.pipeline.settle();
+    }
+}
+
+#[test]
+fn a_vehicle_that_stands_is_not_recorded_and_one_that_drives_is() {
+    let (mut run, lamp) = with_lamp(RecordingConfig::default());
+    run.speed(0.0, ms(0));
+    run.pictures(0..10);
+    run.wait(ms(179_900));
+    assert_eq!(run.pipeline.drive.privacy(), PrivacyState::Recording);
+    assert_eq!(run.pipeline.recording.deadline(), Some(ms(180_000)), "the loop wakes then");
+    run.wait(ms(180_000));
+    assert_eq!(run.pipeline.drive.privacy(), PrivacyState::AiWithoutRecording);
+    run.pictures(2710..2720);
+    assert_eq!(run.pipeline.recorder.deadline(), None, "nothing waits to be encoded");
+    run.button(picture_at(2720));
+    run.speed(5.0, picture_at(2721));
+    run.pictures(2722..2740);
+    run.button(picture_at(2739));
+    run.pipeline.end();
+    let clips = run.clips();
+    assert_eq!(clips.len(), 1, "what was pressed while it stood keeps nothing");
+    assert_eq!(clips[0].first().unwrap().0, picture_at(2722));
+    assert_eq!(lamp.told().last(), Some(&LampState::Recording));
+    assert!(lamp.told().contains(&LampState::AlertsOnly));
+}
+
+#[test]
+fn the_driver_stops_recording_and_what_was_saved_before_stays() {
+    let (mut run, lamp) = with_lamp(RecordingConfig::default());
+    run.pictures(0..20);
+    run.button(picture_at(19));
+    run.machine(News::Privacy, picture_at(20));
+    assert_eq!(lamp.told().last(), Some(&LampState::AlertsOnly));
+    assert_eq!(run.clips().len(), 1, "cut at once");
+    run.pictures(21..40);
+    run.button(picture_at(39));
+    run.machine(News::Privacy, picture_at(40));
+    assert_eq!(lamp.told().last(), Some(&LampState::Recording));
+    assert_eq!(run.clips().len(), 0);
+    // The fleet cannot take it back.
+    run.machine(News::Privacy, picture_at(41));
+    run.order(Order::Record(true), picture_at(42));
+    assert_eq!(run.pipeline.drive.privacy(), PrivacyState::AiWithoutRecording);
+}
+
+#[test]
+fn in_a_zone_that_wants_it_nothing_of_the_cabin_can_be_seen() {
+    let zone = Zone {
+        latitude_deg: 48.0,
+        longitude_deg: 11.0,
+        radius_m: 100.0,
+        rule: ZoneRule::CabinHidden,
+    };
+    let config = RecordingConfig { zones: vec![zone], ..RecordingConfig::default() };
+    // Others are looked for in every picture, so that without a zone it is clear.
+    let blur = BlurConfig { cabin_others: false, keep_unblurred: true, ..BlurConfig::default() };
+    let mut run = Run::with(None, blur);
+    run.pipeline.recording = Recording::new(config, PrivacyState::Recording);
+    let fix = |lat_deg, at| Captured::Signal(Signal::Gnss(GnssFix::new(at, lat_deg, 11.0)));
+    run.pictures(0..15);
+    run.give(fix(48.0, picture_at(15)), picture_at(15));
+    run.pictures(15..30);
+    run.give(fix(48.01, picture_at(30)), picture_at(30));
+    run.pictures(30..45);
+    run.button(picture_at(44));
+    run.pipeline.end();
+    let job = the_clip(&run);
+    for video in Video::ALL.into_iter().filter(|video| job.streams.contains_key(video)) {
+        for (at, picture) in decoded(&job, video) {
+            let inside = (picture_at(15)..picture_at(30)).contains(&at);
+            assert_eq!(sharp(&picture, NOBODY), !inside, "{video:?} at {at}");
+        }
+    }
+    assert_eq!(decoded(&job, Video::Shown(CameraId::Cabin)).len(), 45);
+}
+
+#[test]
+fn switched_off_it_cuts_uploads_and_asks_to_be_switched_off() {
+    let folder = tempfile::tempdir().unwrap();
+    let asked = folder.path().join("power-off");
+    let (mut run, lamp) = with_lamp(RecordingConfig::default());
+    let waits = Arc::new(AtomicBool::new(true));
+    let still = Arc::clone(&waits);
+    run.pipeline.parts.waits = Box::new(move || still.load(Ordering::SeqCst));
+    run.pipeline.parts.power_off = Some(PowerSwitch::new(asked.clone()));
+    run.machine(News::Ignition(Some(true)), ms(0));
+    run.pictures(0..20);
+    run.button(picture_at(19));
+    run.machine(News::Ignition(Some(false)), picture_at(20));
+    run.wait(ms(4400));
+    assert_eq!(run.clips().len(), 1, "cut at once, not after its post-roll");
+    assert_eq!(lamp.told().last(), Some(&LampState::Off));
+    run.wait(ms(100_000));
+    assert!(!asked.exists(), "something waits");
+    waits.store(false, Ordering::SeqCst);
+    run.wait(ms(101_000));
+    assert!(asked.exists());
+    run.machine(News::Ignition(Some(true)), ms(102_000));
+    assert!(!asked.exists(), "taken back");
+    assert_eq!(lamp.told().last(), Some(&LampState::Recording));
+    assert_eq!(run.pipeline.parts.health.state("power"), Some(State::Ok));
+}
+
+#[test]
+fn a_unit_that_cannot_be_switched_off_says_so() {
+    let (mut run, _) = with_lamp(RecordingConfig::default());
+    run.pipeline.parts.power_off = Some(PowerSwitch::new("/proc/no/such/folder".into()));
+    run.machine(News::Ignition(Some(false)), ms(0));
+    run.wait(ms(4000));
+    assert_eq!(run.pipeline.parts.health.state("power"), Some(State::Failed));
+}
+
+#[test]
+fn the_lamp_says_that_no_camera_works() {
+    let (mut run, lamp) = with_lamp(RecordingConfig::default());
+    run.pictures(0..10);
+    run.wait(ms(10_500));
+    assert_eq!(lamp.told().last(), Some(&LampState::Recording), "not yet for so long");
+    run.wait(ms(10_700));
+    assert_eq!(lamp.told().last(), Some(&LampState::Fault));
+    run.machine(News::Privacy, ms(10_800));
+    assert_eq!(lamp.told().last(), Some(&LampState::Fault));
+    run.pictures(200..201);
+    assert_eq!(lamp.told().last(), Some(&LampState::AlertsOnly));
+    // What is switched off is not broken.
+    run.machine(News::Ignition(Some(false)), picture_at(201));
+    run.wait(ms(60_000));
+    assert_eq!(lamp.told().last(), Some(&LampState::Off));
+}
+
+#[test]
+fn a_hot_machine_analyses_less_and_records_all() {
+    let looks = |celsius: f64| {
+        let (appears, fails) = (MonoTime::ZERO, ms(u64::from(u32::MAX)));
+        let mut run = Run::new(Some(Fake { appears, fails }));
+        let hottest = Hottest { zone: "cpu-thermal".to_owned(), celsius };
+        run.machine(News::Heat(Some(hottest)), ms(0));
+        // A step each half a minute: two.
+        run.wait(ms(30_000));
+        run.pictures(600..750);
+        run.button(picture_at(749));
+        run.pipeline.end();
+        let pictures = run.clips().remove(0).len();
+        (run.pipeline.metrics.report().observations, pictures)
+    };
+    assert_eq!(looks(60.0), (50, 150));
+    assert_eq!(looks(95.0), (25, 150));
+}
