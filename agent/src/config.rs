@@ -98,7 +98,8 @@ pub struct VideoConfig {
     pub height: u32,
     /// Pictures a second.
     pub fps: u32,
-    /// `x264`, `openh264`, `nvv4l2` (Jetson) or `v4l2`.
+    /// `x264`, `openh264`, `nvv4l2` (Jetson), `v4l2` or `vaapi`; or `auto`: the first that works, hardware
+    /// ones first.
     pub encoder: String,
     /// `ultrafast`, `superfast` or `veryfast` (x264 only).
     pub effort: String,
@@ -352,7 +353,7 @@ impl Config {
     pub fn encoder(&self) -> Result<EncoderConfig, String> {
         let v = &self.video;
         let mut encoder = EncoderConfig::new(v.width, v.height, v.fps);
-        encoder.kind = v.encoder.parse().map_err(|e| format!("video.encoder: {e}"))?;
+        encoder.kind = self.encoder_kinds()?.first().copied().unwrap_or(EncoderKind::X264);
         encoder.effort = v.effort.parse().map_err(|e| format!("video.effort: {e}"))?;
         encoder.max_bitrate_kbps = v.max_bitrate_kbps;
         for (key, value, low, high) in [
@@ -368,6 +369,20 @@ impl Config {
             }
         }
         Ok(encoder)
+    }
+
+    /// The encoders to try, in this order. One that does not work gives way to those in software.
+    ///
+    /// # Errors
+    /// Where the configured one has another name.
+    pub fn encoder_kinds(&self) -> Result<Vec<EncoderKind>, String> {
+        let software = [EncoderKind::X264, EncoderKind::OpenH264];
+        let mut kinds = match self.video.encoder.as_str() {
+            "auto" => vec![EncoderKind::NvV4l2, EncoderKind::V4l2, EncoderKind::VaApi],
+            named => vec![named.parse().map_err(|e| format!("video.encoder: {e}, or auto"))?],
+        };
+        kinds.extend(software.into_iter().filter(|kind| self.video.encoder != kind.as_str()));
+        Ok(kinds)
     }
 }
 

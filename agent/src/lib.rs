@@ -20,6 +20,7 @@ mod clip_file;
 pub mod config;
 mod core_health;
 pub mod durable;
+pub mod encoders;
 pub mod eyes;
 pub mod health;
 pub mod identity;

@@ -32,6 +32,7 @@ use crate::{
     cab,
     capture::{self, Captured, QUEUE},
     config::Config,
+    encoders,
     eyes::Eyes,
     health::{HealthBoard, State},
     identity::Identity,
@@ -150,6 +151,9 @@ pub fn run(run: Run) -> Result<()> {
         // Its pictures wait for the loop, as they are to: nobody is late.
         rules.heat.most_lag_s = 3600.0;
     }
+    let wanted = config.encoder_kinds().map_err(anyhow::Error::msg)?;
+    let choice = encoders::choose(&config.encoder().map_err(anyhow::Error::msg)?, &wanted);
+    health.set("encoder", choice.state, choice.text);
     let rounds = Rounds::default();
     let backlog = Backlog::default();
     let waits: Box<dyn Fn() -> bool + Send> = match &stored {
@@ -163,7 +167,7 @@ pub fn run(run: Run) -> Result<()> {
     let parts = Parts {
         rules,
         privacy: configured.into(),
-        encoder: config.encoder().map_err(anyhow::Error::msg)?,
+        encoder: choice.encoder,
         label,
         mark: MarkKey::generate().context("the system gave no random bytes")?,
         eyes,

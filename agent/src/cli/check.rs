@@ -11,6 +11,7 @@ use temoin_hw::{
 use super::ConfigArg;
 use crate::{
     config::{CameraConfig, Config, PipelineConfig},
+    encoders,
     health::State,
     identity::Identity,
     model_pack,
@@ -87,9 +88,11 @@ fn look(config: &Config, findings: &mut Findings) {
         }
         Err(e) => findings.say(State::Failed, "identity", &e.to_string()),
     }
-    match config.encoder().map(|e| e.kind.available()) {
-        Ok(Ok(())) => findings.say(State::Ok, "encoder", &config.video.encoder),
-        Ok(Err(e)) => findings.say(State::Failed, "encoder", &e.to_string()),
+    match config.encoder().and_then(|encoder| Ok((encoder, config.encoder_kinds()?))) {
+        Ok((encoder, wanted)) => {
+            let choice = encoders::choose(&encoder, &wanted);
+            findings.say(choice.state, "encoder", &choice.text);
+        }
         Err(e) => findings.say(State::Failed, "encoder", &e),
     }
     let options = config.perception();

@@ -31,11 +31,13 @@ pub enum EncoderKind {
     NvV4l2,
     /// A stateful V4L2 hardware encoder, such as a Raspberry Pi's.
     V4l2,
+    /// The hardware encoder of an Intel or AMD graphics unit, by VA-API.
+    VaApi,
 }
 
 impl EncoderKind {
     /// Every kind.
-    pub const ALL: [Self; 4] = [Self::X264, Self::OpenH264, Self::NvV4l2, Self::V4l2];
+    pub const ALL: [Self; 5] = [Self::X264, Self::OpenH264, Self::NvV4l2, Self::V4l2, Self::VaApi];
 
     /// The name in the configuration.
     pub const fn as_str(self) -> &'static str {
@@ -44,6 +46,7 @@ impl EncoderKind {
             Self::OpenH264 => "openh264",
             Self::NvV4l2 => "nvv4l2",
             Self::V4l2 => "v4l2",
+            Self::VaApi => "vaapi",
         }
     }
 
@@ -53,6 +56,7 @@ impl EncoderKind {
             Self::OpenH264 => &["appsrc", "appsink", "h264parse", "openh264enc"],
             Self::NvV4l2 => &["appsrc", "appsink", "h264parse", "nvv4l2h264enc", "nvvidconv"],
             Self::V4l2 => &["appsrc", "appsink", "h264parse", "v4l2h264enc", "videoconvert"],
+            Self::VaApi => &["appsrc", "appsink", "h264parse", "vah264enc", "videoconvert"],
         }
     }
 
@@ -171,6 +175,11 @@ impl EncoderConfig {
                  h264_i_frame_period={fps},video_b_frames=0,repeat_sequence_header=1\" \
                  ! video/x-h264,level=(string)4"
             ),
+            // Its plugin is made by what the machine's driver can do.
+            EncoderKind::VaApi => format!(
+                "videoconvert ! vah264enc rate-control=cbr bitrate={kbps} b-frames=0 ref-frames=1 \
+                 key-int-max={fps}"
+            ),
         }
     }
 }
@@ -209,6 +218,30 @@ impl Encoder {
         );
         let pipeline = Pipeline::start(WHAT, &description, &caps)?;
         Ok(Self { config, pipeline, stream: None, gop: None })
+    }
+
+    /// Whether an encoder works on this machine: a second of grey pictures must come out as coded ones.
+    /// That it is installed says little: a driver may be missing, or another program may have it.
+    ///
+    /// # Errors
+    /// Those of [`Self::new`], [`Self::push`] and [`Self::finish`].
+    pub fn probe(config: EncoderConfig) -> Result<(), H264Error> {
+        let (width, height, fps) = (config.width, config.height, config.fps);
+        let mut encoder = Self::new(config)?;
+        let mut coded = 0;
+        for n in 0..fps {
+            let picture =
+                I420Picture::black(width, height).map_err(|_| H264Error::Size { width, height })?;
+            let at = Duration::from_secs(1) * n / fps;
+            encoder.push(picture, MonoTime::ZERO + at)?;
+            coded += u32::from(encoder.try_next()?.is_some());
+        }
+        coded += u32::try_from(encoder.finish()?.len()).unwrap_or(u32::MAX);
+        if coded < fps {
+            Err(H264Error::Malformed("fewer pictures than it was given"))
+        } else {
+            Ok(())
+        }
     }
 
     /// How it encodes.

@@ -292,7 +292,7 @@ impl FromStr for EncoderKind {
         Self::ALL.into_iter().find(|k| k.as_str() == s).ok_or_else(|| NameError {
             what: "encoder",
             got: s.to_owned(),
-            known: "x264, openh264, nvv4l2, v4l2",
+            known: "x264, openh264, nvv4l2, v4l2, vaapi",
         })
     }
 }
@@ -380,7 +380,10 @@ mod form {
             assert_eq!(effort.as_str().parse(), Ok(effort));
         }
         let error = "h265".parse::<EncoderKind>().unwrap_err().to_string();
-        assert_eq!(error, "`h265` is no encoder: one of x264, openh264, nvv4l2, v4l2 is needed");
+        assert_eq!(
+            error,
+            "`h265` is no encoder: one of x264, openh264, nvv4l2, v4l2, vaapi is needed"
+        );
     }
 
     proptest! {

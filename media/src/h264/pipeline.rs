@@ -26,7 +26,7 @@ const QUEUE: u64 = 2;
 const SAME_TIME_NS: u64 = 500_000;
 
 /// Elements outside GStreamer's core, and the Debian package of each.
-const PACKAGES: [(&str, &str); 10] = [
+const PACKAGES: [(&str, &str); 11] = [
     ("appsrc", "gstreamer1.0-plugins-base"),
     ("appsink", "gstreamer1.0-plugins-base"),
     ("videoconvert", "gstreamer1.0-plugins-base"),
@@ -35,6 +35,7 @@ const PACKAGES: [(&str, &str); 10] = [
     ("x264enc", "gstreamer1.0-plugins-ugly"),
     ("avdec_h264", "gstreamer1.0-libav"),
     ("v4l2h264enc", "gstreamer1.0-plugins-good, and a kernel driver with an H.264 encoder"),
+    ("vah264enc", "gstreamer1.0-plugins-bad, and a graphics driver that encodes H.264"),
     ("nvv4l2h264enc", "nvidia-l4t-gstreamer, which only Jetson boards have"),
     ("nvvidconv", "nvidia-l4t-gstreamer, which only Jetson boards have"),
 ];
