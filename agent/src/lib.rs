@@ -43,6 +43,7 @@ pub mod seal;
 pub mod sealer;
 pub mod spool;
 pub mod standing_orders;
+pub mod trusted_time;
 pub mod under_way;
 pub mod unit;
 pub mod upload;

@@ -66,6 +66,7 @@ use crate::{
     privacy_blur::BlurConfig,
     recorder::{Caption, Recorder, RecorderConfig},
     standing_orders::StandingOrders,
+    trusted_time::TrustedTime,
     under_way::UnderWay,
     watchdog::Rounds,
 };
@@ -160,6 +161,8 @@ pub struct Parts {
     pub waits: Box<dyn Fn() -> bool + Send>,
     /// How the machine is switched off; None: not by the unit.
     pub power_off: Option<PowerSwitch>,
+    /// What the unit's own receiver says of the time goes here; None: its fixes are recorded ones.
+    pub time: Option<Arc<TrustedTime>>,
 }
 
 /// The running loop.
@@ -300,6 +303,9 @@ impl Pipeline {
                 self.tell_under_way(signal.at());
                 if let Signal::Gnss(fix) = &signal {
                     self.recording.fix(fix);
+                    if let Some(time) = &self.parts.time {
+                        time.heard(fix);
+                    }
                 }
                 let at = signal.at();
                 self.step(Input::Signal(signal));

@@ -122,6 +122,7 @@ impl Run {
             backlog: Backlog::default(),
             waits: Box::new(|| false),
             power_off: None,
+            time: None,
         };
         Self { pipeline: Pipeline::new(parts), clock, jobs }
     }

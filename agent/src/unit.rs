@@ -39,7 +39,7 @@ use crate::{
     limit_watch::LimitWatch,
     machine::{self, Backlog, PowerSwitch},
     mount_file,
-    net::{Connector, CorrectedClock, TrustedTime},
+    net::Connector,
     odometer::{Driven, Odometer},
     perception::{
         self, HealthStatement, MODELS, Perception, ROAD_MODELS,
@@ -50,6 +50,7 @@ use crate::{
     sealer,
     spool::{Queued, Spool},
     standing_orders::StandingOrders,
+    trusted_time::{CorrectedClock, TrustedTime},
     under_way::{self, MarkFile},
     upload::Upload,
     watchdog::{self, Rounds},
@@ -163,6 +164,11 @@ pub fn run(run: Run) -> Result<()> {
             Box::new(move || !backlog.is_empty() || !spool.is_empty())
         }
     };
+    let time = match (&source, &stored) {
+        (Source::Devices, Some(stored)) => Some(Arc::clone(&stored.time)),
+        // A recording's fixes have the time of the recording.
+        (Source::Replay(..), _) | (Source::Devices, None) => None,
+    };
     let power_off = config.devices.power_off.clone().map(PowerSwitch::new);
     let parts = Parts {
         rules,
@@ -190,6 +196,7 @@ pub fn run(run: Run) -> Result<()> {
         backlog: backlog.clone(),
         waits,
         power_off,
+        time,
     };
     let under_way = stored.is_some().then(|| {
         let mark = MarkFile::new(&config.data_dir);

@@ -35,10 +35,11 @@ use crate::{
     health::{HealthBoard, State},
     identity::{FleetKey, Identity},
     journal::{self, Entry},
-    net::{Connector, TrustedTime},
+    net::Connector,
     odometer::{Driven, Odometer},
     pipeline::OrderResult,
     spool::{Queued, Spool, SpoolError},
+    trusted_time::TrustedTime,
 };
 
 /// Longest sleep with nothing to do.

@@ -11,7 +11,8 @@ use super::ConfigArg;
 use crate::{
     config::Config,
     identity::{Fleet, FleetKey, Identity, KeyRequest, Ticket},
-    net::{Connector, TrustedTime},
+    net::Connector,
+    trusted_time::TrustedTime,
 };
 
 /// Make this unit one of a fleet's, with the administrator's one-time ticket.
