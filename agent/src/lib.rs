@@ -26,6 +26,7 @@ pub mod health;
 pub mod identity;
 pub mod infer;
 mod journal;
+pub mod last_fault;
 pub mod limit_watch;
 pub mod limits;
 pub mod machine;

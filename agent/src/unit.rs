@@ -36,6 +36,7 @@ use crate::{
     eyes::Eyes,
     health::{HealthBoard, State},
     identity::Identity,
+    last_fault::FaultFile,
     limit_watch::LimitWatch,
     machine::{self, Backlog, PowerSwitch},
     mount_file,
@@ -198,6 +199,11 @@ pub fn run(run: Run) -> Result<()> {
         power_off,
         time,
     };
+    if stored.is_some() {
+        let faults = FaultFile::new(&config.data_dir);
+        faults.tell(&health);
+        faults.watch();
+    }
     let under_way = stored.is_some().then(|| {
         let mark = MarkFile::new(&config.data_dir);
         mark.tell_last_run(&health);
