@@ -1,8 +1,9 @@
 //! The encoder: raw pictures in, coded pictures out, one for one and with the same times.
 //!
-//! INVARIANT: the first picture and the first one of each further [`GOP`] of time is an IDR
-//! picture, whatever the frame rate does. No other is with the software encoders; hardware ones
-//! may add some of their own. What a crash leaves: nothing, all of it is in memory.
+//! INVARIANT: the first picture and the first one of each further [`GOP`] of the unit's time is an IDR
+//! picture, whatever the frame rate does: those of several cameras come together. No other is with the
+//! software encoders; hardware ones may add some of their own. What a crash leaves: nothing, all of it is
+//! in memory.
 
 use std::{sync::Arc, time::Duration};
 
@@ -269,9 +270,10 @@ impl Encoder {
                 got_height: picture.height(),
             });
         }
-        // A millisecond early counts as the next GOP: times of 15 pictures a second are rounded.
-        let elapsed = self.pipeline.elapsed(at) + Duration::from_millis(1);
-        let gop = elapsed.as_nanos() / GOP.as_nanos();
+        // By the unit's own time, so that all cameras' GOPs begin together: a clip is cut at the same moment
+        // of each. A millisecond early counts as the next GOP: times of 15 pictures a second are rounded.
+        let since = at.since(MonoTime::ZERO) + Duration::from_millis(1);
+        let gop = since.as_nanos() / GOP.as_nanos();
         let begins = self.gop.is_none_or(|last| last != gop);
         let event =
             begins.then(|| DownstreamForceKeyUnitEvent::builder().all_headers(true).build());

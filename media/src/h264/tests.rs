@@ -93,6 +93,20 @@ fn key_frames_come_each_second_of_time() {
 }
 
 #[test]
+fn all_cameras_have_their_key_pictures_together() {
+    for (began_ms, fps) in [(10_000, 15), (10_400, 10), (10_930, 25)] {
+        let times: Vec<_> = (0..3 * fps)
+            .map(|n| MonoTime::from_ns((began_ms + n * 1000 / fps) * 1_000_000))
+            .collect();
+        let (_, units) = encode(EncoderConfig::new(320, 240, 15), &times);
+        let keys = units.iter().filter(|u| u.key).map(|u| u.at.as_ns() / 1_000_000);
+        let seconds: Vec<_> = keys.skip(1).filter(|ms| ms % 1000 < 1000 / fps).collect();
+        let all: Vec<_> = seconds.iter().map(|ms| ms / 1000).collect();
+        assert_eq!(all, if began_ms == 10_000 { vec![11, 12] } else { vec![11, 12, 13] }, "{fps}");
+    }
+}
+
+#[test]
 fn each_gop_decodes_alone() {
     let times = irregular(40, 0);
     let (stream, units) = encode(EncoderConfig::new(320, 240, 15), &times);
