@@ -10,7 +10,8 @@
 //!
 //! INVARIANT: each can only take away: nothing here records what configuration or fleet do not allow.
 //! INVARIANT: what is not known changes nothing. A vehicle whose speed is not known goes on standing, or
-//! driving; one whose place is not known stays in its zone, or out of it.
+//! driving; one whose place is not known stays in its zone, or out of it. A zone is entered with the first
+//! fix in it, and left after some beyond it.
 
 use std::time::Duration;
 
@@ -27,6 +28,8 @@ const DRIVES_MPS: f64 = 1.0;
 const STANDS_MPS: f64 = 0.5;
 /// So far beyond a zone's edge it is left, metres: a position is wrong by less. Own choice.
 const LEFT_BY_M: f64 = 30.0;
+/// For so long, so that a single wrong fix shows no home. Own choice.
+const LEFT_FOR: Duration = Duration::from_secs(3);
 
 /// Who had the last word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,14 +66,21 @@ pub struct Recording {
     paused: bool,
     /// Since when it stands.
     stands_since: Option<MonoTime>,
-    /// The zones it is in, as they are listed.
-    within: Vec<bool>,
+    /// Whether it is in each zone, as they are listed.
+    within: Vec<Within>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Within {
+    is: bool,
+    /// Since when every fix lies beyond its edge.
+    beyond_since: Option<MonoTime>,
 }
 
 impl Recording {
     /// As configuration and fleet say.
     pub fn new(config: RecordingConfig, base: PrivacyState) -> Self {
-        let within = vec![false; config.zones.len()];
+        let within = vec![Within::default(); config.zones.len()];
         Self { config, base, parked: false, paused: false, stands_since: None, within }
     }
 
@@ -112,8 +122,14 @@ impl Recording {
     pub fn fix(&mut self, fix: &GnssFix) {
         for (zone, within) in self.config.zones.iter().zip(&mut self.within) {
             let away_m = zone.centre().way_to(fix.place()).length_m();
-            let edge_m = if *within { zone.radius_m + LEFT_BY_M } else { zone.radius_m };
-            *within = away_m <= edge_m;
+            if away_m <= zone.radius_m {
+                *within = Within { is: true, beyond_since: None };
+            } else if away_m <= zone.radius_m + LEFT_BY_M {
+                within.beyond_since = None;
+            } else {
+                let since = *within.beyond_since.get_or_insert(fix.at);
+                within.is &= fix.at.since(since) < LEFT_FOR;
+            }
         }
     }
 
@@ -157,7 +173,11 @@ impl Recording {
     }
 
     fn zones(&self) -> impl Iterator<Item = &Zone> {
-        self.config.zones.iter().zip(&self.within).filter_map(|(zone, in_it)| in_it.then_some(zone))
+        self.config
+            .zones
+            .iter()
+            .zip(&self.within)
+            .filter_map(|(zone, within)| within.is.then_some(zone))
     }
 }
 

@@ -14,9 +14,9 @@ fn in_zones(zones: Vec<Zone>) -> Recording {
     Recording::new(RecordingConfig { zones, ..RecordingConfig::default() }, Full)
 }
 
-/// So many metres north of the zones' centre.
-fn fix(north_m: f64) -> GnssFix {
-    GnssFix::new(t(0.0), 48.0 + north_m / 111_195.0, 11.0)
+/// So many metres north of the zones' centre, at this second.
+fn fix_at(s: f64, north_m: f64) -> GnssFix {
+    GnssFix::new(t(s), 48.0 + north_m / 111_195.0, 11.0)
 }
 
 fn says(recording: &Recording, at_s: f64) -> (PrivacyState, Why) {
@@ -41,14 +41,15 @@ fn nobody_can_allow_what_configuration_and_fleet_do_not() {
 fn who_is_strictest_has_the_last_word() {
     let mut recording = in_zones(vec![zone(100.0, ZoneRule::AlertsOnly)]);
     assert_eq!(says(&recording, 0.0), (Full, Why::AsConfigured));
-    recording.fix(&fix(0.0));
+    recording.fix(&fix_at(0.0, 0.0));
     assert_eq!(says(&recording, 0.0), (AiWithoutRecording, Why::Zone));
     recording.pressed();
     assert_eq!(says(&recording, 0.0), (AiWithoutRecording, Why::Zone));
     recording.parked(true);
     assert_eq!(says(&recording, 0.0), (Off, Why::Parked));
     recording.parked(false);
-    recording.fix(&fix(1000.0));
+    recording.fix(&fix_at(1.0, 1000.0));
+    recording.fix(&fix_at(4.0, 1000.0));
     assert_eq!(says(&recording, 0.0), (Full, Why::AsConfigured), "a pause ends with the trip");
     recording.ordered(AiWithoutRecording);
     assert_eq!(says(&recording, 0.0), (AiWithoutRecording, Why::AsConfigured));
@@ -88,9 +89,14 @@ fn standing_counts_from_when_it_stood_and_an_unknown_speed_is_as_before() {
 fn a_zone_is_left_by_a_margin_and_the_strictest_of_them_counts() {
     let hidden = zone(500.0, ZoneRule::CabinHidden);
     let mut recording = in_zones(vec![hidden, zone(100.0, ZoneRule::Off)]);
+    let mut second = 0.0;
+    // Five fixes, one a second.
     let mut at = |north_m| {
-        recording.fix(&fix(north_m));
-        recording.allowed(t(0.0))
+        for _ in 0..5 {
+            second += 1.0;
+            recording.fix(&fix_at(second, north_m));
+        }
+        recording.allowed(t(second))
     };
     let road_only = Allowed { state: Full, cabin_hidden: true, why: Why::Zone };
     let off = Allowed { state: Off, cabin_hidden: false, why: Why::Zone };
@@ -102,4 +108,17 @@ fn a_zone_is_left_by_a_margin_and_the_strictest_of_them_counts() {
     assert_eq!(at(131.0), road_only);
     assert_eq!(at(529.0), road_only);
     assert_eq!(at(531.0), all);
+}
+
+#[test]
+fn a_single_wrong_fix_leaves_no_zone_and_one_in_it_enters() {
+    let mut recording = in_zones(vec![zone(100.0, ZoneRule::Off)]);
+    recording.fix(&fix_at(0.0, 50.0));
+    assert_eq!(says(&recording, 0.0).0, Off);
+    for (s, north_m) in [(1.0, 5000.0), (2.0, 5000.0), (3.0, 120.0), (4.0, 5000.0), (6.9, 5000.0)] {
+        recording.fix(&fix_at(s, north_m));
+        assert_eq!(says(&recording, s).0, Off, "{s}");
+    }
+    recording.fix(&fix_at(7.0, 5000.0));
+    assert_eq!(says(&recording, 7.0).0, Full);
 }
