@@ -96,18 +96,21 @@ fn in_a_zone_that_wants_it_nothing_of_the_cabin_can_be_seen() {
     run.pictures(0..15);
     run.give(fix(48.0, picture_at(15)), picture_at(15));
     run.pictures(15..30);
+    // It is left after three seconds of fixes beyond it.
     run.give(fix(48.01, picture_at(30)), picture_at(30));
-    run.pictures(30..45);
-    run.button(picture_at(44));
+    run.pictures(30..75);
+    run.give(fix(48.01, picture_at(75)), picture_at(75));
+    run.pictures(75..90);
+    run.button(picture_at(89));
     run.pipeline.end();
     let job = the_clip(&run);
     for video in Video::ALL.into_iter().filter(|video| job.streams.contains_key(video)) {
         for (at, picture) in decoded(&job, video) {
-            let inside = (picture_at(15)..picture_at(30)).contains(&at);
+            let inside = (picture_at(15)..picture_at(75)).contains(&at);
             assert_eq!(sharp(&picture, NOBODY), !inside, "{video:?} at {at}");
         }
     }
-    assert_eq!(decoded(&job, Video::Shown(CameraId::Cabin)).len(), 45);
+    assert_eq!(decoded(&job, Video::Shown(CameraId::Cabin)).len(), 90);
 }
 
 #[test]
@@ -135,6 +138,25 @@ fn switched_off_it_cuts_uploads_and_asks_to_be_switched_off() {
     assert!(!asked.exists(), "taken back");
     assert_eq!(lamp.told().last(), Some(&LampState::Recording));
     assert_eq!(run.pipeline.parts.health.state("power"), Some(State::Ok));
+}
+
+#[test]
+fn a_supply_that_fails_cuts_what_waits_and_recording_goes_on() {
+    let (mut run, _) = with_lamp(RecordingConfig::default());
+    run.machine(News::Supply(12.1), ms(0));
+    run.pictures(0..20);
+    run.button(picture_at(19));
+    run.machine(News::Supply(8.5), picture_at(20));
+    let clips = run.clips();
+    assert_eq!(clips.len(), 1, "at once, not after its post-roll");
+    assert_eq!(clips[0].last().unwrap().0, picture_at(19), "with the last picture");
+    assert_eq!(run.pipeline.parts.health.state("supply"), Some(State::Degraded));
+    run.pictures(21..40);
+    run.machine(News::Supply(12.1), picture_at(40));
+    assert_eq!(run.pipeline.parts.health.state("supply"), Some(State::Ok));
+    run.button(picture_at(41));
+    run.pipeline.end();
+    assert_eq!(run.clips().len(), 1, "the next one is whole");
 }
 
 #[test]

@@ -66,6 +66,8 @@ pub enum CutReason {
     PrivacyChanged,
     /// Another driver: what was recorded of the one before.
     DriverChanged,
+    /// The supply fails: what there is must be on the disk before the unit is off.
+    SupplyFails,
 }
 
 /// An order that waits.

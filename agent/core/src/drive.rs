@@ -11,7 +11,7 @@
 //! edge's; here events have run-local numbers.
 //!
 //! INVARIANT: every `Flag` with [`ClipPlan::Own`] is followed by exactly one `Cut` of the same
-//! number, at the latest when the drive ends or the privacy state changes.
+//! number, at the latest when the drive ends, the privacy state changes or the supply fails.
 //! INVARIANT: outside of [`PrivacyState::Recording`] no picture and no signal is kept, and every
 //! change of the privacy state wipes what was kept and what the detectors remember and learned of
 //! the driver, and so does every new driver; events flagged before keep what was recorded until then.
@@ -65,6 +65,8 @@ pub enum Input {
     Privacy(PrivacyState),
     /// Somebody else may drive now: a shift began or ended.
     NewDriver,
+    /// The unit may be off in a moment: clips that wait for their end are cut now.
+    SupplyFails,
     /// Nothing more will come.
     End,
 }
@@ -245,6 +247,7 @@ impl Drive {
             Input::AccessUnit(unit) => self.on_access_unit(unit),
             Input::Privacy(privacy) => self.on_privacy(privacy, out),
             Input::NewDriver => self.wipe(CutReason::DriverChanged, out),
+            Input::SupplyFails => self.cut_all(CutReason::SupplyFails, out),
             Input::End => {
                 self.conclude(out);
                 self.cut_all(CutReason::DriveEnded, out);
@@ -360,7 +363,7 @@ impl Drive {
             Input::Camera(stats) => stats.at,
             Input::AccessUnit(unit) => unit.at,
             Input::StopLine(at, _) => *at,
-            Input::Privacy(_) | Input::NewDriver | Input::End => return,
+            Input::Privacy(_) | Input::NewDriver | Input::SupplyFails | Input::End => return,
         };
         self.reached = self.reached.max(at.min(self.now));
         self.look(self.reached, out);
@@ -583,7 +586,8 @@ impl Drive {
             CutReason::Deadline
             | CutReason::DriveEnded
             | CutReason::PrivacyChanged
-            | CutReason::DriverChanged => Tail::WithOpen,
+            | CutReason::DriverChanged
+            | CutReason::SupplyFails => Tail::WithOpen,
         };
         let track =
             |video| CutTrack { video, gops: self.ring.range(video, window.from, window.to, tail) };

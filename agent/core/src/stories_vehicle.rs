@@ -194,6 +194,7 @@ fn signals(story: &Story) -> Vec<(MonoTime, Signal)> {
         | Input::AccessUnit(_)
         | Input::Privacy(_)
         | Input::NewDriver
+        | Input::SupplyFails
         | Input::End => None,
     };
     story.inputs().iter().filter_map(signal).collect()

@@ -125,11 +125,16 @@ impl Pipeline {
                     ),
                 }
             }
-            Change::SupplyFails => health.set(
-                "supply",
-                State::Degraded,
-                "the voltage is too low: check the battery, the fuse and the wiring",
-            ),
+            Change::SupplyFails => {
+                health.set(
+                    "supply",
+                    State::Degraded,
+                    "the voltage is too low: check the battery, the fuse and the wiring",
+                );
+                // Their pictures from here on are lost; else they might all be.
+                self.flush();
+                self.step(Input::SupplyFails);
+            }
             Change::SupplyBack => health.set("supply", State::Ok, "the supply is measured"),
         }
     }
