@@ -11,6 +11,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use rustix::fs::{CWD, RenameFlags, renameat_with};
 use serde::{Serialize, de::DeserializeOwned};
 
 /// A file operation that failed, with its path.
@@ -70,6 +71,10 @@ pub fn sync_folder(path: &Path) -> Result<(), FileError> {
 /// Where the system refuses.
 pub fn rename(from: &Path, to: &Path) -> Result<(), FileError> {
     fs::rename(from, to).map_err(FileError::new("rename", from))?;
+    sync_parents(from, to)
+}
+
+fn sync_parents(from: &Path, to: &Path) -> Result<(), FileError> {
     let (source, target) = (from.parent(), to.parent());
     if let Some(folder) = target {
         sync_folder(folder)?;
@@ -78,6 +83,20 @@ pub fn rename(from: &Path, to: &Path) -> Result<(), FileError> {
         sync_folder(folder)?;
     }
     Ok(())
+}
+
+/// Moves a folder to where there is none, or one that it replaces; that one is at `from` then, or
+/// removed. A crash leaves one of the two there, whole.
+///
+/// # Errors
+/// Where the system refuses, as a file system does that cannot exchange two folders: what was there stays.
+pub fn put_folder(from: &Path, to: &Path) -> Result<(), FileError> {
+    if !to.exists() {
+        return rename(from, to);
+    }
+    renameat_with(CWD, from, CWD, to, RenameFlags::EXCHANGE)
+        .map_err(|e| FileError::new("exchange", to)(e.into()))?;
+    sync_parents(from, to)
 }
 
 /// Reads a file that [`replace_json`] wrote; none where there is no file.

@@ -5,6 +5,7 @@
 //! alert distraction at=13.267
 //! event 0198… long_distraction start=9.800 end=15.267 clip=0198…
 //! clip 0198… spooled event=0198… bytes=1234567
+//! clip 0198… so_far event=0198… after_ms=140
 //! clip 0198… uploaded
 //! recording ai_without_recording why=standstill at=190.000
 //! identify van-12
@@ -16,6 +17,7 @@
 use std::{
     fmt,
     io::{self, Write as _},
+    time::Duration,
 };
 
 use temoin_proto::{
@@ -50,6 +52,15 @@ pub(crate) enum Entry<'a> {
         event: EventId,
         /// Size of all tracks.
         bytes: u64,
+    },
+    /// What there is of a clip since the vehicle crashed is durable on the unit.
+    SoFar {
+        /// The clip.
+        clip: ClipId,
+        /// Its event.
+        event: EventId,
+        /// How long after the crash was noticed.
+        after: Duration,
     },
     /// The server has the clip durably, and the unit deleted its copy.
     Uploaded {
@@ -104,6 +115,9 @@ impl fmt::Display for Entry<'_> {
             }
             Self::Spooled { clip, event, bytes } => {
                 write!(f, "clip {clip} spooled event={event} bytes={bytes}")
+            }
+            Self::SoFar { clip, event, after } => {
+                write!(f, "clip {clip} so_far event={event} after_ms={}", after.as_millis())
             }
             Self::Uploaded { clip } => write!(f, "clip {clip} uploaded"),
             Self::Recording { state, why, at } => {

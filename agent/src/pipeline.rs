@@ -82,6 +82,8 @@ pub enum SealJob {
     Event(EventRecord),
     /// Its pictures are there.
     Clip(Box<ClipJob>),
+    /// Some of them are, and the unit may be off before the rest. Another one of the same clip replaces it.
+    SoFar(Box<ClipJob>),
 }
 
 /// A clip to seal.
@@ -104,6 +106,8 @@ pub struct ClipJob {
     pub outlines: Outlines,
     /// Monotonic and wall time of one instant, to name the clip's first frame by.
     pub now: (MonoTime, WallTime),
+    /// When it was cut.
+    pub cut_at: Instant,
 }
 
 /// A result for the fleet: an order was carried out, or why not.
@@ -165,13 +169,16 @@ pub struct Parts {
     pub time: Option<Arc<TrustedTime>>,
 }
 
+/// A flagged event, the clip that it gets, its begin and end.
+type Flagged = (EventId, ClipId, (MonoTime, MonoTime));
+
 /// The running loop.
 pub struct Pipeline {
     parts: Parts,
     drive: Drive,
     recorder: Recorder,
     stats: CameraStats,
-    flagged: BTreeMap<u64, (EventId, ClipId, (MonoTime, MonoTime))>,
+    flagged: BTreeMap<u64, Flagged>,
     speed_mps: Option<(MonoTime, f64)>,
     under_way: UnderWay,
     recording: Recording,
@@ -180,6 +187,8 @@ pub struct Pipeline {
     power: Power,
     heat: Heat,
     hottest: Option<Hottest>,
+    /// After a crash: when what there is of its clip is kept again.
+    keep_once_more: Option<MonoTime>,
     /// What the lamp shows where nothing is wrong.
     lamp: LampState,
     /// When the last picture came, of any camera.
@@ -213,6 +222,7 @@ impl Pipeline {
             power: Power::new(rules.power.clone()),
             heat: Heat::new(rules.heat.clone()),
             hottest: None,
+            keep_once_more: None,
             lamp: LampState::Off,
             pictured_at: parts.clock.now(),
             blind: false,
@@ -254,7 +264,7 @@ impl Pipeline {
 
     /// What came of the last item: coded pictures into the ring, commands to the edges.
     fn settle(&mut self) {
-        let units = self.recorder.collect();
+        let units = self.recorder.collect(Duration::ZERO);
         self.ring(units);
         self.review();
         self.carry_out();

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use temoin_agent_core::config::{RecordingConfig, Zone, ZoneRule};
 use temoin_hw::device::LampState;
-use temoin_proto::samples::{GnssFix, VehicleSpeed};
+use temoin_proto::samples::{GnssFix, ImuSample, STANDARD_GRAVITY_MPS2, VehicleSpeed};
 
 use super::*;
 use crate::machine::News;
@@ -203,4 +203,40 @@ fn a_hot_machine_analyses_less_and_records_all() {
     };
     assert_eq!(looks(60.0), (50, 150));
     assert_eq!(looks(95.0), (25, 150));
+}
+
+#[test]
+fn with_a_crash_what_there_is_of_its_clip_is_sealed_before_the_rest() {
+    let mut run = Run::new(None);
+    // It drives at 50 km/h into something that changes its speed by 17 km/h, and silences the bus.
+    for tick in 0..700 {
+        let at = ms(tick * 10);
+        let hit_g = if (500..512).contains(&tick) { -4.0 } else { 0.0 };
+        let accel_mps2 = [hit_g * STANDARD_GRAVITY_MPS2, 0.0, STANDARD_GRAVITY_MPS2];
+        let moved = ImuSample { at, accel_mps2, gyro_rad_s: None };
+        run.give(Captured::Signal(Signal::Imu(moved)), at);
+        if tick % 5 == 0 && tick < 500 {
+            run.speed(13.9, at);
+        }
+        if tick % 10 == 0 {
+            run.give(Captured::Frame(frame(at), Instant::now()), at);
+        }
+    }
+    run.pipeline.end();
+    let jobs: Vec<_> = run.jobs.try_iter().collect();
+    let [SealJob::Event(crash), SealJob::SoFar(so_far), SealJob::SoFar(more), SealJob::Clip(clip)] =
+        jobs.as_slice()
+    else {
+        panic!("{} jobs", jobs.len())
+    };
+    assert_eq!(crash.kind, EventKind::Collision);
+    assert_eq!(crash.clip, Ok(so_far.clip));
+    for job in [so_far, more] {
+        assert_eq!((job.clip, job.event), (clip.clip, clip.event));
+    }
+    let last = |job: &ClipJob| decoded(job, Video::Shown(CameraId::Cabin)).last().unwrap().0;
+    // The newest pictures still wait for their blur: half a second.
+    assert!((ms(4600)..ms(5000)).contains(&last(so_far)), "{}", last(so_far));
+    assert!((ms(5600)..ms(6000)).contains(&last(more)), "{}", last(more));
+    assert_eq!(last(clip), ms(6900));
 }

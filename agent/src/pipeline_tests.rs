@@ -154,7 +154,7 @@ impl Run {
         let jobs = self.jobs.try_iter();
         let clips = jobs.filter_map(|job| match job {
             SealJob::Clip(clip) => Some(decoded(&clip, Video::Shown(CameraId::Cabin))),
-            SealJob::Event(_) => None,
+            SealJob::SoFar(_) | SealJob::Event(_) => None,
         });
         clips.collect()
     }
@@ -249,7 +249,7 @@ fn the_clip(run: &Run) -> Box<ClipJob> {
     let jobs = run.jobs.try_iter();
     let mut clips = jobs.filter_map(|job| match job {
         SealJob::Clip(clip) => Some(clip),
-        SealJob::Event(_) => None,
+        SealJob::SoFar(_) | SealJob::Event(_) => None,
     });
     clips.next().unwrap()
 }
@@ -410,7 +410,7 @@ fn a_stop_sign_of_the_map_is_rolled_through() {
         run.pipeline.end();
         let rolled = run.jobs.try_iter().filter(|job| match job {
             SealJob::Event(record) => record.kind == EventKind::RollingStop,
-            SealJob::Clip(_) => false,
+            SealJob::SoFar(_) | SealJob::Clip(_) => false,
         });
         assert_eq!(rolled.count(), want, "{sign} {east} {halts}");
     }

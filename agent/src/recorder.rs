@@ -7,7 +7,11 @@
 //! others that is configured, and none that of a [`Video::Unblurred`] unless `blur.keep_unblurred` is set.
 //! A crash leaves nothing.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use temoin_agent_core::{
     blur_tracks::Cover,
@@ -80,6 +84,10 @@ struct Path {
     encoder: Encoder,
     mark: Embedder,
     label: Label,
+    /// The last picture that went in.
+    given: MonoTime,
+    /// The last one that came out.
+    coded: MonoTime,
 }
 
 /// See the module.
@@ -189,12 +197,18 @@ impl Recorder {
         }
     }
 
-    /// What the encoders finished.
-    pub(crate) fn collect(&mut self) -> Vec<AccessUnit> {
+    /// What the encoders finished; what they are still at is waited for so long at most.
+    pub(crate) fn collect(&mut self, within: Duration) -> Vec<AccessUnit> {
+        let until = Instant::now() + within;
         let mut units = Vec::new();
         for video in Video::ALL {
             while let Some(path) = self.paths.get_mut(&video) {
-                let unit = match path.encoder.try_next() {
+                let wait = if path.coded < path.given {
+                    until.saturating_duration_since(Instant::now())
+                } else {
+                    Duration::ZERO
+                };
+                let unit = match path.encoder.next_within(wait) {
                     Ok(Some(unit)) => unit,
                     Ok(None) => break,
                     Err(e) => {
@@ -202,6 +216,7 @@ impl Recorder {
                         break;
                     }
                 };
+                path.coded = path.coded.max(unit.at);
                 self.note_stream(video);
                 units.push(ringed(video, unit));
             }
@@ -216,7 +231,7 @@ impl Recorder {
                 self.record(next, caption);
             }
         }
-        let mut units = self.collect();
+        let mut units = self.collect(Duration::ZERO);
         for (video, mut path) in std::mem::take(&mut self.paths) {
             // Without a first coded picture the stream has no parameters: nobody could read it.
             if path.encoder.stream().is_none() {
@@ -288,13 +303,15 @@ impl Recorder {
                 let encoder =
                     Encoder::new(EncoderConfig { width, height, ..self.config.encoder.clone() })?;
                 let mark = Embedder::new(&self.config.mark, track_name(video), width, height);
-                e.insert(Path { encoder, mark, label: Label::default() })
+                let (given, coded) = (MonoTime::ZERO, MonoTime::ZERO);
+                e.insert(Path { encoder, mark, label: Label::default(), given, coded })
             }
         };
         // Its time is the unit's own, so that no two clips of a run have the same signs.
         path.mark.mark(&mut picture, at.since(MonoTime::ZERO));
         path.label.draw(&mut picture, text)?;
         path.encoder.push(picture, at)?;
+        path.given = at;
         Ok(())
     }
 

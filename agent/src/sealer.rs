@@ -20,7 +20,7 @@ use crate::{
     journal::{self, Entry},
     machine::Backlog,
     pipeline::{ClipJob, SealJob, wall_at},
-    seal::{ClipFacts, seal},
+    seal::{ClipFacts, SealedClip, seal},
     spool::{Queued, Spool},
 };
 
@@ -44,6 +44,7 @@ pub fn start(
             match job {
                 SealJob::Event(record) => sealer.event(record),
                 SealJob::Clip(job) => sealer.clip(&job),
+                SealJob::SoFar(job) => sealer.so_far(&job),
             }
             backlog.done();
         }
@@ -105,34 +106,43 @@ impl Sealer {
             Ok(()) => self.health.set("spool", State::Ok, "flagged clips are kept"),
             Err((reason, said)) => {
                 self.health.set("spool", State::Failed, format!("clip {}: {said}", job.clip));
-                self.lost(job.clip, reason);
+                match self.spool.promote(job.clip) {
+                    Ok(Some(queued)) => self.queue(queued),
+                    Ok(None) => self.lost(job.clip, reason),
+                    // The next start tries again.
+                    Err(e) => tracing::error!(clip = %job.clip, "what there is of it so far: {e}"),
+                }
+            }
+        }
+    }
+
+    /// The clip itself follows: what cannot be kept now is not lost.
+    fn so_far(&self, job: &ClipJob) {
+        if self.unkept.iter().any(|r| r.id == job.event) {
+            return;
+        }
+        let kept = sealed(job, &self.identity).and_then(|sealed| {
+            self.spool.put_so_far(&sealed).map_err(|e| (e.lost_reason(), e.to_string()))
+        });
+        match kept {
+            Ok(queue) => {
+                journal::write(&Entry::SoFar {
+                    clip: job.clip,
+                    event: job.event,
+                    after: job.cut_at.elapsed(),
+                });
+                for queued in queue {
+                    self.queue(queued);
+                }
+            }
+            Err((_, said)) => {
+                tracing::warn!(clip = %job.clip, "what there is so far is not kept: {said}");
             }
         }
     }
 
     fn keep(&self, job: &ClipJob) -> Result<(), (LostReason, String)> {
-        let file = clip_file::write(&job.cut, &job.streams, &job.others_blurred, &job.mark)
-            .map_err(|e| match e {
-                ClipFileError::NoPicture => (LostReason::NoPicture, e.to_string()),
-                ClipFileError::NoStream(_) | ClipFileError::Fmp4(_) => {
-                    (LostReason::WriteFailed, e.to_string())
-                }
-            })?;
-        let in_clip = |at: temoin_proto::time::MonoTime| {
-            u64::try_from(at.since(file.origin).as_millis())
-                .unwrap_or(u64::MAX)
-                .min(file.duration_ms)
-        };
-        let facts = ClipFacts {
-            clip: job.clip,
-            event: job.event,
-            start: wall_at(file.origin, job.now),
-            duration_ms: file.duration_ms,
-            event_ms: (in_clip(job.event_span.0), in_clip(job.event_span.1)),
-            fingerprints: job.outlines.fingerprints(file.origin, file.duration_ms),
-        };
-        let sealed = seal(facts, file.tracks, &self.identity)
-            .map_err(|e| (LostReason::WriteFailed, e.to_string()))?;
+        let sealed = sealed(job, &self.identity)?;
         let bytes = sealed.tracks.iter().map(|(_, b)| b.len() as u64).sum();
         let queue = self.spool.put_clip(&sealed).map_err(|e| (e.lost_reason(), e.to_string()))?;
         journal::write(&Entry::Spooled { clip: job.clip, event: job.event, bytes });
@@ -149,4 +159,29 @@ impl Sealer {
             Err(e) => tracing::error!(%clip, "a lost clip could not be recorded: {e}"),
         }
     }
+}
+
+/// A clip as it may touch the disk; else why it never will.
+fn sealed(job: &ClipJob, identity: &Identity) -> Result<SealedClip, (LostReason, String)> {
+    let file =
+        clip_file::write(&job.cut, &job.streams, &job.others_blurred, &job.mark).map_err(|e| {
+            match e {
+                ClipFileError::NoPicture => (LostReason::NoPicture, e.to_string()),
+                ClipFileError::NoStream(_) | ClipFileError::Fmp4(_) => {
+                    (LostReason::WriteFailed, e.to_string())
+                }
+            }
+        })?;
+    let in_clip = |at: temoin_proto::time::MonoTime| {
+        u64::try_from(at.since(file.origin).as_millis()).unwrap_or(u64::MAX).min(file.duration_ms)
+    };
+    let facts = ClipFacts {
+        clip: job.clip,
+        event: job.event,
+        start: wall_at(file.origin, job.now),
+        duration_ms: file.duration_ms,
+        event_ms: (in_clip(job.event_span.0), in_clip(job.event_span.1)),
+        fingerprints: job.outlines.fingerprints(file.origin, file.duration_ms),
+    };
+    seal(facts, file.tracks, identity).map_err(|e| (LostReason::WriteFailed, e.to_string()))
 }

@@ -6,11 +6,12 @@
 //! DATA/spool/tmp/<clip_id>/         a clip being written
 //! DATA/spool/events/<event_id>      record: the event, its place in the queue, its clip's end
 //! DATA/spool/clips/<clip_id>/       manifest, and one file a track
+//! DATA/spool/so-far/<clip_id>/      the same, as far as it was when the vehicle crashed
 //! DATA/spool/trash/<clip_id>/       on the way out
 //! ```
 //!
-//! INVARIANT: what is in `events` and `clips` is whole: it got there by rename, with its content
-//! and its folder fsynced. The pictures in it are sealed; the unit cannot open them.
+//! INVARIANT: what is in `events`, `clips` and `so-far` is whole: it got there by rename, with its
+//! content and its folder fsynced. The pictures in it are sealed; the unit cannot open them.
 
 use std::{
     collections::BTreeMap,
@@ -134,6 +135,8 @@ const LOST_REASONS: [LostReason; 4] =
 struct Index {
     events: BTreeMap<EventId, Stored>,
     clips: BTreeMap<ClipId, StoredClip>,
+    /// Bytes of each clip so far.
+    so_far: BTreeMap<ClipId, u64>,
     next_seq: u64,
 }
 
@@ -210,7 +213,7 @@ impl Spool {
             .map_err(|_| SpoolError::InUse(data.to_owned()))?;
         let spool =
             Self { root: data.join("spool"), quota_bytes, index: Mutex::default(), _lock: lock };
-        for name in ["tmp", "events", "clips", "trash"] {
+        for name in ["tmp", "events", "clips", "so-far", "trash"] {
             durable::make_folder(&spool.root.join(name))?;
         }
         let listing = spool.list()?;
@@ -219,6 +222,12 @@ impl Spool {
             match action {
                 StartAction::RemoveTemp(name) => remove_all(&spool.root.join("tmp").join(name))?,
                 StartAction::RemoveTrash(name) => remove_all(&spool.root.join("trash").join(name))?,
+                StartAction::RemoveSoFar(name) => {
+                    spool.throw_away(&spool.root.join("so-far").join(name))?
+                }
+                StartAction::Promote(clip) => {
+                    spool.promote(clip)?;
+                }
                 StartAction::QueueEvent { event, head } => queue.push(Queued::Event {
                     event,
                     rank: head.rank,
@@ -253,11 +262,16 @@ impl Spool {
         self.root.join("clips").join(clip.to_string())
     }
 
+    fn so_far_path(&self, clip: ClipId) -> PathBuf {
+        self.root.join("so-far").join(clip.to_string())
+    }
+
     /// Reads the folder and fills the index.
     fn list(&self) -> Result<Listing, SpoolError> {
         let mut listing = Listing {
             tmp: entries(&self.root.join("tmp"))?,
             clips: entries(&self.root.join("clips"))?,
+            so_far: entries(&self.root.join("so-far"))?,
             trash: entries(&self.root.join("trash"))?,
             events: Vec::new(),
         };
@@ -283,7 +297,12 @@ impl Spool {
             }
             listing.events.push(EventEntry { name: entry.name, head });
         }
-        let Index { events, clips, .. } = &mut *index;
+        let Index { events, clips, so_far, .. } = &mut *index;
+        for entry in &listing.so_far {
+            if let Ok(clip) = entry.name.parse::<ClipId>() {
+                so_far.insert(clip, entry.bytes);
+            }
+        }
         for entry in &listing.clips {
             if let Ok(clip) = entry.name.parse::<ClipId>() {
                 let rank = rank_of(clip, events);
@@ -314,48 +333,89 @@ impl Spool {
         Ok(Queued::Event { event, rank, clip, clip_done: false })
     }
 
-    /// Makes a sealed clip durable. Clips that had to make way come first in the answer.
+    /// Makes a sealed clip durable; what there was of it so far goes. Clips that had to make way come
+    /// first in the answer.
     ///
     /// # Errors
-    /// [`SpoolError::Full`], [`SpoolError::File`]; nothing of the clip is left then.
+    /// [`SpoolError::Full`], [`SpoolError::File`]; nothing of the clip is left then but what there was
+    /// so far.
     pub fn put_clip(&self, sealed: &SealedClip) -> Result<Vec<Queued>, SpoolError> {
-        let clip = sealed.clip;
-        let bytes: u64 = sealed.tracks.iter().map(|(_, b)| b.len() as u64).sum();
-        let (rank, plan) = {
-            let index = self.index();
-            let rank = rank_of(clip, &index.events);
-            let stored: Vec<StoredClip> = index.clips.values().copied().collect();
-            (rank, plan_quota(&stored, &StoredClip { clip, bytes, rank }, self.quota_bytes))
-        };
-        let mut queue = Vec::new();
-        match plan {
-            QuotaPlan::Refuse(_) => return Err(SpoolError::Full(clip)),
-            QuotaPlan::Admit(lost) => {
-                for lost in lost {
-                    queue.push(Queued::Lost(self.record_lost(lost)?));
-                    self.discard_clip(lost.clip)?;
-                }
+        let stored = self.describe(sealed);
+        let StoredClip { clip, bytes, rank } = stored;
+        let mut queue = self.make_way(&stored)?;
+        self.write_clip(sealed, &self.clip_path(clip))?;
+        self.index().clips.insert(clip, stored);
+        queue.push(Queued::Clip { clip, bytes, rank: Some(rank) });
+        if self.index().so_far.remove(&clip).is_some() {
+            // Where this fails the next start does it.
+            if let Err(e) = self.throw_away(&self.so_far_path(clip)) {
+                tracing::warn!(%clip, "what is no longer needed is left behind: {e}");
             }
         }
-        let temporary = self.root.join("tmp").join(clip.to_string());
-        if let Err(e) = self.write_clip(sealed, &temporary) {
-            // What is left over takes room that the next clip may need.
-            drop(remove_all(&temporary));
-            return Err(e.into());
-        }
-        self.index().clips.insert(clip, StoredClip { clip, bytes, rank });
-        queue.push(Queued::Clip { clip, bytes, rank: Some(rank) });
         Ok(queue)
     }
 
-    fn write_clip(&self, sealed: &SealedClip, temporary: &Path) -> Result<(), FileError> {
-        durable::make_folder(temporary)?;
-        for (name, bytes) in &sealed.tracks {
-            durable::write_new(&temporary.join(name.as_str()), bytes)?;
+    /// Makes durable what there is of a clip that still waits for its end. It is uploaded only where that
+    /// never comes: after a start, or by [`Self::promote`]. What was there of it before is replaced.
+    /// Clips that had to make way are in the answer.
+    ///
+    /// # Errors
+    /// As [`Self::put_clip`].
+    pub fn put_so_far(&self, sealed: &SealedClip) -> Result<Vec<Queued>, SpoolError> {
+        let stored = self.describe(sealed);
+        let queue = self.make_way(&stored)?;
+        self.write_clip(sealed, &self.so_far_path(stored.clip))?;
+        self.index().so_far.insert(stored.clip, stored.bytes);
+        Ok(queue)
+    }
+
+    /// Takes what there is of a clip so far for the clip; None where there is nothing.
+    ///
+    /// # Errors
+    /// [`SpoolError::File`].
+    pub fn promote(&self, clip: ClipId) -> Result<Option<Queued>, SpoolError> {
+        let mut index = self.index();
+        let Some(&bytes) = index.so_far.get(&clip) else { return Ok(None) };
+        durable::rename(&self.so_far_path(clip), &self.clip_path(clip))?;
+        let rank = rank_of(clip, &index.events);
+        index.so_far.remove(&clip);
+        index.clips.insert(clip, StoredClip { clip, bytes, rank });
+        Ok(Some(Queued::Clip { clip, bytes, rank: Some(rank) }))
+    }
+
+    fn describe(&self, sealed: &SealedClip) -> StoredClip {
+        let clip = sealed.clip;
+        let bytes = sealed.tracks.iter().map(|(_, b)| b.len() as u64).sum();
+        StoredClip { clip, bytes, rank: rank_of(clip, &self.index().events) }
+    }
+
+    /// Deletes what must make way for a clip, and says what.
+    fn make_way(&self, incoming: &StoredClip) -> Result<Vec<Queued>, SpoolError> {
+        let plan = {
+            let index = self.index();
+            let stored: Vec<StoredClip> = index.clips.values().copied().collect();
+            let others = index.so_far.iter().filter(|(clip, _)| **clip != incoming.clip);
+            let so_far: u64 = others.map(|(_, bytes)| bytes).sum();
+            plan_quota(&stored, incoming, self.quota_bytes.saturating_sub(so_far))
+        };
+        let QuotaPlan::Admit(lost) = plan else { return Err(SpoolError::Full(incoming.clip)) };
+        let mut queue = Vec::new();
+        for lost in lost {
+            queue.push(Queued::Lost(self.record_lost(lost)?));
+            self.discard_clip(lost.clip)?;
         }
-        durable::write_new(&temporary.join(MANIFEST), &sealed.manifest.encode_to_vec())?;
-        durable::sync_folder(temporary)?;
-        durable::rename(temporary, &self.clip_path(sealed.clip))
+        Ok(queue)
+    }
+
+    fn write_clip(&self, sealed: &SealedClip, to: &Path) -> Result<(), FileError> {
+        let temporary = self.root.join("tmp").join(sealed.clip.to_string());
+        let written =
+            write_files(sealed, &temporary).and_then(|()| durable::put_folder(&temporary, to));
+        // What is left over takes room that the next clip may need.
+        if let Err(e) = remove_all(&temporary) {
+            tracing::warn!(clip = %sealed.clip, "what is no longer needed is left behind: {e}");
+        }
+        written
     }
 
     /// Records durably that a clip is lost; an earlier reason stays.
@@ -396,10 +456,22 @@ impl Spool {
     /// # Errors
     /// [`SpoolError::File`].
     pub fn discard_clip(&self, clip: ClipId) -> Result<(), SpoolError> {
-        let trash = self.root.join("trash").join(clip.to_string());
-        durable::rename(&self.clip_path(clip), &trash)?;
+        let path = self.clip_path(clip);
+        let trash = self.trash_path(&path);
+        durable::rename(&path, &trash)?;
         self.index().clips.remove(&clip);
         Ok(remove_all(&trash)?)
+    }
+
+    fn trash_path(&self, path: &Path) -> PathBuf {
+        self.root.join("trash").join(path.file_name().unwrap_or_default())
+    }
+
+    /// Away by rename first, so that no half of it is ever seen.
+    fn throw_away(&self, path: &Path) -> Result<(), FileError> {
+        let trash = self.trash_path(path);
+        durable::rename(path, &trash)?;
+        remove_all(&trash)
     }
 
     /// Deletes an event's record.
@@ -482,8 +554,19 @@ impl Spool {
     /// Clips in the spool and their bytes.
     pub fn usage(&self) -> (usize, u64) {
         let index = self.index();
-        (index.clips.len(), index.clips.values().map(|c| c.bytes).sum())
+        let whole: u64 = index.clips.values().map(|c| c.bytes).sum();
+        (index.clips.len(), whole + index.so_far.values().sum::<u64>())
     }
+}
+
+/// A clip's files in a new folder, all durable but the folder itself.
+fn write_files(sealed: &SealedClip, folder: &Path) -> Result<(), FileError> {
+    durable::make_folder(folder)?;
+    for (name, bytes) in &sealed.tracks {
+        durable::write_new(&folder.join(name.as_str()), bytes)?;
+    }
+    durable::write_new(&folder.join(MANIFEST), &sealed.manifest.encode_to_vec())?;
+    durable::sync_folder(folder)
 }
 
 fn entries(folder: &Path) -> Result<Vec<RawEntry>, FileError> {

@@ -154,3 +154,70 @@ fn a_full_spool_gives_up_the_least_severe_and_says_so() {
         "{queue:?}"
     );
 }
+
+/// Names in a folder of the spool.
+fn names(data: &Path, folder: &str) -> Vec<String> {
+    entries(&data.join("spool").join(folder)).unwrap().into_iter().map(|e| e.name).collect()
+}
+
+#[test]
+fn what_there_is_so_far_is_the_clip_where_the_rest_never_comes() {
+    let data = tempfile::tempdir().unwrap();
+    let (spool, _) = open(data.path(), 1 << 20);
+    let event = record(Severity::High);
+    let clip = event.clip.clone().unwrap();
+    spool.put_event(event.clone()).unwrap();
+    assert_eq!(spool.put_so_far(&sealed(clip, event.id, 1000)).unwrap(), []);
+    // A second crash: there is more of it now.
+    assert_eq!(spool.put_so_far(&sealed(clip, event.id, 2000)).unwrap(), []);
+    assert_eq!(spool.usage(), (0, 2000));
+    assert_eq!(names(data.path(), "tmp"), [""; 0]);
+    drop(spool);
+
+    let (spool, queue) = open(data.path(), 1 << 20);
+    let clips: Vec<_> = queue.iter().filter(|q| !matches!(q, Queued::Event { .. })).collect();
+    let [Queued::Clip { clip: queued, bytes: 2000, rank: Some(_) }] = clips.as_slice() else {
+        panic!("{queue:?}")
+    };
+    assert_eq!(*queued, clip);
+    assert_eq!(names(data.path(), "so-far"), [""; 0]);
+    assert_eq!(spool.tracks(clip).unwrap(), [TrackFile { name: TrackName::Road, len: 2000 }]);
+    assert_eq!(spool.read_track(clip, TrackName::Road, 1990, 10).unwrap(), [7; 10].as_slice());
+}
+
+#[test]
+fn what_there_is_so_far_goes_when_the_clip_comes() {
+    let data = tempfile::tempdir().unwrap();
+    let (spool, _) = open(data.path(), 1 << 20);
+    let event = record(Severity::High);
+    let clip = event.clip.clone().unwrap();
+    spool.put_event(event.clone()).unwrap();
+    spool.put_so_far(&sealed(clip, event.id, 1000)).unwrap();
+    let queue = spool.put_clip(&sealed(clip, event.id, 3000)).unwrap();
+    assert!(matches!(queue.as_slice(), [Queued::Clip { bytes: 3000, .. }]), "{queue:?}");
+    assert_eq!(spool.usage(), (1, 3000));
+    for folder in ["tmp", "so-far", "trash"] {
+        assert_eq!(names(data.path(), folder), [""; 0], "{folder}");
+    }
+    assert_eq!(spool.promote(clip).unwrap(), None);
+}
+
+#[test]
+fn a_clip_that_finds_no_room_leaves_what_there_is_so_far() {
+    let data = tempfile::tempdir().unwrap();
+    let (spool, _) = open(data.path(), 2500);
+    let event = record(Severity::High);
+    let clip = event.clip.clone().unwrap();
+    spool.put_event(event.clone()).unwrap();
+    spool.put_so_far(&sealed(clip, event.id, 1000)).unwrap();
+    // It takes room: of two that are as severe the newer would be kept otherwise.
+    let other = record(Severity::High);
+    spool.put_event(other.clone()).unwrap();
+    let too_much = sealed(other.clip.unwrap(), other.id, 2000);
+    assert!(matches!(spool.put_clip(&too_much), Err(SpoolError::Full(_))));
+    assert!(matches!(spool.put_clip(&sealed(clip, event.id, 3000)), Err(SpoolError::Full(_))));
+    let promoted = spool.promote(clip).unwrap();
+    assert!(matches!(promoted, Some(Queued::Clip { bytes: 1000, .. })), "{promoted:?}");
+    assert_eq!(spool.usage(), (1, 1000));
+    assert_eq!(names(data.path(), "clips"), [clip.to_string()]);
+}

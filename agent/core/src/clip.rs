@@ -68,6 +68,9 @@ pub enum CutReason {
     DriverChanged,
     /// The supply fails: what there is must be on the disk before the unit is off.
     SupplyFails,
+    /// The vehicle crashed, and the unit may be off in a moment: what there is so far. The whole clip
+    /// follows.
+    SoFar,
 }
 
 /// An order that waits.
@@ -139,6 +142,11 @@ impl ClipOrders {
             false
         });
         due
+    }
+
+    /// The orders that wait, oldest first.
+    pub fn open(&self) -> &[ClipOrder] {
+        &self.open
     }
 
     /// Takes out every order: nothing more will come.

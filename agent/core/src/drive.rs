@@ -8,7 +8,8 @@
 //!
 //! `Flag` comes at the moment of decision, so that the edge writes a durable event record at
 //! once, with the id of the clip that is to come; `Cut` follows with the pictures. Ids are the
-//! edge's; here events have run-local numbers.
+//! edge's; here events have run-local numbers. Darkness may follow a crash: [`Drive::so_far`] is what
+//! there is of the clips that wait.
 //!
 //! INVARIANT: every `Flag` with [`ClipPlan::Own`] is followed by exactly one `Cut` of the same
 //! number, at the latest when the drive ends, the privacy state changes or the supply fails.
@@ -298,6 +299,11 @@ impl Drive {
         self.vehicle.speed(at).map(|s| s.mps)
     }
 
+    /// What there is of the clips that wait, oldest first. Each is cut whole later.
+    pub fn so_far(&self) -> impl Iterator<Item = Cut> {
+        self.orders.open().iter().map(|order| self.cut_of(order.clone(), CutReason::SoFar))
+    }
+
     /// How the unit sits, as far as it is known: to be kept for the next start.
     pub fn learned_mount(&self) -> Option<LearnedMount> {
         self.vehicle.mount().learned()
@@ -580,6 +586,16 @@ impl Drive {
     }
 
     fn cut(&self, order: ClipOrder, reason: CutReason, out: &mut Vec<Command>) {
+        let local = order.local;
+        let cut = self.cut_of(order, reason);
+        if cut.tracks.iter().all(|t| t.gops.is_empty()) {
+            out.push(Command::Health(Health::ClipEmpty { local }));
+        }
+        out.push(Command::Cut(cut));
+    }
+
+    /// What the ring has of it.
+    fn cut_of(&self, order: ClipOrder, reason: CutReason) -> Cut {
         let ClipOrder { local, shared_by, window, .. } = order;
         let tail = match reason {
             CutReason::Covered => Tail::Closed,
@@ -587,16 +603,14 @@ impl Drive {
             | CutReason::DriveEnded
             | CutReason::PrivacyChanged
             | CutReason::DriverChanged
-            | CutReason::SupplyFails => Tail::WithOpen,
+            | CutReason::SupplyFails
+            | CutReason::SoFar => Tail::WithOpen,
         };
         let track =
             |video| CutTrack { video, gops: self.ring.range(video, window.from, window.to, tail) };
-        let tracks: Vec<_> = self.ring.videos().map(track).collect();
-        if tracks.iter().all(|t| t.gops.is_empty()) {
-            out.push(Command::Health(Health::ClipEmpty { local }));
-        }
+        let tracks = self.ring.videos().map(track).collect();
         let signals = self.history.range(window.from, window.to);
-        out.push(Command::Cut(Cut { local, shared_by, window, reason, tracks, signals }));
+        Cut { local, shared_by, window, reason, tracks, signals }
     }
 }
 

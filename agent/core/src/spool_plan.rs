@@ -4,6 +4,7 @@
 //! spool/tmp/<name>           being written; removed at start
 //! spool/events/<event_id>    an event's record, durable at the decision
 //! spool/clips/<clip_id>/     a complete clip: manifest and sealed tracks; appears by rename
+//! spool/so-far/<clip_id>/    a clip as far as it was when the vehicle crashed; appears by rename
 //! spool/trash/<name>         renamed away, then removed; emptied at start
 //! ```
 //! An event's record names the clip that is to come. Deleting renames the clip first and the
@@ -13,6 +14,7 @@
 //! - a file in `tmp`: never complete, removed. Its event's record says what is missing;
 //! - a record whose clip never appeared: uploaded, and reported as lost ('unit stopped'), never
 //!   silently. The record's `clip_done` tells it from a clip that was uploaded and deleted;
+//! - a clip so far, whose whole clip never appeared: takes its place. Else it is removed;
 //! - a clip without a record: the server is asked, and only its word deletes it;
 //! - anything in `trash`: removed;
 //! - a name that is none of ours, or a damaged record: left alone and reported.
@@ -167,6 +169,8 @@ pub struct Listing {
     pub events: Vec<EventEntry>,
     /// `clips`.
     pub clips: Vec<RawEntry>,
+    /// `so-far`.
+    pub so_far: Vec<RawEntry>,
     /// `trash`.
     pub trash: Vec<RawEntry>,
 }
@@ -178,6 +182,10 @@ pub enum StartAction {
     RemoveTemp(String),
     /// Remove `trash/<name>`.
     RemoveTrash(String),
+    /// Remove `so-far/<name>`: the whole clip is there, or its end is settled.
+    RemoveSoFar(String),
+    /// Move this from `so-far` to `clips`.
+    Promote(ClipId),
     /// Queue this event.
     QueueEvent {
         /// Which.
@@ -205,17 +213,15 @@ pub enum StartAction {
 
 /// The plan at start: first what is removed, then what is queued.
 pub fn plan_start(listing: &Listing) -> Vec<StartAction> {
-    let mut removals: Vec<_> =
+    let mut actions: Vec<_> =
         listing.tmp.iter().map(|e| StartAction::RemoveTemp(e.name.clone())).collect();
-    removals.extend(listing.trash.iter().map(|e| StartAction::RemoveTrash(e.name.clone())));
-    let strange =
-        |folder: &str, name: &str| StartAction::ReportStrange { path: format!("{folder}/{name}") };
-    let mut actions = removals;
+    actions.extend(listing.trash.iter().map(|e| StartAction::RemoveTrash(e.name.clone())));
     let mut ranks: BTreeMap<ClipId, Rank> = BTreeMap::new();
     let mut awaited: BTreeSet<ClipId> = BTreeSet::new();
     let mut events = Vec::new();
     // A damaged record may be the one that names a clip; then that clip has no record, is not
     // lost, and is queued like any other.
+    let mut damaged = false;
     for entry in &listing.events {
         match (entry.name.parse::<EventId>(), entry.head) {
             (Ok(event), Some(head)) => {
@@ -226,25 +232,42 @@ pub fn plan_start(listing: &Listing) -> Vec<StartAction> {
                 }
                 events.push((head.rank, event, head));
             }
-            (Ok(_) | Err(_), _) => actions.push(strange("events", &entry.name)),
+            (id, _) => {
+                damaged |= id.is_ok();
+                actions.push(strange("events", &entry.name));
+            }
         }
     }
     events.sort_by_key(|&(rank, event, _)| (rank, event));
     actions
         .extend(events.into_iter().map(|(_, event, head)| StartAction::QueueEvent { event, head }));
-    let mut clips = Vec::new();
+    let mut clips = BTreeMap::new();
     for entry in &listing.clips {
         match entry.name.parse::<ClipId>() {
             Ok(clip) => {
                 awaited.remove(&clip);
-                let rank = ranks.get(&clip).copied();
-                clips.push((rank.is_none(), rank, clip, entry.bytes));
+                clips.insert(clip, entry.bytes);
             }
             Err(_) => actions.push(strange("clips", &entry.name)),
         }
     }
-    clips.sort_unstable();
-    actions.extend(clips.into_iter().map(|(_, rank, clip, bytes)| StartAction::QueueClip {
+    for entry in &listing.so_far {
+        match entry.name.parse::<ClipId>() {
+            Ok(clip)
+                if awaited.remove(&clip)
+                    || (damaged && !ranks.contains_key(&clip) && !clips.contains_key(&clip)) =>
+            {
+                actions.push(StartAction::Promote(clip));
+                clips.insert(clip, entry.bytes);
+            }
+            Ok(_) => actions.push(StartAction::RemoveSoFar(entry.name.clone())),
+            Err(_) => actions.push(strange("so-far", &entry.name)),
+        }
+    }
+    let mut queue: Vec<_> =
+        clips.into_iter().map(|(clip, bytes)| (ranks.get(&clip).copied(), clip, bytes)).collect();
+    queue.sort_unstable_by_key(|(rank, clip, _)| (rank.is_none(), *rank, *clip));
+    actions.extend(queue.into_iter().map(|(rank, clip, bytes)| StartAction::QueueClip {
         clip,
         bytes,
         rank,
@@ -255,6 +278,10 @@ pub fn plan_start(listing: &Listing) -> Vec<StartAction> {
             .map(|clip| StartAction::RecordLost(Lost { clip, reason: LostReason::UnitStopped })),
     );
     actions
+}
+
+fn strange(folder: &str, name: &str) -> StartAction {
+    StartAction::ReportStrange { path: format!("{folder}/{name}") }
 }
 
 /// A clip that is in the spool.
@@ -343,6 +370,7 @@ mod tests {
                 EventEntry { name: "core".into(), head: Some(low) },
             ],
             clips: vec![raw(clip(9)), raw(clip(1)), raw("../x")],
+            so_far: vec![raw(clip(1)), raw(clip(3)), raw("y")],
             trash: vec![raw("old")],
         };
         let strange = |path: String| StartAction::ReportStrange { path };
@@ -357,9 +385,47 @@ mod tests {
                 StartAction::QueueEvent { event: event(3), head: done },
                 StartAction::QueueEvent { event: event(1), head: low },
                 strange("clips/../x".into()),
+                StartAction::RemoveSoFar(clip(1).to_string()),
+                StartAction::RemoveSoFar(clip(3).to_string()),
+                strange("so-far/y".into()),
                 StartAction::QueueClip { clip: clip(1), bytes: 10, rank: Some(low.rank) },
                 StartAction::QueueClip { clip: clip(9), bytes: 10, rank: None },
                 StartAction::RecordLost(Lost { clip: clip(2), reason: LostReason::UnitStopped }),
+            ]
+        );
+    }
+
+    #[test]
+    fn what_there_is_so_far_stands_in_for_a_clip_that_never_came() {
+        let awaited = head(Severity::High, 1, 1, false);
+        let mut listing = Listing {
+            events: vec![entry(1, awaited)],
+            so_far: vec![raw(clip(1)), raw(clip(2))],
+            ..Listing::default()
+        };
+        let queued = |n, rank| StartAction::QueueClip { clip: clip(n), bytes: 10, rank };
+        let event_1 = StartAction::QueueEvent { event: event(1), head: awaited };
+        assert_eq!(
+            plan_start(&listing),
+            [
+                event_1.clone(),
+                StartAction::Promote(clip(1)),
+                StartAction::RemoveSoFar(clip(2).to_string()),
+                queued(1, Some(awaited.rank)),
+            ]
+        );
+        // The record that cannot be read may be the one that names the other.
+        let damaged = event(2).to_string();
+        listing.events.push(EventEntry { name: damaged.clone(), head: None });
+        assert_eq!(
+            plan_start(&listing),
+            [
+                strange("events", &damaged),
+                event_1,
+                StartAction::Promote(clip(1)),
+                StartAction::Promote(clip(2)),
+                queued(1, Some(awaited.rank)),
+                queued(2, None),
             ]
         );
     }
@@ -441,6 +507,7 @@ mod tests {
         fn nothing_vanishes_silently(
             events in prop::collection::vec((0_u8..20, 0_u8..8, any::<bool>(), any::<bool>()), 0..20),
             clips in prop::collection::btree_set(0_u8..8, 0..8),
+            so_far in prop::collection::btree_set(0_u8..8, 0..8),
         ) {
             let listing = Listing {
                 events: events
@@ -451,6 +518,7 @@ mod tests {
                     })
                     .collect(),
                 clips: clips.iter().map(|&c| raw(clip(c))).collect(),
+                so_far: so_far.iter().map(|&c| raw(clip(c))).collect(),
                 ..Listing::default()
             };
             let plan = plan_start(&listing);
@@ -465,6 +533,13 @@ mod tests {
             for &c in &clips {
                 let queued = plan.iter().filter(|a| matches!(a, StartAction::QueueClip { clip: x, .. } if *x == clip(c)));
                 prop_assert_eq!(queued.count(), 1);
+            }
+            for &c in &so_far {
+                let promoted = plan.iter().filter(|a| matches!(a, StartAction::Promote(x) if *x == clip(c)));
+                let removed = plan.iter().filter(|a| matches!(a, StartAction::RemoveSoFar(x) if *x == clip(c).to_string()));
+                prop_assert_eq!(promoted.count() + removed.count(), 1);
+                let awaited = events.iter().any(|&(_, x, done, readable)| readable && !done && x == c);
+                prop_assert!(clips.contains(&c) || !awaited || plan.contains(&StartAction::Promote(clip(c))));
             }
         }
     }

@@ -4,7 +4,7 @@
 use temoin_proto::{events::EventKind::Collision, samples::Signal, time::MonoTime};
 
 use crate::{
-    clip::ClipPlan,
+    clip::{ClipPlan, CutReason},
     config::CoreConfig,
     drive::{Command, Drive, Input},
     policy::PrivacyState,
@@ -157,6 +157,28 @@ fn a_crash_is_not_lost_when_the_drive_ends_or_the_driver_goes() {
     }
     drive.step(at(20.1), Input::End, &mut out);
     assert!(out.iter().all(|c| !matches!(c, Command::Flag { .. } | Command::Cut(_))));
+}
+
+#[test]
+fn what_there_is_of_all_clips_that_wait_reaches_the_last_picture() {
+    // A clip that is cut long before; the button, whose clip goes on for half a minute; the crash.
+    let hit = |s: f64| if (20.0..20.12).contains(&s) { [-4.0, 0.0, 0.0] } else { [0.0; 3] };
+    let story = Story::at_kmh(50.0).shakes(hit).go(2.0).brakes(0.6).go(0.8).brakes(0.0).go(15.2);
+    let (mut drive, _) = drives(&story.presses().go(3.0), |_, _| true);
+    let so_far: Vec<_> = drive.so_far().collect();
+    assert_eq!(so_far.iter().map(|cut| cut.local).collect::<Vec<_>>(), [1, 2]);
+    for cut in so_far {
+        assert_eq!((cut.reason, cut.tracks.len()), (CutReason::SoFar, 2));
+        for track in &cut.tracks {
+            let last = track.gops.last().map(|gop| gop.last());
+            assert_eq!(last, Some(at(20.9)), "{track:?}");
+        }
+    }
+    let mut out = vec![];
+    drive.step(at(21.0), Input::End, &mut out);
+    let cut = |c: &Command| if let Command::Cut(cut) = c { Some(cut.local) } else { None };
+    assert_eq!(out.iter().filter_map(cut).collect::<Vec<_>>(), [1, 2], "whole all the same");
+    assert_eq!(drive.so_far().count(), 0);
 }
 
 #[test]

@@ -1,10 +1,13 @@
 //! What the core commands, carried out: alerts and lamp, device health, and for a flagged event its
 //! record and its clip, on their way to the sealing thread.
 
+use std::time::{Duration, Instant};
+
 use temoin_agent_core::{
     clip::ClipPlan,
     drive::{Command, Cut, Health, Lamp},
     policy::AlertKind,
+    spool_plan::Standing,
 };
 use temoin_hw::device::{Alert as Tone, LampState};
 use temoin_proto::{
@@ -13,7 +16,7 @@ use temoin_proto::{
     ids::{ClipId, EventId},
 };
 
-use super::{ClipJob, Pipeline, SealJob, wall_at};
+use super::{ClipJob, Flagged, Pipeline, SealJob, wall_at};
 use crate::{
     config::Privacy,
     core_health,
@@ -21,8 +24,15 @@ use crate::{
     journal::{self, Entry},
 };
 
+/// How long what the encoders are still at is waited for after a crash.
+const ENCODED_WITHIN: Duration = Duration::from_millis(100);
+/// So long after a crash what there is is kept once more: by then the pictures of the crash itself have
+/// waited for their blur ([`crate::privacy_blur`]).
+const ONCE_MORE_AFTER: Duration = Duration::from_secs(1);
+
 impl Pipeline {
     pub(super) fn carry_out(&mut self) {
+        let mut crashed = false;
         for command in std::mem::take(&mut self.commands) {
             match command {
                 Command::Alert(alert) => {
@@ -33,7 +43,10 @@ impl Pipeline {
                     }
                     journal::write(&Entry::Alert { kind, at: self.since_zero(alert.at) });
                 }
-                Command::Flag { local, event, clip } => self.flag(local, &event, clip),
+                Command::Flag { local, event, clip } => {
+                    crashed |= Standing::of(event.kind, event.severity) == Standing::Crash;
+                    self.flag(local, &event, clip);
+                }
                 Command::Cut(cut) => self.cut(cut),
                 Command::Lamp(lamp) => {
                     let (state, privacy) = match lamp {
@@ -51,6 +64,25 @@ impl Pipeline {
                         self.keep_mount();
                     }
                 }
+            }
+        }
+        let now = self.parts.clock.now();
+        if crashed {
+            self.keep_once_more = Some(now + ONCE_MORE_AFTER);
+            self.keep_so_far();
+        } else if self.keep_once_more.is_some_and(|due| now >= due) {
+            self.keep_once_more = None;
+            self.keep_so_far();
+        }
+    }
+
+    /// The unit may be off in a moment: what there is of the clips that wait goes to the disk.
+    fn keep_so_far(&mut self) {
+        let units = self.recorder.collect(ENCODED_WITHIN);
+        self.ring(units);
+        for cut in self.drive.so_far() {
+            if let Some(ids) = self.flagged.get(&cut.local).copied() {
+                self.send(SealJob::SoFar(self.clip_job(cut, ids)));
             }
         }
     }
@@ -103,8 +135,12 @@ impl Pipeline {
         for shared in &cut.shared_by {
             self.flagged.remove(shared);
         }
-        let Some((event, clip, event_span)) = self.flagged.remove(&cut.local) else { return };
-        self.send(SealJob::Clip(Box::new(ClipJob {
+        let Some(ids) = self.flagged.remove(&cut.local) else { return };
+        self.send(SealJob::Clip(self.clip_job(cut, ids)));
+    }
+
+    fn clip_job(&self, cut: Cut, (event, clip, event_span): Flagged) -> Box<ClipJob> {
+        Box::new(ClipJob {
             clip,
             event,
             event_span,
@@ -114,7 +150,8 @@ impl Pipeline {
             mark: self.recorder.mark().clone(),
             outlines: self.recorder.outlines().clone(),
             now: (self.parts.clock.now(), self.parts.clock.wall()),
-        })));
+            cut_at: Instant::now(),
+        })
     }
 
     fn send(&self, job: SealJob) {

@@ -32,7 +32,7 @@ use temoin_agent_core::spool_plan::LostReason;
 
 use self::{
     cut::Dice,
-    steps::{Must, Step},
+    steps::{Must, Part, Step},
     write_log::Entry,
 };
 use crate::{guest::figure, host::say};
@@ -163,7 +163,8 @@ fn fill_mounted() -> Result<()> {
 fn take(spool: &Spool, step: Step) -> Result<()> {
     match step {
         Step::PutEvent(n) => drop(spool.put_event(steps::event(n))?),
-        Step::PutClip(n) => drop(spool.put_clip(&steps::clip(n)?)?),
+        Step::PutSoFar(n, part) => drop(spool.put_so_far(&steps::clip(n, part)?)?),
+        Step::PutClip(n) => drop(spool.put_clip(&steps::clip(n, Part::Whole)?)?),
         Step::Lose(n) => drop(spool.record_lost(steps::lost(n))?),
         Step::Settle(n) => spool.settle_clip(steps::clip_id(n))?,
         Step::DropClip(n) => spool.discard_clip(steps::clip_id(n))?,
@@ -302,7 +303,8 @@ impl Cuts {
         let mut dice = Dice::new(u64::from(count));
         let mut at: Vec<usize> = (0..count).map(|_| first + 1 + dice.below(last - first)).collect();
         at.sort_unstable();
-        let clips = (0..steps::EVENTS).map(steps::clip).collect::<Result<_>>()?;
+        let clips =
+            (0..steps::EVENTS).map(|n| steps::clip(n, Part::Whole)).collect::<Result<_>>()?;
         Ok(Self { log, entries, notes, at, clips })
     }
 
@@ -347,9 +349,14 @@ impl Cuts {
             .filter(|entry| entry.is_written() && entry.disk < FILES)
             .map(|entry| entry.bytes)
             .sum();
-        let clips = steps::all().into_iter().filter_map(|step| {
-            let Step::PutClip(n) = step else { return None };
-            Some(steps::clip_bytes(n))
+        let clips = steps::all().into_iter().filter_map(|step| match step {
+            Step::PutClip(n) => Some(steps::clip_bytes(n, Part::Whole)),
+            Step::PutSoFar(n, part) => Some(steps::clip_bytes(n, part)),
+            Step::PutEvent(_)
+            | Step::Lose(_)
+            | Step::Settle(_)
+            | Step::DropClip(_)
+            | Step::DropEvent(_) => None,
         });
         let clips: u64 = clips.sum();
         #[expect(clippy::cast_precision_loss, reason = "megabytes")]
@@ -413,10 +420,14 @@ fn check(spool: &Spool, queue: &[Queued], done: u32, clips: &[SealedClip]) -> Re
         ensure!(must.clip.allows(tracks.is_ok()), "clip {n} must {:?}: {why}", must.clip);
         if tracks.is_ok() {
             known.insert(n);
-            for (name, bytes) in &put.tracks {
-                let kept = spool.read_track(clip, *name, 0, bytes.len())?;
-                ensure!(kept == *bytes, "clip {n} is not whole");
+            let mut is_one = false;
+            for part in must.parts.into_iter().flatten() {
+                is_one |= match part {
+                    Part::Whole => is_there(spool, put)?,
+                    Part::First | Part::More => is_there(spool, &steps::clip(n, part)?)?,
+                };
             }
+            ensure!(is_one, "clip {n} is none of {:?}", must.parts);
         }
         let queued = |wanted: &dyn Fn(&Queued) -> bool| queue.iter().filter(|q| wanted(q)).count();
         let of_event =
@@ -441,9 +452,23 @@ fn check(spool: &Spool, queue: &[Queued], done: u32, clips: &[SealedClip]) -> Re
     }
     let (clips, _) = spool.usage();
     ensure!(clips == known.len(), "{clips} clips are there, {} of which are known", known.len());
-    for leftover in ["tmp", "trash"] {
+    for leftover in ["tmp", "so-far", "trash"] {
         let left = fs::read_dir(Path::new(MOUNTED).join("unit/spool").join(leftover))?.count();
         ensure!(left == 0, "{left} things are left in {leftover}");
     }
     Ok(())
+}
+
+/// Whether the spool has exactly this of a clip.
+fn is_there(spool: &Spool, clip: &SealedClip) -> Result<bool> {
+    let kept = spool.tracks(clip.clip)?;
+    let of = |name, len| kept.iter().any(|track| track.name == name && track.len == len);
+    for (name, bytes) in &clip.tracks {
+        if !of(*name, u64::try_from(bytes.len())?)
+            || spool.read_track(clip.clip, *name, 0, bytes.len())? != *bytes
+        {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }

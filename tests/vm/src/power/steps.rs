@@ -23,16 +23,27 @@ const UPLOADED_AFTER: u32 = 4;
 const LOST_EVERY: u32 = 7;
 /// And every so manieth stays.
 const STAYS_EVERY: u32 = 5;
+/// Every so manieth is kept twice as far as it is, before all of it is there: as when the vehicle crashes.
+const CRASH_EVERY: u32 = 4;
 
 /// What is done to the spool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
     PutEvent(u32),
+    PutSoFar(u32, Part),
     PutClip(u32),
     Lose(u32),
     Settle(u32),
     DropClip(u32),
     DropEvent(u32),
+}
+
+/// How much of a clip.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    First,
+    More,
+    Whole,
 }
 
 /// All of it.
@@ -41,6 +52,9 @@ pub(super) fn all() -> Vec<Step> {
     let is_lost = |n: u32| n % LOST_EVERY == 3;
     for n in 0..EVENTS {
         all.push(Step::PutEvent(n));
+        if n % CRASH_EVERY == 2 && !is_lost(n) {
+            all.extend([Part::First, Part::More].map(|part| Step::PutSoFar(n, part)));
+        }
         all.push(if is_lost(n) { Step::Lose(n) } else { Step::PutClip(n) });
         let Some(old) = n.checked_sub(UPLOADED_AFTER).filter(|old| old % STAYS_EVERY != 0) else {
             continue;
@@ -78,18 +92,35 @@ impl Must {
 pub(super) struct Of {
     pub(super) event: Must,
     pub(super) clip: Must,
+    /// How much of the clip is there, where it is: this, or this.
+    pub(super) parts: [Option<Part>; 2],
     pub(super) lost: Must,
     pub(super) settled: Must,
 }
 
 /// What must be there of event `n` once these steps are finished and another may have begun.
 pub(super) fn must(finished: &[Step], begun: Option<Step>, n: u32) -> Of {
-    let mut of = Of { event: Must::Not, clip: Must::Not, lost: Must::Not, settled: Must::Not };
+    let mut of = Of {
+        event: Must::Not,
+        clip: Must::Not,
+        parts: [None; 2],
+        lost: Must::Not,
+        settled: Must::Not,
+    };
     let changes = |step: Step, of: &mut Of, done: bool| {
         let or = |must| if done { must } else { Must::Either };
+        let put = |of: &mut Of, part| {
+            let [before, _] = of.parts;
+            // What was there so far stays until more is.
+            if before.is_none() || done {
+                of.clip = or(Must::Be);
+            }
+            of.parts = if done { [Some(part), None] } else { [before, Some(part)] };
+        };
         match step {
             Step::PutEvent(m) if m == n => of.event = or(Must::Be),
-            Step::PutClip(m) if m == n => of.clip = or(Must::Be),
+            Step::PutSoFar(m, part) if m == n => put(of, part),
+            Step::PutClip(m) if m == n => put(of, Part::Whole),
             Step::Lose(m) if m == n => of.lost = or(Must::Be),
             Step::Settle(m) if m == n => {
                 of.settled = or(Must::Be);
@@ -101,6 +132,7 @@ pub(super) fn must(finished: &[Step], begun: Option<Step>, n: u32) -> Of {
             Step::DropClip(m) if m == n => of.clip = or(Must::Not),
             Step::DropEvent(m) if m == n => of.event = or(Must::Not),
             Step::PutEvent(_)
+            | Step::PutSoFar(..)
             | Step::PutClip(_)
             | Step::Lose(_)
             | Step::Settle(_)
@@ -151,23 +183,28 @@ pub(super) const fn lost(n: u32) -> Lost {
 }
 
 /// How long a clip's tracks are in the clear, bytes: as of ten seconds of both cameras.
-fn lengths(n: u32) -> [(TrackName, u64); 3] {
-    let road = 1_500_000 + u64::from(n * 277_777 % 1_200_000);
+fn lengths(n: u32, part: Part) -> [(TrackName, u64); 3] {
+    let parts_of_4 = match part {
+        Part::First => 1,
+        Part::More => 2,
+        Part::Whole => 4,
+    };
+    let road = (1_500_000 + u64::from(n * 277_777 % 1_200_000)) * parts_of_4 / 4;
     let signals = 20_000 + u64::from(n * 997 % 9000);
     [(TrackName::Road, road), (TrackName::Cabin, road * 2 / 3), (TrackName::Signals, signals)]
 }
 
 /// Bytes of a clip's sealed tracks together.
-pub(super) fn clip_bytes(n: u32) -> u64 {
-    lengths(n).iter().map(|(_, plain)| sealed_len(*plain)).sum()
+pub(super) fn clip_bytes(n: u32, part: Part) -> u64 {
+    lengths(n, part).iter().map(|(_, plain)| sealed_len(*plain)).sum()
 }
 
 /// A sealed clip: to whoever has no key its bytes are random.
-pub(super) fn clip(n: u32) -> Result<SealedClip> {
+pub(super) fn clip(n: u32, part: Part) -> Result<SealedClip> {
     let mut dice = Dice::new(u64::from(n) + 1000);
     let mut tracks = Vec::new();
     let mut about = Vec::new();
-    for (name, plain_len) in lengths(n) {
+    for (name, plain_len) in lengths(n, part) {
         let sealed_len = sealed_len(plain_len);
         let mut bytes: Vec<u8> =
             (0..sealed_len.div_ceil(8)).flat_map(|_| dice.next().to_le_bytes()).collect();
@@ -212,18 +249,30 @@ mod tests {
     #[test]
     fn what_a_step_did_must_be_there_and_what_it_was_doing_may() {
         let steps = all();
-        let nothing = Of { event: Must::Not, clip: Must::Not, lost: Must::Not, settled: Must::Not };
+        let nothing = must(&[], None, 7);
+        assert_eq!((nothing.event, nothing.clip, nothing.parts), (Must::Not, Must::Not, [None; 2]));
         assert_eq!(must(&[], None, 0), nothing);
         assert_eq!(must(&[], steps.first().copied(), 0), Of { event: Must::Either, ..nothing });
         let put = [Step::PutEvent(1), Step::PutClip(1)];
-        assert_eq!(must(&put, None, 1), Of { event: Must::Be, clip: Must::Be, ..nothing });
+        let whole = [Some(Part::Whole), None];
+        let there = Of { event: Must::Be, clip: Must::Be, parts: whole, ..nothing };
+        assert_eq!(must(&put, None, 1), there);
         assert_eq!(must(&put, None, 2), nothing);
         let dropped = must(&put, Some(Step::DropClip(1)), 1);
-        assert_eq!(dropped, Of { event: Must::Be, clip: Must::Either, ..nothing });
+        assert_eq!(dropped, Of { clip: Must::Either, ..there });
         let last = must(&steps, None, 1);
         assert_eq!((last.event, last.clip), (Must::Not, Must::Not), "with the server");
         assert_eq!(must(&steps, None, 0).clip, Must::Be, "kept");
         assert_eq!(must(&steps, None, 10).lost, Must::Be, "and said so");
+        let crash = [Step::PutEvent(2), Step::PutSoFar(2, Part::First)];
+        let first = Of { parts: [Some(Part::First), None], ..there };
+        assert_eq!(must(&crash, None, 2), first);
+        let begun = must(&crash[..1], Some(crash[1]), 2);
+        let parts = [None, Some(Part::First)];
+        assert_eq!(begun, Of { clip: Must::Either, parts, ..there });
+        let parts = [Some(Part::First), Some(Part::Whole)];
+        assert_eq!(must(&crash, Some(Step::PutClip(2)), 2), Of { parts, ..there });
+        assert!(steps.contains(&Step::PutSoFar(2, Part::More)));
         let lost = [Step::PutEvent(3), Step::Lose(3)];
         assert_eq!(must(&lost, None, 3).lost, Must::Be);
         assert_eq!(must(&lost, Some(Step::Settle(3)), 3).lost, Must::Either, "it may be settled");
