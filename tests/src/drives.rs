@@ -2,6 +2,7 @@
 //! Nothing of them is copied into the project; a composed drive only names them.
 
 use std::{
+    fmt::Write as _,
     fs::{self, File},
     path::{Path, PathBuf},
     process::{Command, Stdio},
@@ -48,6 +49,32 @@ columns = {{ "Seconds" = "t_s", "Speed (MPH)" = "speed_mph", "Lateral Gs" = "acc
         cabin = data.join("driver_video/head_turns.mp4"),
         road = data.join("road_video/highway_white.mp4"),
         car = data.join("telemetry/cloudpose/car.csv"),
+    );
+    Ok(fs::write(folder.join("drive.toml"), text)?)
+}
+
+/// A van at 50 km/h that runs into something after `hit_s` seconds, and these pictures over and over.
+///
+/// # Errors
+/// Where the folder cannot be written.
+pub fn crash(cabin: &Path, road: &Path, hit_s: u32, folder: &Path) -> Result<()> {
+    fs::create_dir_all(folder)?;
+    let mut signals = "t_s,speed_mps,accel_x_mps2,accel_y_mps2,accel_z_mps2\n".to_owned();
+    let hit = hit_s * 100;
+    for n in 0..hit + 400 {
+        let t_s = f64::from(n) / 100.0;
+        // As an engine and a road shake a van; then 4 g for 0.12 s, which takes 17 km/h away.
+        let shake = 0.5 * (t_s * 75.0).sin();
+        let x = if (hit..hit + 12).contains(&n) { -39.2 } else { shake };
+        let mps = if n < hit { 13.9 } else { 9.2 };
+        writeln!(signals, "{t_s:.2},{mps},{x:.3},{shake:.3},9.807")?;
+    }
+    fs::write(folder.join("signals.csv"), signals)?;
+    let text = format!(
+        "[drive]\nname = \"a crash\"\nduration_s = {duration_s}\n\n\
+         [cabin]\nvideo = {cabin:?}\nloop = true\n\n[road]\nvideo = {road:?}\nloop = true\n\n\
+         [[signals]]\nfile = \"signals.csv\"\n",
+        duration_s = hit_s + 4,
     );
     Ok(fs::write(folder.join("drive.toml"), text)?)
 }

@@ -11,6 +11,8 @@ pub struct UnitJournal {
     pub events: Vec<FlaggedEvent>,
     /// Clips that are durable on the unit, with the bytes of their sealed tracks.
     pub spooled: BTreeMap<String, u64>,
+    /// Clips of which a part is durable on the unit since a crash, with the seconds that this took.
+    pub so_far: Vec<(String, f64)>,
     /// Clips that the server has.
     pub uploaded: Vec<String>,
 }
@@ -48,6 +50,9 @@ impl UnitJournal {
                 ["clip", clip, "spooled", _, bytes] => {
                     let bytes = bytes.trim_start_matches("bytes=").parse().unwrap_or(0);
                     journal.spooled.insert((*clip).to_owned(), bytes);
+                }
+                ["clip", clip, "so_far", _, after_ms] => {
+                    journal.so_far.push(((*clip).to_owned(), number(after_ms) / 1000.0));
                 }
                 ["clip", clip, "uploaded"] => journal.uploaded.push((*clip).to_owned()),
                 _ => {}

@@ -13,6 +13,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use temoin_tests::{
+    drives,
     fleet::{Fleet, UNIT},
     journal::UnitJournal,
     process::{Programs, command, run},
@@ -274,6 +275,41 @@ async fn full_disk(stage: &Stage) -> Result<()> {
     let dispatcher = stage.fleet.signed_in("kai").await?;
     let events = dispatcher.all_events("/events").await?;
     assert_eq!(events.len(), journal.events.len(), "an event without a clip is an event");
+    Ok(())
+}
+
+/// The unit is off a moment after a crash: what it had of the clip arrives once it is on again.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_power_goes_with_a_crash() -> Result<()> {
+    let stage = Stage::new(SMALL).await?;
+    let (video, drive) = (stage.folder.path().join("test.mp4"), stage.folder.path().join("crash"));
+    let mut ffmpeg = Command::new("ffmpeg");
+    ffmpeg.args(["-v", "error", "-f", "lavfi", "-i", "testsrc2=size=320x180:rate=15", "-t", "4"]);
+    ffmpeg.arg(&video);
+    tokio::task::block_in_place(|| run(ffmpeg, None))?;
+    drives::crash(&video, &video, 6, &drive)?;
+    let drive = drive.to_str().context("path")?;
+    let mut unit = stage.drive(&["replay", drive, "--speed", "real"])?;
+    let crash = tokio::task::block_in_place(|| {
+        let line = unit.wait_for("the crash", LIMIT, |line| line.contains(" collision "))?;
+        let event = UnitJournal::read(&[line]).events.pop().context("no event")?;
+        let kept = format!("clip {} so_far", event.clip);
+        unit.wait_for("its pictures", LIMIT, |line| line.starts_with(&kept))?;
+        unit.kill_now()?;
+        anyhow::Ok(event)
+    })?;
+    let cut_off = UnitJournal::read(&unit.lines());
+    assert!(!cut_off.spooled.contains_key(&crash.clip), "it was whole before: {cut_off:?}");
+
+    let mut next = stage.drive(&["replay", "--sim", "--speed", "max"])?;
+    Stage::finish(&mut next)?;
+    assert!(UnitJournal::read(&next.lines()).uploaded.contains(&crash.clip));
+    let dispatcher = stage.fleet.signed_in("kai").await?;
+    let view = dispatcher.view(&crash.id, "triage").await?;
+    let road = dispatcher.stream(&view, "road").await?;
+    assert!(road.bytes.len() > 10_000, "{} bytes of the road", road.bytes.len());
+    let left = storage::files(&stage.fleet.unit_folder().join("data/spool"))?;
+    assert!(left.is_empty(), "left in the spool: {left:?}");
     Ok(())
 }
 
