@@ -57,6 +57,11 @@ deb: models ## build the unit's Debian package, target/temoin-agent_VERSION_ARCH
 bench: models ## measure; writes target/bench.json and benches/RESULTS.md
 	@$(RUNTIME); scripts/bench.sh
 
+.PHONY: soak
+soak: models ## drive for an hour in real time and measure memory, missed pictures, processor and disk; MINUTES=N for another length
+	@cargo build --release --locked -p temoin-keys -p temoin-decoder -p temoin-server -p temoin-witness -p temoin-agent -p temoin-tests -p temoin-benches --bins
+	@$(RUNTIME); mkdir -p target; "$(CARGO_TARGET_DIR)/release/temoin-soak" --minutes $(or $(MINUTES),60)
+
 .PHONY: eval
 eval: models ## score perception and events on recorded data; writes target/eval.json and target/eval/*.png
 	@scripts/setup.sh eval || echo "going on without gpsd and gpsdecode: receivers' logs are not compared with them"

@@ -7,14 +7,18 @@ use temoin_proto::time::MonoTime;
 
 /// Longest list of latencies that is kept; later ones replace none.
 const MOST: usize = 200_000;
+/// A driver's four buffers are full then, at 15 pictures a second.
+const DROPPED_AFTER: Duration = Duration::from_millis(4000 / 15);
 
 /// Collected while the pipeline runs.
 #[derive(Debug)]
 pub struct Metrics {
     began: Instant,
-    first: Option<MonoTime>,
+    first: Option<(MonoTime, Instant)>,
     last: MonoTime,
     frames: u64,
+    late_frames: u64,
+    worst_late: Duration,
     observations: u64,
     skipped_observations: u64,
     alerts: u64,
@@ -34,6 +38,11 @@ pub struct Report {
     pub peak_rss_mib: f64,
     /// Pictures of both cameras.
     pub frames: u64,
+    /// Pictures that came to the pipeline so late that a camera's driver would have dropped them, by the
+    /// first one's time. None in a replay at full speed.
+    pub late_frames: u64,
+    /// How late the latest of them all was, milliseconds: the longest stall.
+    pub worst_late_ms: f64,
     /// Cabin pictures that perception looked at.
     pub observations: u64,
     /// Cabin pictures that it was too busy for.
@@ -51,6 +60,8 @@ impl Default for Metrics {
             first: None,
             last: MonoTime::ZERO,
             frames: 0,
+            late_frames: 0,
+            worst_late: Duration::ZERO,
             observations: 0,
             skipped_observations: 0,
             alerts: 0,
@@ -62,7 +73,14 @@ impl Default for Metrics {
 impl Metrics {
     /// A picture came.
     pub fn frame(&mut self, at: MonoTime) {
-        self.first.get_or_insert(at);
+        self.frame_at(at, Instant::now());
+    }
+
+    fn frame_at(&mut self, at: MonoTime, now: Instant) {
+        let (first, then) = *self.first.get_or_insert((at, now));
+        let late = now.saturating_duration_since(then + at.since(first));
+        self.worst_late = self.worst_late.max(late);
+        self.late_frames += u64::from(late > DROPPED_AFTER);
         self.last = self.last.max(at);
         self.frames += 1;
     }
@@ -89,11 +107,13 @@ impl Metrics {
     pub fn report(&self) -> Report {
         let (cpu_s, peak_rss_mib) = usage();
         Report {
-            drive_s: self.first.map_or(0.0, |first| self.last.since(first).as_secs_f64()),
+            drive_s: self.first.map_or(0.0, |(first, _)| self.last.since(first).as_secs_f64()),
             wall_s: self.began.elapsed().as_secs_f64(),
             cpu_s,
             peak_rss_mib,
             frames: self.frames,
+            late_frames: self.late_frames,
+            worst_late_ms: self.worst_late.as_secs_f64() * 1000.0,
             observations: self.observations,
             skipped_observations: self.skipped_observations,
             alerts: self.alerts,
@@ -126,6 +146,19 @@ fn usage() -> (f64, f64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_picture_that_comes_late_is_counted() {
+        let (mut metrics, began) = (Metrics::default(), Instant::now());
+        // At 10.0 s, 100 ms late, 300 ms late, and in time again.
+        for (at_s, after_ms) in [(10.0, 0), (10.1, 200), (10.2, 500), (10.6, 600)] {
+            let now = began + Duration::from_millis(after_ms);
+            metrics.frame_at(MonoTime::from_secs_f64(at_s), now);
+        }
+        let report = metrics.report();
+        assert_eq!((report.frames, report.late_frames), (4, 1));
+        assert!((report.worst_late_ms - 300.0).abs() < 0.01, "{report:?}");
+    }
 
     #[test]
     fn the_process_has_used_something() {

@@ -92,6 +92,26 @@ pub fn write_json(path: &Path, figures: &[Figure]) -> Result<()> {
     fs::write(path, json).with_context(|| format!("cannot write `{}`", path.display()))
 }
 
+/// Puts figures into a list that may be there already: those of the same name are replaced.
+///
+/// # Errors
+/// Where the file is no such list or cannot be written.
+pub fn put_json(path: &Path, figures: &[Figure]) -> Result<()> {
+    let before: Vec<serde_json::Value> = match fs::read(path) {
+        Ok(json) => serde_json::from_slice(&json)
+            .with_context(|| format!("`{}` is no list of figures", path.display()))?,
+        Err(_) => Vec::new(),
+    };
+    write_json(path, figures)?;
+    let new: Vec<serde_json::Value> = serde_json::from_slice(&fs::read(path)?)?;
+    let is_new = |old: &serde_json::Value| new.iter().any(|f| f.get("name") == old.get("name"));
+    let mut all: Vec<_> = before.into_iter().filter(|old| !is_new(old)).collect();
+    all.extend(new);
+    let mut json = serde_json::to_vec_pretty(&all)?;
+    json.push(b'\n');
+    fs::write(path, json).with_context(|| format!("cannot write `{}`", path.display()))
+}
+
 /// Makes the folder of a file where there is none.
 ///
 /// # Errors
@@ -163,6 +183,21 @@ mod tests {
         assert!((percentile(&[7.0], 99).unwrap() - 7.0).abs() < 1e-9);
         assert!((median(&[3.0, 1.0, 2.0]).unwrap() - 2.0).abs() < 1e-9);
         assert!(percentile(&[], 50).is_err());
+    }
+
+    #[test]
+    fn figures_are_replaced_by_those_of_the_same_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("bench.json");
+        let figure = |name: &'static str, value| Figure::new(name, value, "1", 1, "sim");
+        put_json(&path, &[figure("a", 1.0), figure("b", 2.0)]).unwrap();
+        put_json(&path, &[figure("b", 3.0), figure("c", 4.0)]).unwrap();
+        let read: Vec<serde_json::Value> =
+            serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+        let values: Vec<_> = read.iter().map(|f| f["value"].as_f64().unwrap()).collect();
+        assert_eq!(values, [1.0, 3.0, 4.0]);
+        fs::write(&path, "no list").unwrap();
+        assert!(put_json(&path, &[figure("a", 1.0)]).is_err());
     }
 
     #[test]

@@ -88,6 +88,18 @@ impl Input {
         }
     }
 
+    /// A folder in which a drive ends in a crash, with these pictures; None for the scripted drive.
+    ///
+    /// # Errors
+    /// Where the folder cannot be written.
+    pub fn crash(&self, folder: &Path) -> Result<Option<String>> {
+        let (Self::Recorded { .. }, Some(data)) = (self, recordings()?) else { return Ok(None) };
+        let folder = folder.join("crash");
+        let cabin = data.join("driver_video/head_turns.mp4");
+        drives::crash(&cabin, &data.join("road_video/highway_white.mp4"), 12, &folder)?;
+        Ok(Some(folder.to_str().context("path")?.to_owned()))
+    }
+
     /// The drive as the agent's arguments.
     ///
     /// # Errors

@@ -58,6 +58,7 @@ pub mod perception;
 pub mod piped;
 pub mod road_score;
 pub mod score;
+pub mod soak;
 pub mod stats;
 pub mod trace_bench;
 pub mod trace_memory;

@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
-use temoin_tests::{client::Client, fleet::Fleet, process::Process};
+use temoin_tests::{client::Client, fleet::Fleet, journal::UnitJournal, process::Process};
 use tokio::sync::mpsc::unbounded_channel;
 
 use crate::cpu;
@@ -24,10 +24,16 @@ const POLL: Duration = Duration::from_millis(20);
 pub struct Report {
     /// Seconds of the drive's own time.
     pub drive_s: f64,
+    /// Seconds that it took.
+    pub wall_s: f64,
     /// Largest resident memory.
     pub peak_rss_mib: f64,
     /// Pictures of both cameras.
     pub frames: u64,
+    /// Those that a camera's driver would have dropped.
+    pub late_frames: u64,
+    /// How late the latest was.
+    pub worst_late_ms: f64,
     /// Cabin pictures that perception was too busy for.
     pub skipped_observations: u64,
     /// From a picture's arrival to the decision on it.
@@ -41,8 +47,8 @@ pub struct Drove {
     pub cpu_s: f64,
     /// Its report.
     pub report: Report,
-    /// Ids of the events that it flagged.
-    pub events: Vec<String>,
+    /// What it said.
+    pub journal: UnitJournal,
 }
 
 /// The unit's program with its configuration.
@@ -56,20 +62,37 @@ fn agent(fleet: &Fleet, arguments: &[String]) -> Command {
 /// # Errors
 /// Where the agent fails.
 pub fn drive(fleet: &Fleet, arguments: &[String]) -> Result<Drove> {
+    watched(fleet, arguments, LIMIT, |_| Ok(()))
+}
+
+/// The same; `watch` is called four times a second with the running unit, which has `limit` to end.
+///
+/// # Errors
+/// Where the agent fails.
+pub fn watched(
+    fleet: &Fleet,
+    arguments: &[String],
+    limit: Duration,
+    mut watch: impl FnMut(&Process) -> Result<()>,
+) -> Result<Drove> {
     let report = fleet.root.join("report.json");
     let mut command = agent(fleet, arguments);
     command.arg("--report").arg(&report);
     let before = cpu::of_ended_children()?;
     let mut unit = Process::start("temoin-agent", command, None)?;
-    let status = unit.wait(LIMIT)?;
+    let deadline = Instant::now() + limit;
+    while unit.try_wait()?.is_none() && Instant::now() < deadline {
+        watch(&unit)?;
+        std::thread::sleep(Duration::from_millis(250));
+    }
+    let status = unit.wait(deadline.saturating_duration_since(Instant::now()))?;
     ensure!(status.success(), "temoin-agent ended with {status}:\n{}", unit.errors());
     let cpu_s = cpu::of_ended_children()? - before;
     let json = std::fs::read(&report).with_context(|| report.display().to_string())?;
-    let event = |line: &String| Some(line.strip_prefix("event ")?.get(..36)?.to_owned());
     Ok(Drove {
         cpu_s,
         report: serde_json::from_slice(&json)?,
-        events: unit.lines().iter().filter_map(event).collect(),
+        journal: UnitJournal::read(&unit.lines()),
     })
 }
 

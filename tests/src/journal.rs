@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 /// What a unit said on its standard output.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct UnitJournal {
     /// Alerts: kind and second of the drive.
     pub alerts: Vec<(String, f64)>,

@@ -152,6 +152,11 @@ impl Process {
         }
     }
 
+    /// Its number.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// All lines of standard output so far.
     pub fn lines(&self) -> Vec<String> {
         self.output.0.lock().unwrap_or_else(PoisonError::into_inner).lines.clone()

@@ -141,11 +141,17 @@ fn bench(args: &Args) -> Result<()> {
     let real = line::drive(&fleet, &input.arguments(Length::Long)?)?;
     cost.figures(&input, &real, &mut figures)?;
     alerts(&input, &real, cost.looking.last(), &mut figures)?;
+    if let Some(drive) = input.crash(folder.path())? {
+        say("driving into something");
+        let crash = line::drive(&fleet, &["replay".to_owned(), drive])?;
+        of_crash(&crash, input.data_set(), &mut figures)?;
+    }
 
     runtime.block_on(async {
         let dispatcher = fleet.signed_in("kai").await?;
         say(&format!("opening {} views", args.views));
-        let event = real.events.last().context("the drive flagged no event")?;
+        let event = real.journal.events.last().context("the drive flagged no event")?;
+        let event = &event.id;
         let views = viewing::measure(&dispatcher, event, usize::from(args.views)).await?;
         let aes_ms = viewing::bare_aes_gcm_ms(&fleet.server_folder(), 20)?;
         of_views(&views, cost.one_picture, aes_ms, input.data_set(), &mut figures)?;
@@ -181,7 +187,7 @@ fn bench(args: &Args) -> Result<()> {
     ensure!(status.success(), "the server ended with {status}");
     figures.extend(of_devices(&args.out.with_file_name("vm").join("vm.json"))?);
 
-    figures::write_json(&args.out, &figures)?;
+    figures::put_json(&args.out, &figures)?;
     let text = results(&machine, &input, args, &figures);
     std::fs::write(&args.results, &text)
         .with_context(|| format!("cannot write `{}`", args.results.display()))?;
@@ -367,6 +373,16 @@ fn alerts(
     Ok(())
 }
 
+/// From noticing a crash until what there is of its clip, ten seconds and more of both cameras, is on
+/// this machine's disk.
+fn of_crash(crash: &Drove, data_set: &str, to: &mut Vec<Figure>) -> Result<()> {
+    let after_s: Vec<f64> = crash.journal.so_far.iter().map(|(_, s)| *s).collect();
+    let slowest = percentile(&after_s, 100).context("no crash was noticed")?;
+    let figure = Figure::new("unit.crash_on_disk_s", slowest, "s", after_s.len(), data_set);
+    to.push(figure.goal("below 0.5, the slowest"));
+    Ok(())
+}
+
 fn of_views(
     views: &Views,
     bare: OnePicture,
@@ -443,6 +459,8 @@ How to read it:
   one; its limit: getting the list. `agent.event_to_view_s` holds the 5 s or 30 s after an event
   that are still to be recorded; `agent.clip_to_view_s` begins where the clip is durable on the
   unit. All on one machine: no mobile network is in it.
+- `unit.crash_on_disk_s`: from noticing a crash (at most 0.35 s after the hit) until what there is of its
+  clip is fsynced, in real time; a second later it is written once more, with the hit itself.
 - `access.append_...`: until an entry is durable, with the time that it waits for others; its limit is
   the same bytes written and synced by turns with it, without a log. `access.verify_million_s` reads
   only published tiles; `temoin-bench --access-log-growth` measures larger logs.
