@@ -31,7 +31,7 @@ fi
 
 if [[ $what == test || $what == vm ]]; then
   # An emulated machine for the tests of devices.
-  packages+=(qemu-system-x86 busybox-static kmod cpio iproute2 e2fsprogs f2fs-tools i2c-tools xz-utils
+  packages+=(qemu-system-x86 busybox-static kmod cpio iproute2 dmsetup e2fsprogs f2fs-tools i2c-tools xz-utils
     systemd udev)
 fi
 

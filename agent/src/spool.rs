@@ -13,6 +13,8 @@
 //! INVARIANT: what is in `events`, `clips` and `so-far` is whole: it got there by rename, with its
 //! content and its folder fsynced. The pictures in it are sealed; the unit cannot open them.
 
+mod files;
+
 use std::{
     collections::BTreeMap,
     fs::{self, File, OpenOptions},
@@ -25,8 +27,8 @@ use bytes::Bytes;
 use prost::Message;
 use rustix::fs::{FlockOperation, flock};
 use temoin_agent_core::spool_plan::{
-    EventEntry, EventHead, Listing, Lost, LostReason, QuotaPlan, Rank, RawEntry, Standing,
-    StartAction, StoredClip, plan_quota, plan_start,
+    EventEntry, EventHead, Listing, Lost, LostReason, QuotaPlan, Rank, Standing, StartAction,
+    StoredClip, plan_quota, plan_start,
 };
 use temoin_proto::{
     convert::EventRecord,
@@ -36,6 +38,7 @@ use temoin_proto::{
     wire,
 };
 
+use self::files::{entries, remove_all, write_files};
 use crate::{
     durable::{self, FileError},
     seal::SealedClip,
@@ -128,8 +131,13 @@ impl Stored {
     }
 }
 
-const LOST_REASONS: [LostReason; 4] =
-    [LostReason::UnitStopped, LostReason::DiskFull, LostReason::NoPicture, LostReason::WriteFailed];
+const LOST_REASONS: [LostReason; 5] = [
+    LostReason::UnitStopped,
+    LostReason::DiskFull,
+    LostReason::NoPicture,
+    LostReason::WriteFailed,
+    LostReason::Unreadable,
+];
 
 #[derive(Default)]
 struct Index {
@@ -283,9 +291,9 @@ impl Spool {
                 fs::remove_file(&path).map_err(FileError::new("remove", &path))?;
                 continue;
             }
-            let stored = fs::read(&path)
-                .map_err(FileError::new("read", &path))
-                .map(|bytes| Stored::decode(&bytes))?;
+            // What the disk does not give back is left where it is, like what is damaged.
+            let stored =
+                fs::read(&path).map_err(|e| e.to_string()).and_then(|b| Stored::decode(&b));
             let head = stored.as_ref().ok().map(|s| EventHead {
                 rank: s.rank(),
                 clip: s.clip,
@@ -556,48 +564,6 @@ impl Spool {
         let index = self.index();
         let whole: u64 = index.clips.values().map(|c| c.bytes).sum();
         (index.clips.len(), whole + index.so_far.values().sum::<u64>())
-    }
-}
-
-/// A clip's files in a new folder, all durable but the folder itself.
-fn write_files(sealed: &SealedClip, folder: &Path) -> Result<(), FileError> {
-    durable::make_folder(folder)?;
-    for (name, bytes) in &sealed.tracks {
-        durable::write_new(&folder.join(name.as_str()), bytes)?;
-    }
-    durable::write_new(&folder.join(MANIFEST), &sealed.manifest.encode_to_vec())?;
-    durable::sync_folder(folder)
-}
-
-fn entries(folder: &Path) -> Result<Vec<RawEntry>, FileError> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(folder).map_err(FileError::new("list", folder))? {
-        let entry = entry.map_err(FileError::new("list", folder))?;
-        let path = entry.path();
-        let meta = entry.metadata().map_err(FileError::new("look at", &path))?;
-        let bytes = if meta.is_dir() { folder_bytes(&path)? } else { meta.len() };
-        found.push(RawEntry { name: entry.file_name().to_string_lossy().into_owned(), bytes });
-    }
-    found.sort_by(|a, b| a.name.cmp(&b.name));
-    Ok(found)
-}
-
-fn folder_bytes(folder: &Path) -> Result<u64, FileError> {
-    let mut bytes = 0;
-    for entry in fs::read_dir(folder).map_err(FileError::new("list", folder))? {
-        let entry = entry.map_err(FileError::new("list", folder))?;
-        bytes += entry.metadata().map_err(FileError::new("look at", &entry.path()))?.len();
-    }
-    Ok(bytes)
-}
-
-fn remove_all(path: &Path) -> Result<(), FileError> {
-    let removed = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
-    match removed {
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
-            Err(FileError::new("remove", path)(e))
-        }
-        _ => Ok(()),
     }
 }
 

@@ -12,7 +12,7 @@ use std::{
 use bytes::Bytes;
 use temoin_agent_core::{
     config::UploadConfig,
-    spool_plan::Lost,
+    spool_plan::{Lost, LostReason},
     upload_plan::{Action, Answer, Next, UploadError, Uploader},
 };
 use temoin_hw::{
@@ -189,6 +189,7 @@ impl Upload {
             Action::AskStatus(clip) => self.ask_status(link, clip).await,
             Action::SendChunk { clip, offset, len } => self.send(link, clip, offset, len).await,
             Action::DeleteClip(clip) => self.delete_clip(clip),
+            Action::GiveUp(clip) => self.give_up(clip),
             Action::DeleteEvent(event) => {
                 disk(self.spool.discard_event(event)).map(|()| Answer::Deleted)
             }
@@ -287,6 +288,22 @@ impl Upload {
         journal::write(&Entry::Uploaded { clip });
         self.health.set("upload", State::Ok, "clips arrive at the server");
         Ok(Answer::Deleted)
+    }
+
+    /// The disk does not give the clip back: that is recorded, and what is left of it removed.
+    fn give_up(&self, clip: ClipId) -> Result<Answer, UploadError> {
+        disk(self.spool.record_lost(Lost { clip, reason: LostReason::Unreadable }))?;
+        if let Err(e) = self.spool.discard_clip(clip) {
+            tracing::warn!(%clip, "what is left of it stays: {e}");
+        }
+        self.health.set(
+            "spool",
+            State::Failed,
+            format!(
+                "clip {clip} cannot be read back and is lost: the disk may be worn out, replace it"
+            ),
+        );
+        Ok(Answer::Durable)
     }
 
     /// Tells health, takes orders. True where the server answered.

@@ -108,6 +108,8 @@ pub enum LostReason {
     NoPicture,
     /// Sealing or writing failed.
     WriteFailed,
+    /// The disk does not give it back.
+    Unreadable,
 }
 
 impl LostReason {
@@ -118,6 +120,7 @@ impl LostReason {
             Self::DiskFull => "disk_full",
             Self::NoPicture => "no_picture",
             Self::WriteFailed => "write_failed",
+            Self::Unreadable => "unreadable",
         }
     }
 }

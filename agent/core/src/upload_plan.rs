@@ -8,9 +8,11 @@
 //! clip:  ask ─▶ send from offset … ─▶ ask until durable ─▶ delete the clip ─▶ settled
 //! lost:  report ──durable──▶ settled
 //! ```
+//! What the unit's own disk refuses rests for a while, and others go on; a clip that it does not give back
+//! [`MOST_UNREAD`] times is given up, recorded as lost and told.
 //!
-//! INVARIANT: nothing is deleted but on the server's word that it is durable. A refusal of any
-//! kind is not 'uploaded'.
+//! INVARIANT: nothing is deleted but on the server's word that it is durable, or where the disk does not
+//! give it back. A refusal of any kind is not 'uploaded'.
 //! INVARIANT: an event's record is deleted only after its clip is settled: the clip's deletion was
 //! confirmed, or the server has the report that it is lost.
 //! A crash leaves the spool as it is; the offset is asked for anew.
@@ -50,14 +52,22 @@ pub enum Action {
     },
     /// Mark the clip as done in its events' records, then delete it from the spool.
     DeleteClip(ClipId),
+    /// Record durably that the disk does not give this clip back.
+    GiveUp(ClipId),
     /// Delete this event's record.
     DeleteEvent(EventId),
 }
 
+/// So many times the disk is asked for a clip. Own choice.
+const MOST_UNREAD: u32 = 3;
+/// How long what the disk refused rests, seconds: a disk that was remounted, or a bus that hung, is back by
+/// then. Own choice.
+const DISK_REST_S: f64 = 20.0;
+
 /// What the server or the disk answered to the action under way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// The report is durable.
+    /// The report, or the record, is durable.
     Durable,
     /// So much of the clip is there.
     Status {
@@ -121,13 +131,15 @@ enum Reaction {
     Stop,
     /// Leave this item in the spool, go on with others.
     SetAside,
+    /// The same, but try again after a rest.
+    Rest,
 }
 
 impl UploadError {
     /// Whether the same will be tried again without anyone's doing.
     pub const fn is_retryable(self) -> bool {
         match self.reaction() {
-            Reaction::Retry | Reaction::AskAgain => true,
+            Reaction::Retry | Reaction::AskAgain | Reaction::Rest => true,
             Reaction::Stop | Reaction::SetAside => false,
         }
     }
@@ -138,8 +150,8 @@ impl UploadError {
             | Self::Timeout
             | Self::Unavailable
             | Self::ResourceExhausted
-            | Self::Internal
-            | Self::Disk => Reaction::Retry,
+            | Self::Internal => Reaction::Retry,
+            Self::Disk => Reaction::Rest,
             Self::OffsetMismatch | Self::Corrupt => Reaction::AskAgain,
             Self::Unauthenticated | Self::PermissionDenied => Reaction::Stop,
             Self::Rejected => Reaction::SetAside,
@@ -172,6 +184,8 @@ enum ClipPhase {
     Settle { ask_at: MonoTime },
     /// Durable; to be deleted.
     Delete,
+    /// The disk does not give it back; to be recorded.
+    GiveUp,
     /// Lost; to be told.
     Lost(LostReason),
 }
@@ -181,6 +195,8 @@ struct ClipJob {
     rank: Rank,
     bytes: u64,
     phase: ClipPhase,
+    /// How often the disk did not give it back.
+    unread: u32,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -191,6 +207,26 @@ struct EventJob {
     reported: bool,
 }
 
+/// What an action is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Item {
+    Event(EventId),
+    Clip(ClipId),
+}
+
+impl Action {
+    const fn item(self) -> Item {
+        match self {
+            Self::ReportEvent(event) | Self::DeleteEvent(event) => Item::Event(event),
+            Self::ReportLost(Lost { clip, .. })
+            | Self::AskStatus(clip)
+            | Self::SendChunk { clip, .. }
+            | Self::DeleteClip(clip)
+            | Self::GiveUp(clip) => Item::Clip(clip),
+        }
+    }
+}
+
 /// See the module.
 #[derive(Clone, Debug)]
 pub struct Uploader {
@@ -199,6 +235,8 @@ pub struct Uploader {
     clips: BTreeMap<ClipId, ClipJob>,
     set_aside_events: BTreeSet<EventId>,
     set_aside_clips: BTreeSet<ClipId>,
+    /// What the disk refused, until when.
+    resting: BTreeMap<Item, MonoTime>,
     under_way: Option<Action>,
     failures: u32,
     not_before: MonoTime,
@@ -214,6 +252,7 @@ impl Uploader {
             clips: BTreeMap::new(),
             set_aside_events: BTreeSet::new(),
             set_aside_clips: BTreeSet::new(),
+            resting: BTreeMap::new(),
             under_way: None,
             failures: 0,
             not_before: MonoTime::ZERO,
@@ -231,14 +270,15 @@ impl Uploader {
     /// A complete clip in the spool. Without a rank (no record names it) it goes last.
     pub fn add_clip(&mut self, clip: ClipId, bytes: u64, rank: Option<Rank>) {
         let rank = rank.unwrap_or(Rank::LAST);
-        self.clips.entry(clip).or_insert(ClipJob { rank, bytes, phase: ClipPhase::Ask });
+        let job = ClipJob { rank, bytes, phase: ClipPhase::Ask, unread: 0 };
+        self.clips.entry(clip).or_insert(job);
     }
 
     /// A clip that does not exist, or exists no longer. The edge has recorded it durably.
     pub fn add_lost(&mut self, lost: Lost) {
         let named = self.events.values().filter(|e| e.clip == lost.clip).map(|e| e.rank).min();
         let rank = named.unwrap_or(Rank::LAST);
-        let job = ClipJob { rank, bytes: 0, phase: ClipPhase::Lost(lost.reason) };
+        let job = ClipJob { rank, bytes: 0, phase: ClipPhase::Lost(lost.reason), unread: 0 };
         self.clips.insert(lost.clip, job);
     }
 
@@ -276,7 +316,11 @@ impl Uploader {
 
     /// The most urgent action, or when there will be one.
     fn choose(&self, now: MonoTime) -> Result<Action, Option<MonoTime>> {
-        let events = || self.events.iter().filter(|(id, _)| !self.set_aside_events.contains(id));
+        let rests = |item| self.resting.get(&item).is_some_and(|until| *until > now);
+        let events = || {
+            let may = |id| !self.set_aside_events.contains(id) && !rests(Item::Event(*id));
+            self.events.iter().filter(move |(id, _)| may(id))
+        };
         let report = events().filter(|(_, e)| !e.reported).min_by_key(|(id, e)| (e.rank, **id));
         if let Some((event, _)) = report {
             return Ok(Action::ReportEvent(*event));
@@ -284,9 +328,10 @@ impl Uploader {
         if let Some((event, _)) = events().find(|(_, e)| e.reported && e.clip_done) {
             return Ok(Action::DeleteEvent(*event));
         }
-        let mut wait: Option<MonoTime> = None;
+        let mut wait = self.resting.values().copied().filter(|until| *until > now).min();
         let mut best: Option<(Rank, ClipId, Action)> = None;
-        for (&clip, job) in self.clips.iter().filter(|(id, _)| !self.set_aside_clips.contains(id)) {
+        let may = |id: &ClipId| !self.set_aside_clips.contains(id) && !rests(Item::Clip(*id));
+        for (&clip, job) in self.clips.iter().filter(|(id, _)| may(id)) {
             let action = match job.phase {
                 ClipPhase::Ask => Action::AskStatus(clip),
                 ClipPhase::Send { offset } => {
@@ -299,6 +344,7 @@ impl Uploader {
                 }
                 ClipPhase::Settle { .. } => Action::AskStatus(clip),
                 ClipPhase::Delete => Action::DeleteClip(clip),
+                ClipPhase::GiveUp => Action::GiveUp(clip),
                 ClipPhase::Lost(reason) => Action::ReportLost(Lost { clip, reason }),
             };
             if best.is_none_or(|(rank, id, _)| (job.rank, clip) < (rank, id)) {
@@ -317,6 +363,7 @@ impl Uploader {
             Answer::Durable | Answer::Status { .. } | Answer::Deleted => {
                 if self.on_success(now, action, answer) {
                     self.failures = 0;
+                    self.resting.remove(&action.item());
                 } else {
                     self.on_failure(now, action, UploadError::Internal, jitter);
                 }
@@ -348,6 +395,12 @@ impl Uploader {
                 }
                 true
             }
+            (Action::GiveUp(clip), Answer::Durable) => {
+                if let Some(job) = self.clips.get_mut(&clip) {
+                    job.phase = ClipPhase::Lost(LostReason::Unreadable);
+                }
+                true
+            }
             (Action::DeleteEvent(event), Answer::Deleted) => {
                 self.events.remove(&event);
                 true
@@ -362,6 +415,7 @@ impl Uploader {
                 | Action::AskStatus(_)
                 | Action::SendChunk { .. }
                 | Action::DeleteClip(_)
+                | Action::GiveUp(_)
                 | Action::DeleteEvent(_),
                 Answer::Durable | Answer::Status { .. } | Answer::Deleted | Answer::Failed(_),
             ) => false,
@@ -388,6 +442,7 @@ impl Uploader {
             | Action::ReportEvent(_)
             | Action::ReportLost(_)
             | Action::DeleteClip(_)
+            | Action::GiveUp(_)
             | Action::DeleteEvent(_) => true,
         } && have_bytes <= job.bytes;
         job.phase = if !sensible {
@@ -409,15 +464,21 @@ impl Uploader {
                 return;
             }
             Reaction::SetAside => {
-                match action {
-                    Action::ReportEvent(event) | Action::DeleteEvent(event) => {
-                        self.set_aside_events.insert(event);
-                    }
-                    Action::ReportLost(Lost { clip, .. })
-                    | Action::AskStatus(clip)
-                    | Action::SendChunk { clip, .. }
-                    | Action::DeleteClip(clip) => {
-                        self.set_aside_clips.insert(clip);
+                match action.item() {
+                    Item::Event(event) => self.set_aside_events.insert(event),
+                    Item::Clip(clip) => self.set_aside_clips.insert(clip),
+                };
+                return;
+            }
+            Reaction::Rest => {
+                self.resting.insert(action.item(), now + secs(DISK_REST_S));
+                if let Action::AskStatus(clip) | Action::SendChunk { clip, .. } = action
+                    && let Some(job) = self.clips.get_mut(&clip)
+                    && !matches!(job.phase, ClipPhase::Lost(_))
+                {
+                    job.unread += 1;
+                    if job.unread >= MOST_UNREAD {
+                        job.phase = ClipPhase::GiveUp;
                     }
                 }
                 return;

@@ -61,6 +61,7 @@ impl Server {
                 assert!(self.durable.contains(&c), "deleted without the server's word");
                 Answer::Deleted
             }
+            Action::GiveUp(_) => Answer::Durable,
             Action::DeleteEvent(e) => {
                 assert!(self.events.contains(&e), "deleted without the server's word");
                 Answer::Deleted
@@ -207,6 +208,74 @@ fn a_lost_clip_is_told_before_its_event_goes() {
 }
 
 #[test]
+fn a_clip_that_the_disk_does_not_give_back_holds_up_no_other_and_is_told() {
+    let mut uploader = one_event_and_clip(100);
+    let rank = Rank::new(Standing::Flagged(Severity::Low), 2);
+    uploader.add_event(event(2), rank, clip(2), false);
+    uploader.add_clip(clip(2), 100, Some(rank));
+    let (mut now, mut actions, mut other_up) = (MonoTime::ZERO, vec![], None);
+    let mut server = Server::default();
+    loop {
+        match uploader.next(now) {
+            Next::Do(action) => {
+                actions.push(action);
+                let answer = match action {
+                    Action::AskStatus(c) | Action::SendChunk { clip: c, .. } if c == clip(1) => {
+                        Answer::Failed(UploadError::Disk)
+                    }
+                    _ => server.answer(action, 100),
+                };
+                uploader.on_answer(now, answer, 0.5);
+                if action == Action::DeleteClip(clip(2)) {
+                    other_up = Some(now);
+                }
+            }
+            Next::WaitUntil(until) => now = until,
+            end => {
+                assert_eq!(end, Next::Idle);
+                break;
+            }
+        }
+    }
+    assert_eq!(uploader.backlog(), (0, 0));
+    assert!(other_up.is_some_and(|at| at.as_secs_f64() < 5.0), "{other_up:?}");
+    assert_eq!(actions.iter().filter(|a| **a == Action::AskStatus(clip(1))).count(), 3);
+    let lost = Lost { clip: clip(1), reason: LostReason::Unreadable };
+    assert_eq!(
+        actions.get(actions.len() - 3..),
+        Some(
+            &[Action::GiveUp(clip(1)), Action::ReportLost(lost), Action::DeleteEvent(event(1))][..]
+        )
+    );
+}
+
+#[test]
+fn a_disk_that_cannot_be_written_holds_up_no_upload() {
+    let mut uploader = one_event_and_clip(100);
+    let rank = Rank::new(Standing::Flagged(Severity::Low), 2);
+    uploader.add_event(event(2), rank, clip(2), false);
+    uploader.add_clip(clip(2), 100, Some(rank));
+    let (mut now, mut server) = (MonoTime::ZERO, Server::default());
+    while server.durable.len() < 2 {
+        match uploader.next(now) {
+            Next::Do(action) => {
+                let answer = match action {
+                    Action::DeleteClip(_) => Answer::Failed(UploadError::Disk),
+                    _ => server.answer(action, 100),
+                };
+                uploader.on_answer(now, answer, 0.5);
+            }
+            Next::WaitUntil(until) => now = until,
+            end => panic!("{end:?}"),
+        }
+    }
+    assert!(now.as_secs_f64() < 5.0, "{now}");
+    // It is written again: what rests is done.
+    assert_eq!(run(&mut uploader, &mut server, 100, |_| None).0, Next::Idle);
+    assert_eq!(uploader.backlog(), (0, 0));
+}
+
+#[test]
 fn waits_double_up_to_the_cap_and_spread() {
     let waits = |jitter: f64| {
         let mut uploader = one_event_and_clip(1);
@@ -267,7 +336,13 @@ proptest! {
         };
         let (end, _) = run(&mut uploader, &mut server, bytes, fault);
         prop_assert_eq!((end, uploader.backlog()), (Next::Idle, (0, 0)));
-        prop_assert!(server.events.contains(&event(1)) && server.durable.contains(&clip(1)));
-        prop_assert_eq!(server.clips.get(&clip(1)).copied().unwrap_or(0), bytes);
+        prop_assert!(server.events.contains(&event(1)));
+        if server.lost.contains(&clip(1)) {
+            let unread = faults.iter().flatten().filter(|(error, _)| errors[*error] == UploadError::Disk);
+            prop_assert!(unread.count() >= 3, "given up too soon");
+        } else {
+            prop_assert!(server.durable.contains(&clip(1)));
+            prop_assert_eq!(server.clips.get(&clip(1)).copied().unwrap_or(0), bytes);
+        }
     }
 }

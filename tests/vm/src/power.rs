@@ -9,6 +9,7 @@
 //! what came before what. The control is the same with `fsync` taken away, which must lose something.
 
 mod cut;
+mod faults;
 mod steps;
 mod write_log;
 
@@ -30,6 +31,7 @@ use temoin_agent::{
 };
 use temoin_agent_core::spool_plan::LostReason;
 
+pub(crate) use self::faults::disk_faults;
 use self::{
     cut::Dice,
     steps::{Must, Part, Step},

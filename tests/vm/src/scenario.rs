@@ -97,6 +97,10 @@ const F2FS: &[&str] = &["virtio_blk", "crc32_generic", "f2fs"];
 const EXT4_CUT: &[&str] = &["virtio_blk", "crc32c_generic", "ext4", "brd rd_nr=1 rd_size=98304"];
 const F2FS_CUT: &[&str] = &["virtio_blk", "crc32_generic", "f2fs", "brd rd_nr=1 rd_size=98304"];
 
+/// A disk in memory, with what can go wrong before it.
+const DISK_FAULTS: &[&str] =
+    &["crc32c_generic", "ext4", "brd rd_nr=1 rd_size=65536", "dm-mod", "dm-flakey"];
+
 const fn spool(
     name: &'static str,
     drivers: &'static [&'static str],
@@ -174,6 +178,7 @@ pub(crate) const ALL: &[Scenario] = &[
         target: Some(service::TARGET),
         ..plain("service", service::prepare)
     },
+    small("spool-disk-faults", DISK_FAULTS, power::disk_faults),
     spool("spool-ext4", EXT4, Disk::Logged("ext4"), power::fill_ext4),
     spool("spool-ext4-cut", EXT4_CUT, Disk::Log("ext4"), power::cut_ext4),
     spool("spool-f2fs", F2FS, Disk::Logged("f2fs"), power::fill_f2fs),
