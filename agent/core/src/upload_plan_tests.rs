@@ -219,11 +219,10 @@ fn a_clip_that_the_disk_does_not_give_back_holds_up_no_other_and_is_told() {
         match uploader.next(now) {
             Next::Do(action) => {
                 actions.push(action);
-                let answer = match action {
-                    Action::AskStatus(c) | Action::SendChunk { clip: c, .. } if c == clip(1) => {
-                        Answer::Failed(UploadError::Disk)
-                    }
-                    _ => server.answer(action, 100),
+                let answer = if action == Action::AskStatus(clip(1)) {
+                    Answer::Failed(UploadError::Disk)
+                } else {
+                    server.answer(action, 100)
                 };
                 uploader.on_answer(now, answer, 0.5);
                 if action == Action::DeleteClip(clip(2)) {
@@ -231,10 +230,8 @@ fn a_clip_that_the_disk_does_not_give_back_holds_up_no_other_and_is_told() {
                 }
             }
             Next::WaitUntil(until) => now = until,
-            end => {
-                assert_eq!(end, Next::Idle);
-                break;
-            }
+            Next::Idle => break,
+            end @ (Next::Busy | Next::Stopped(_)) => panic!("{end:?}"),
         }
     }
     assert_eq!(uploader.backlog(), (0, 0));
@@ -259,14 +256,15 @@ fn a_disk_that_cannot_be_written_holds_up_no_upload() {
     while server.durable.len() < 2 {
         match uploader.next(now) {
             Next::Do(action) => {
-                let answer = match action {
-                    Action::DeleteClip(_) => Answer::Failed(UploadError::Disk),
-                    _ => server.answer(action, 100),
+                let answer = if matches!(action, Action::DeleteClip(_)) {
+                    Answer::Failed(UploadError::Disk)
+                } else {
+                    server.answer(action, 100)
                 };
                 uploader.on_answer(now, answer, 0.5);
             }
             Next::WaitUntil(until) => now = until,
-            end => panic!("{end:?}"),
+            end @ (Next::Busy | Next::Idle | Next::Stopped(_)) => panic!("{end:?}"),
         }
     }
     assert!(now.as_secs_f64() < 5.0, "{now}");
