@@ -9,7 +9,7 @@
 //! lost:  report ──durable──▶ settled
 //! ```
 //! What the unit's own disk refuses rests for a while, and others go on; a clip that it does not give back
-//! [`MOST_UNREAD`] times is given up, recorded as lost and told.
+//! three times is given up, recorded as lost and told.
 //!
 //! INVARIANT: nothing is deleted but on the server's word that it is durable, or where the disk does not
 //! give it back. A refusal of any kind is not 'uploaded'.
