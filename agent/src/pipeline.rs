@@ -290,8 +290,10 @@ impl Pipeline {
     }
 
     fn wait_limit(&self) -> Option<Duration> {
-        let deadlines =
-            [self.drive.next_deadline(), self.recorder.deadline(), self.recording.deadline()];
+        // A standstill that was carried out is due no more.
+        let standstill =
+            self.recording.deadline().filter(|_| self.allowed.state == PrivacyState::Recording);
+        let deadlines = [self.drive.next_deadline(), self.recorder.deadline(), standstill];
         let deadline = deadlines.into_iter().flatten().min()?;
         // A replay's clock stands still between two items, so this must not spin.
         Some(deadline.since(self.parts.clock.now()).max(Duration::from_millis(20)))

@@ -464,22 +464,20 @@ impl Spool {
     /// # Errors
     /// [`SpoolError::File`].
     pub fn discard_clip(&self, clip: ClipId) -> Result<(), SpoolError> {
-        let path = self.clip_path(clip);
-        let trash = self.trash_path(&path);
-        durable::rename(&path, &trash)?;
+        let trash = self.to_trash(&self.clip_path(clip))?;
         self.index().clips.remove(&clip);
         Ok(remove_all(&trash)?)
     }
 
-    fn trash_path(&self, path: &Path) -> PathBuf {
-        self.root.join("trash").join(path.file_name().unwrap_or_default())
+    /// Where it lies then, to be removed: no half of it is ever seen where it was.
+    fn to_trash(&self, path: &Path) -> Result<PathBuf, FileError> {
+        let trash = self.root.join("trash").join(path.file_name().unwrap_or_default());
+        durable::rename(path, &trash)?;
+        Ok(trash)
     }
 
-    /// Away by rename first, so that no half of it is ever seen.
     fn throw_away(&self, path: &Path) -> Result<(), FileError> {
-        let trash = self.trash_path(path);
-        durable::rename(path, &trash)?;
-        remove_all(&trash)
+        remove_all(&self.to_trash(path)?)
     }
 
     /// Deletes an event's record.
