@@ -82,14 +82,7 @@ pub fn median(values: &[f64]) -> Result<f64> {
 /// # Errors
 /// Where the file cannot be written.
 pub fn write_json(path: &Path, figures: &[Figure]) -> Result<()> {
-    let rounded: Vec<Figure> = figures
-        .iter()
-        .map(|f| Figure { value: round(f.value), limit: f.limit.map(round), ..f.clone() })
-        .collect();
-    make_folder_of(path)?;
-    let mut json = serde_json::to_vec_pretty(&rounded)?;
-    json.push(b'\n');
-    fs::write(path, json).with_context(|| format!("cannot write `{}`", path.display()))
+    store(path, &figures.iter().map(rounded).collect::<Vec<_>>())
 }
 
 /// Puts figures into a list that may be there already: those of the same name are replaced.
@@ -97,17 +90,28 @@ pub fn write_json(path: &Path, figures: &[Figure]) -> Result<()> {
 /// # Errors
 /// Where the file is no such list or cannot be written.
 pub fn put_json(path: &Path, figures: &[Figure]) -> Result<()> {
-    let before: Vec<serde_json::Value> = match fs::read(path) {
+    let mut all: Vec<serde_json::Value> = match fs::read(path) {
         Ok(json) => serde_json::from_slice(&json)
             .with_context(|| format!("`{}` is no list of figures", path.display()))?,
         Err(_) => Vec::new(),
     };
-    write_json(path, figures)?;
-    let new: Vec<serde_json::Value> = serde_json::from_slice(&fs::read(path)?)?;
-    let is_new = |old: &serde_json::Value| new.iter().any(|f| f.get("name") == old.get("name"));
-    let mut all: Vec<_> = before.into_iter().filter(|old| !is_new(old)).collect();
-    all.extend(new);
-    let mut json = serde_json::to_vec_pretty(&all)?;
+    all.retain(|old| {
+        let name = old.get("name").and_then(|name| name.as_str());
+        figures.iter().all(|new| name != Some(&*new.name))
+    });
+    for new in figures {
+        all.push(serde_json::to_value(rounded(new))?);
+    }
+    store(path, &all)
+}
+
+fn rounded(figure: &Figure) -> Figure {
+    Figure { value: round(figure.value), limit: figure.limit.map(round), ..figure.clone() }
+}
+
+fn store(path: &Path, list: &impl Serialize) -> Result<()> {
+    make_folder_of(path)?;
+    let mut json = serde_json::to_vec_pretty(list)?;
     json.push(b'\n');
     fs::write(path, json).with_context(|| format!("cannot write `{}`", path.display()))
 }

@@ -1,7 +1,6 @@
 //! What is driven: the recordings beside the checkout, or the built-in scripted drive.
 
 use std::{
-    fs,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -61,12 +60,7 @@ impl Input {
         let Some(data) = recordings()? else { return Ok(Self::Simulated) };
         let drive = |name: &str, length_s: u32| -> Result<PathBuf> {
             let folder = folder.join(name);
-            drives::city(&data, &folder)?;
-            let file = folder.join("drive.toml");
-            let text = fs::read_to_string(&file)?;
-            let cut = text.replace("duration_s = 60", &format!("duration_s = {length_s}"));
-            ensure!(cut != text, "the drive `{}` has another length than 60 s", file.display());
-            fs::write(file, cut)?;
+            drives::city_for(&data, &folder, length_s, 1)?;
             Ok(folder)
         };
         Ok(Self::Recorded { long: drive("long", LONG_S)?, short: drive("short", SHORT_S)? })

@@ -85,6 +85,14 @@ pub fn crash(cabin: &Path, road: &Path, hit_s: u32, folder: &Path) -> Result<()>
 /// # Errors
 /// Where the folder cannot be written or the bus log cannot be unpacked.
 pub fn city(data: &Path, folder: &Path) -> Result<()> {
+    city_for(data, folder, 60, 1)
+}
+
+/// The same: its first seconds, so many times.
+///
+/// # Errors
+/// Those of [`city`].
+pub fn city_for(data: &Path, folder: &Path, duration_s: u32, repeat: u32) -> Result<()> {
     fs::create_dir_all(folder)?;
     let car = data.join("telemetry/comma2k19");
     let unpacked = File::create(folder.join("can.log"))?;
@@ -99,7 +107,8 @@ pub fn city(data: &Path, folder: &Path) -> Result<()> {
     let text = format!(
         r#"[drive]
 name = "a real car's minute"
-duration_s = 60
+duration_s = {duration_s}
+repeat = {repeat}
 
 [cabin]
 video = {cabin:?}

@@ -2,13 +2,7 @@
 //! unit used for it.
 #![forbid(unsafe_code)]
 
-use std::{
-    fs,
-    io::Write as _,
-    path::{Path, PathBuf},
-    process::ExitCode,
-    time::Duration,
-};
+use std::{io::Write as _, path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
@@ -27,7 +21,7 @@ use temoin_tests::{
 const BESIDES: Duration = Duration::from_secs(300);
 
 /// Drives for long in real time and measures whether memory stays flat and no picture is missed. Needs the
-/// release programs beside it, and the recordings or a drive; `make soak` builds them.
+/// release programs beside it, which `make soak` builds, and the recordings.
 #[derive(Parser)]
 #[command(name = "temoin-soak", version)]
 struct Args {
@@ -61,7 +55,9 @@ fn run(args: &Args) -> Result<()> {
     let data =
         recordings()?.context("the recordings beside the checkout are needed: shared/data")?;
     let folder = tempfile::Builder::new().prefix("temoin-soak-").tempdir()?;
-    let drive = repeated(&data, &folder.path().join("drive"), args.minutes)?;
+    let drive = folder.path().join("drive");
+    drives::city_for(&data, &drive, 60, args.minutes)?;
+    let drive = drive.to_str().context("path")?;
 
     let mut fleet = Fleet::create(Programs::find()?, folder.path(), "127.0.0.1:0", "127.0.0.1:0")?;
     let server = fleet.start_server(None)?;
@@ -69,7 +65,7 @@ fn run(args: &Args) -> Result<()> {
     say(&format!("driving for {} minutes", args.minutes));
     let limit = Duration::from_secs(u64::from(args.minutes) * 60) + BESIDES;
     let mut soak = Soak::default();
-    let arguments = ["replay", &drive, "--speed", "real"].map(str::to_owned);
+    let arguments = ["replay", drive, "--speed", "real"].map(str::to_owned);
     let drove = line::watched(&fleet, &arguments, limit, |unit: &Process| soak.look(unit))?;
     let status = server.stop(Duration::from_secs(15))?;
     ensure!(status.success(), "the server ended with {status}");
@@ -80,15 +76,4 @@ fn run(args: &Args) -> Result<()> {
     say(&format!("\n{machine}\n\n{}", figures::table(&figures)));
     say(&format!("put into {}", args.out.display()));
     Ok(())
-}
-
-/// The drive `city`, so many times.
-fn repeated(data: &Path, folder: &Path, times: u32) -> Result<String> {
-    drives::city(data, folder)?;
-    let file = folder.join("drive.toml");
-    let text = fs::read_to_string(&file)?;
-    let often = text.replacen("[drive]\n", &format!("[drive]\nrepeat = {times}\n"), 1);
-    ensure!(often != text, "the drive `{}` is written otherwise", file.display());
-    fs::write(file, often)?;
-    Ok(folder.to_str().context("path")?.to_owned())
 }
