@@ -3,17 +3,26 @@
 //!
 //! The disk lies in the machine's memory; the kernel's device mapper stands before it and makes the faults.
 
-use std::{fs, io::Write as _, process::Stdio, thread};
+use std::{
+    fs,
+    io::Write as _,
+    path::Path,
+    process::{Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
 
-use anyhow::bail;
-use rustix::mount::{mount as mount_with, mount_remount};
+use anyhow::{Context as _, Result, bail, ensure};
+use rustix::mount::{MountFlags, UnmountFlags, mount, mount_remount, unmount};
+use temoin_agent::spool::{Queued, Spool};
+use temoin_agent_core::spool_plan::{Lost, LostReason};
 use temoin_proto::sealed::TrackName;
 
 use super::{
-    AS_LEFT as BASE, Command, Context as _, Duration, Instant, LostReason, MOUNTED, MountFlags,
-    Path, QUOTA, Queued, Result, Spool, UnmountFlags, ensure, is_there, open_spool, say, steps,
-    steps::Part, unmount,
+    AS_LEFT as BASE, MOUNTED, QUOTA, is_there, open_spool,
+    steps::{self, Part},
 };
+use crate::host::say;
 
 /// The disk as the unit has it.
 const DISK: &str = "/dev/dm-0";
@@ -86,10 +95,7 @@ fn clip_goes_bad(sectors: usize) -> Result<()> {
     refused(spool.read_track(clip.clip, TrackName::Road, 0, road.len()), "road")?;
     ensure!(is_there(&spool, &steps::clip(0, Part::Whole)?)?, "clip 0 cannot be read");
     // What the uploader does with it.
-    spool.record_lost(temoin_agent_core::spool_plan::Lost {
-        clip: clip.clip,
-        reason: LostReason::Unreadable,
-    })?;
+    spool.record_lost(Lost { clip: clip.clip, reason: LostReason::Unreadable })?;
     spool.discard_clip(clip.clip)?;
     drop(spool);
     let (_, queue) = open_spool()?;
@@ -136,7 +142,7 @@ fn refused<T, E: std::fmt::Display>(result: Result<T, E>, why: &str) -> Result<(
 fn mount_disk() -> Result<()> {
     fs::create_dir_all(MOUNTED)?;
     let options = c"errors=remount-ro";
-    Ok(mount_with(DISK, MOUNTED, "ext4", MountFlags::NOATIME, Some(options))?)
+    Ok(mount(DISK, MOUNTED, "ext4", MountFlags::NOATIME, Some(options))?)
 }
 
 /// The disk without a fault, from one sector on up to another.
